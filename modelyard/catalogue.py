@@ -1,0 +1,108 @@
+"""The catalogue's nouns: model, version, alias, signature, manifest. Plain values, as etcd and the SDK hold them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+CHUNK_SIZE_BYTES = 8 << 20
+"""The size of every chunk of a file but its last."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """An input or output: datatype as the Open Inference Protocol names it, -1 for a dynamic dimension."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.datatype} {list(self.shape)}"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a version takes and returns, in the order of the artifact."""
+
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one instance needs: cores, bytes of memory, GPUs. 0 means: not stated."""
+
+    cpu: float = 0.0
+    memory_bytes: int = 0
+    gpu: int = 0
+
+
+@dataclass(frozen=True)
+class Alias:
+    """A movable name of a version."""
+
+    name: str
+    version: str
+    tenant: str = "default"
+    update_time_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Model:
+    """A registered model; `aliases` and `latest_version` are filled in when it is read."""
+
+    name: str
+    description: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+    licence: str = ""
+    tenant: str = "default"
+    create_time_s: float = 0.0
+    aliases: tuple[Alias, ...] = ()
+    latest_version: str = ""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A published version: immutable, its bytes named by the manifest's sha256."""
+
+    model: str
+    version: str
+    format: str
+    signature: Signature
+    resources: Resources
+    manifest_digest: str
+    size_bytes: int
+    labels: dict[str, str] = field(default_factory=dict)
+    description: str = ""
+    tenant: str = "default"
+    create_time_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of an artifact: its relative path and the sha256 of each chunk, in order."""
+
+    path: str
+    size_bytes: int
+    chunks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The files of an artifact. Stored as a chunk of its own, so that a version of any size fits into etcd."""
+
+    files: tuple[File, ...]
+    chunk_size_bytes: int = CHUNK_SIZE_BYTES
+
+    @property
+    def size_bytes(self) -> int:
+        """The bytes of all files."""
+        return sum(f.size_bytes for f in self.files)
+
+    def chunk_sizes(self) -> dict[str, int]:
+        """Every distinct chunk with its size in bytes, in the order of first use."""
+        sizes: dict[str, int] = {}
+        for file in self.files:
+            for index, digest in enumerate(file.chunks):
+                sizes[digest] = min(self.chunk_size_bytes, file.size_bytes - index * self.chunk_size_bytes)
+        return sizes

@@ -1,0 +1,294 @@
+"""The one module that speaks to etcd: keys, transactions, leases and watches over a channel of our own.
+
+It uses the generated messages and stubs of aetcd, not its client, which opens an insecure channel to one address and
+whose watch ends with an error when etcd restarts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import grpc
+import grpc.aio
+from aetcd import rpc
+
+from modelyard.backoff import Backoff
+from modelyard.errors import UnavailableError
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+TIMEOUT_S = 5.0
+RELIST_S = 60.0
+"""How often a mirror lists anew even though its watch seems well."""
+CHANNEL_OPTIONS = [
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 3_000),
+    ("grpc.http2.ping_timeout_ms", 3_000),
+    ("grpc.max_receive_message_length", 64 << 20),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+]
+
+
+@dataclass(frozen=True)
+class KeyValue:
+    """A key's value and when it was created and last changed."""
+
+    key: str
+    value: bytes
+    create_revision: int
+    mod_revision: int
+    lease_id: int
+
+
+@dataclass(frozen=True)
+class Compare:
+    """A condition of a transaction: the key's create or mod revision equals `revision` (0: there is no key)."""
+
+    key: str
+    revision: int
+    target: str = "create"
+
+    def message(self) -> Any:
+        """As etcd's message."""
+        target = rpc.Compare.CREATE if self.target == "create" else rpc.Compare.MOD
+        fields = {f"{self.target}_revision": self.revision}
+        return rpc.Compare(key=self.key.encode(), result=rpc.Compare.EQUAL, target=target, **fields)
+
+
+@dataclass(frozen=True)
+class Put:
+    """An operation of a transaction."""
+
+    key: str
+    value: bytes
+    lease_id: int = 0
+
+    def message(self) -> Any:
+        """As etcd's message."""
+        put = rpc.PutRequest(key=self.key.encode(), value=self.value, lease=self.lease_id)
+        return rpc.RequestOp(request_put=put)
+
+
+@dataclass(frozen=True)
+class Delete:
+    """An operation of a transaction; with `prefix`, of every key that begins with it."""
+
+    key: str
+    prefix: bool = False
+
+    def message(self) -> Any:
+        """As etcd's message."""
+        end = prefix_end(self.key) if self.prefix else b""
+        return rpc.RequestOp(request_delete_range=rpc.DeleteRangeRequest(key=self.key.encode(), range_end=end))
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a watch saw: a new value, or with None the end of a key."""
+
+    key: str
+    value: KeyValue | None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Every key below a prefix at one revision."""
+
+    revision: int
+    items: dict[str, KeyValue]
+
+
+def prefix_end(prefix: str) -> bytes:
+    """The first key after all that begin with the prefix (our prefixes end in ASCII)."""
+    raw = prefix.encode()
+    return raw[:-1] + bytes([raw[-1] + 1])
+
+
+def _key_value(kv: Any) -> KeyValue:
+    return KeyValue(kv.key.decode(), kv.value, kv.create_revision, kv.mod_revision, kv.lease)
+
+
+class Etcd:
+    """etcd's v3 API as far as Modelyard uses it. Every call raises UnavailableError when etcd does not answer."""
+
+    def __init__(self, endpoints: str) -> None:
+        """`endpoints`: host:port, several separated by commas."""
+        self.endpoints = endpoints
+        addresses = [e.strip().removeprefix("http://") for e in endpoints.split(",")]
+        target = addresses[0] if len(addresses) == 1 else "ipv4:" + ",".join(addresses)
+        options = [*CHANNEL_OPTIONS, ("grpc.lb_policy_name", "round_robin" if len(addresses) > 1 else "pick_first")]
+        self._channel = grpc.aio.insecure_channel(target, options=options)
+        self._kv = rpc.KVStub(self._channel)
+        self._watch = rpc.WatchStub(self._channel)
+        self._lease = rpc.LeaseStub(self._channel)
+
+    async def close(self) -> None:
+        """Close the channel."""
+        await self._channel.close()
+
+    async def _call(self, method: Callable[..., Awaitable[Any]], request: Any, timeout_s: float = TIMEOUT_S) -> Any:
+        try:
+            return await method(request, timeout=timeout_s)
+        except grpc.aio.AioRpcError as error:
+            raise UnavailableError(f"etcd at {self.endpoints}: {error.details()}", retry_after_s=1.0) from error
+
+    async def wait_ready(self) -> None:
+        """Return once etcd answers; until then say every few seconds what is waited for."""
+        backoff = Backoff(0.05, 2.0)
+        while True:
+            try:
+                await self._call(self._kv.Range, rpc.RangeRequest(key=b"/", count_only=True), 2.0)
+            except UnavailableError as error:
+                delay_s = backoff.next()
+                log.warning("waiting for etcd", extra={"endpoints": self.endpoints, "reason": str(error)})
+                await asyncio.sleep(delay_s)
+            else:
+                return
+
+    async def get(self, key: str) -> KeyValue | None:
+        """Return the key (linearizable read), or None."""
+        reply = await self._call(self._kv.Range, rpc.RangeRequest(key=key.encode()))
+        return _key_value(reply.kvs[0]) if reply.kvs else None
+
+    async def list(self, prefix: str) -> Listing:
+        """Return every key below the prefix."""
+        reply = await self._call(self._kv.Range, rpc.RangeRequest(key=prefix.encode(), range_end=prefix_end(prefix)))
+        return Listing(reply.header.revision, {kv.key.decode(): _key_value(kv) for kv in reply.kvs})
+
+    async def page(self, prefix: str, start: str, limit: int) -> list[KeyValue]:
+        """Return at most `limit` keys below the prefix, from `start` on, in key order."""
+        request = rpc.RangeRequest(key=start.encode(), range_end=prefix_end(prefix), limit=limit)
+        reply = await self._call(self._kv.Range, request)
+        return [_key_value(kv) for kv in reply.kvs]
+
+    async def commit(self, compares: Sequence[Compare], operations: Sequence[Put | Delete]) -> bool:
+        """Apply all operations if every condition holds; return whether they did."""
+        request = rpc.TxnRequest(
+            compare=[c.message() for c in compares], success=[o.message() for o in operations]
+        )
+        return bool((await self._call(self._kv.Txn, request)).succeeded)
+
+    async def put(self, key: str, value: bytes, lease_id: int = 0) -> None:
+        """Set the key, whatever it was."""
+        await self._call(self._kv.Put, rpc.PutRequest(key=key.encode(), value=value, lease=lease_id))
+
+    async def delete(self, key: str) -> None:
+        """Delete the key, if it is there."""
+        await self._call(self._kv.DeleteRange, rpc.DeleteRangeRequest(key=key.encode()))
+
+    async def grant(self, ttl_s: int) -> int:
+        """Return a new lease."""
+        return int((await self._call(self._lease.LeaseGrant, rpc.LeaseGrantRequest(TTL=ttl_s))).ID)
+
+    async def revoke(self, lease_id: int) -> None:
+        """End a lease and all its keys; a lease that is no more is no error."""
+        try:
+            await self._lease.LeaseRevoke(rpc.LeaseRevokeRequest(ID=lease_id), timeout=TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.NOT_FOUND:
+                raise UnavailableError(f"etcd at {self.endpoints}: {error.details()}") from error
+
+    async def keep_alive(self, lease_id: int) -> bool:
+        """Renew a lease; False if it is no more."""
+        call = self._lease.LeaseKeepAlive(timeout=TIMEOUT_S)
+        try:
+            await call.write(rpc.LeaseKeepAliveRequest(ID=lease_id))
+            reply = await call.read()
+        except grpc.aio.AioRpcError as error:
+            raise UnavailableError(f"etcd at {self.endpoints}: {error.details()}") from error
+        finally:
+            call.cancel()
+        return reply is not grpc.aio.EOF and reply.TTL > 0
+
+    async def follow(self, prefix: str) -> AsyncIterator[Listing | Change]:
+        """List, then watch from that revision, for ever: a broken watch is followed by a new listing.
+
+        A Listing replaces all that was known. The stream also lists anew every 60 s, so that nothing a watch may have
+        missed stays wrong for longer.
+        """
+        backoff = Backoff(0.05, 2.0)
+        while True:
+            try:
+                listing = await self.list(prefix)
+                yield listing
+                async for change in self._changes(prefix, listing.revision + 1):
+                    backoff.reset()
+                    yield change
+            except (UnavailableError, grpc.aio.AioRpcError) as error:
+                log.warning("watch broke", extra={"prefix": prefix, "reason": _reason(error)})
+                await asyncio.sleep(backoff.next())
+
+    async def _changes(self, prefix: str, revision: int) -> AsyncIterator[Change]:
+        call = self._watch.Watch()
+        try:
+            create = rpc.WatchCreateRequest(
+                key=prefix.encode(), range_end=prefix_end(prefix), start_revision=revision
+            )
+            await call.write(rpc.WatchRequest(create_request=create))
+            ends = asyncio.get_running_loop().time() + RELIST_S
+            while (left_s := ends - asyncio.get_running_loop().time()) > 0:
+                try:
+                    reply = await asyncio.wait_for(call.read(), left_s)
+                except TimeoutError:
+                    return
+                if reply is grpc.aio.EOF or reply.canceled:
+                    raise UnavailableError(f"etcd ended the watch of {prefix}")
+                for event in reply.events:
+                    deleted = event.type == event.DELETE
+                    yield Change(event.kv.key.decode(), None if deleted else _key_value(event.kv))
+        finally:
+            call.cancel()
+
+
+def _reason(error: Exception) -> str:
+    return str(error.details()) if isinstance(error, grpc.aio.AioRpcError) else str(error)
+
+
+class Mirror(Generic[T]):
+    """The keys below a prefix, kept equal to etcd's; while etcd is away, the last known.
+
+    `on_change` is called, without arguments, after every change: readers look at `items` again, so that a missed or a
+    repeated event can do no harm.
+    """
+
+    def __init__(self, etcd: Etcd, prefix: str, decode: Callable[[bytes], T], on_change: Callable[[], None]) -> None:
+        self.items: dict[str, T] = {}
+        self.revisions: dict[str, int] = {}
+        self.synced = asyncio.Event()
+        self._etcd = etcd
+        self._prefix = prefix
+        self._decode = decode
+        self._on_change = on_change
+
+    async def run(self) -> None:
+        """Follow etcd until cancelled."""
+        async with contextlib.aclosing(self._etcd.follow(self._prefix)) as stream:
+            async for event in stream:
+                if isinstance(event, Listing):
+                    self._replace(event)
+                    self.synced.set()
+                else:
+                    self._apply(event)
+                self._on_change()
+
+    def _replace(self, listing: Listing) -> None:
+        self.items.clear()
+        self.revisions.clear()
+        for kv in listing.items.values():
+            self._apply(Change(kv.key, kv))
+
+    def _apply(self, change: Change) -> None:
+        name = change.key.removeprefix(self._prefix)
+        if change.value is None:
+            self.items.pop(name, None)
+            self.revisions.pop(name, None)
+        else:
+            self.items[name] = self._decode(change.value.value)
+            self.revisions[name] = change.value.mod_revision

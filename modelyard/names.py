@@ -1,0 +1,49 @@
+"""What models, versions, aliases, labels and tenants may be called."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from modelyard.errors import InvalidInputError
+
+MAX_LENGTH = 128
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
+
+
+def check_name(kind: str, name: str) -> str:
+    """Return the name, or raise InvalidInputError: letters, digits, '.', '_' and '-', at most 128 characters."""
+    if not name:
+        raise InvalidInputError(f"{kind} name: expected 1 to {MAX_LENGTH} characters, got an empty string")
+    if len(name) > MAX_LENGTH:
+        raise InvalidInputError(f"{kind} name: expected at most {MAX_LENGTH} characters, got {len(name)}")
+    if not _NAME.match(name):
+        raise InvalidInputError(
+            f"{kind} name {name!r}: expected letters, digits, '.', '_' and '-', beginning with a letter or digit"
+        )
+    return name
+
+
+@dataclass(frozen=True, order=True)
+class ModelVersion:
+    """One version of one model, written `model@version`."""
+
+    model: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.model}@{self.version}"
+
+
+def parse_reference(reference: str) -> ModelVersion:
+    """Read `NAME`, `NAME@VERSION` or `NAME@ALIAS`; the version is empty where none is given."""
+    model, _, version = reference.partition("@")
+    check_name("model", model)
+    if "@" in reference:
+        check_name("version", version)
+    return ModelVersion(model, version)
+
+
+def version_order(version: str) -> tuple[int, int, str]:
+    """Sort key: numbers by value, above given names; the greatest is the newest of equals in time."""
+    return (1, int(version), "") if version.isdecimal() else (0, 0, version)

@@ -1,0 +1,125 @@
+"""Processes that belong together: a child that dies with its parent and reports to it over a pipe.
+
+A child of ours is started with MODELYARD_PARENT_PID and MODELYARD_REPORT_FD in its environment. It asks the kernel to
+be killed when its parent dies, and writes one JSON object a line into the pipe: what it is ready to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import IO, Any
+
+PARENT = "MODELYARD_PARENT_PID"
+REPORT = "MODELYARD_REPORT_FD"
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with(parent_pid: int) -> None:
+    """Have the kernel kill this process when its parent dies; exit at once if that has happened (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent_pid:
+        os._exit(1)
+
+
+class Parent:
+    """The process that started this one, if it was one of ours."""
+
+    def __init__(self, environ: dict[str, str]) -> None:
+        """Take our two variables out of `environ`, so that a service's own configuration does not see them."""
+        pid, report = environ.pop(PARENT, None), environ.pop(REPORT, None)
+        self._report_fd = int(report) if report else None
+        if self._report_fd is not None:
+            os.set_inheritable(self._report_fd, False)
+        if pid:
+            die_with(int(pid))
+
+    def report(self, **facts: Any) -> None:
+        """Tell the parent; without one, do nothing."""
+        if self._report_fd is not None:
+            os.write(self._report_fd, json.dumps(facts).encode() + b"\n")
+
+
+class Child:
+    """A process that was started by `start`."""
+
+    def __init__(self, process: asyncio.subprocess.Process, reports: asyncio.StreamReader) -> None:
+        self._process = process
+        self._reports = reports
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit status, negative for a signal; None while it runs."""
+        return self._process.returncode
+
+    async def reports(self) -> AsyncIterator[dict[str, Any]]:
+        """What the child reports, until it ends."""
+        while line := await self._reports.readline():
+            yield json.loads(line)
+
+    async def wait(self) -> int:
+        """Return the exit status."""
+        return await self._process.wait()
+
+    def signal(self, number: int) -> None:
+        """Send a signal; a child that has ended is no error."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    async def stop(self, grace_s: float) -> int:
+        """SIGTERM, then SIGKILL after the grace period."""
+        self.signal(signal.SIGTERM)
+        try:
+            return await asyncio.wait_for(self._process.wait(), grace_s)
+        except TimeoutError:
+            self.signal(signal.SIGKILL)
+            return await self._process.wait()
+
+
+async def start(
+    command: Sequence[str], environ: Mapping[str, str], output: IO[bytes] | int | None, cwd: str | None = None
+) -> Child:
+    """Start a child that dies with this process. Call it from the main thread: the kernel watches the thread."""
+    read_fd, write_fd = os.pipe()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            env={**environ, PARENT: str(os.getpid()), REPORT: str(write_fd)},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=[write_fd],
+            cwd=cwd,
+        )
+    except BaseException:
+        os.close(read_fd)
+        raise
+    finally:
+        os.close(write_fd)
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_fd, "rb", 0)
+    )
+    return Child(process, reader)
+
+
+def describe_exit(returncode: int) -> str:
+    """Say how a process ended: `exit status 3`, `killed by SIGSEGV`."""
+    if returncode >= 0:
+        return f"exit status {returncode}"
+    try:
+        return f"killed by {signal.Signals(-returncode).name}"
+    except ValueError:
+        return f"killed by signal {-returncode}"

@@ -1,0 +1,123 @@
+"""Servers: handlers from a service's descriptor, one interceptor chain, health, reflection, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from grpc_health.v1 import health, health_pb2
+from grpc_reflection.v1alpha import reflection
+
+from modelyard.rpc.channel import OPTIONS
+from modelyard.rpc.interceptor import ErrorInterceptor
+
+log = logging.getLogger(__name__)
+
+GRACE_S = 10.0
+SERVER_OPTIONS = [
+    *OPTIONS,
+    ("grpc.so_reuseport", 0),
+    # Clients may ping as often as we do.
+    ("grpc.http2.min_ping_interval_without_data_ms", 500),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_ping_strikes", 0),
+]
+
+
+def handlers(service: ServiceDescriptor, servicer: object, raw: Sequence[str] = ()) -> grpc.GenericRpcHandler:
+    """Return the handlers of every method that the servicer has.
+
+    Methods named in `raw` get and return the serialized message as bytes.
+    """
+    found = {m.name: _handler(m, getattr(servicer, m.name), m.name in raw) for m in service.methods if hasattr(servicer, m.name)}
+    return grpc.method_handlers_generic_handler(service.full_name, found)
+
+
+def _handler(method: MethodDescriptor, behaviour: Any, raw: bool) -> grpc.RpcMethodHandler:
+    arity = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
+    make = getattr(grpc, f"{arity}_rpc_method_handler")
+    if raw:
+        return make(behaviour)  # type: ignore[no-any-return]
+    return make(  # type: ignore[no-any-return]
+        behaviour,
+        request_deserializer=message_factory.GetMessageClass(method.input_type).FromString,
+        response_serializer=message_factory.GetMessageClass(method.output_type).SerializeToString,
+    )
+
+
+class Server:
+    """A gRPC server of one process: its services, grpc.health.v1 and reflection."""
+
+    def __init__(self, name: str, *, reuse_port: bool = False) -> None:
+        options = [(k, int(reuse_port) if k == "grpc.so_reuseport" else v) for k, v in SERVER_OPTIONS]
+        self._server = grpc.aio.server(interceptors=[ErrorInterceptor(name)], options=options)
+        self._health = health.aio.HealthServicer()
+        self._pool = descriptor_pool.DescriptorPool()
+        self._names: list[str] = [reflection.SERVICE_NAME, health.SERVICE_NAME]
+        self._reflect(health_pb2.DESCRIPTOR.services_by_name["Health"])
+
+    def add(self, service: ServiceDescriptor, servicer: object, raw: Sequence[str] = ()) -> None:
+        """Serve a service."""
+        self.add_generic(service, handlers(service, servicer, raw))
+
+    def add_generic(self, service: ServiceDescriptor, handler: grpc.GenericRpcHandler) -> None:
+        """Serve a service by a handler of its own."""
+        self._server.add_generic_rpc_handlers((handler,))
+        self._names.append(service.full_name)
+        self._reflect(service)
+
+    def _reflect(self, service: ServiceDescriptor) -> None:
+        def add(file: Any) -> None:
+            for dependency in file.dependencies:
+                add(dependency)
+            proto = descriptor_pb2.FileDescriptorProto()
+            file.CopyToProto(proto)
+            self._pool.Add(proto)
+
+        add(service.file)
+
+    async def start(self, address: str) -> str:
+        """Listen on host:port (port 0: any); return host:port as bound."""
+        health_handler = handlers(health_pb2.DESCRIPTOR.services_by_name["Health"], self._health)
+        self._server.add_generic_rpc_handlers((health_handler,))
+        reflection.enable_server_reflection(self._names, self._server, pool=self._pool)
+        try:
+            port = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {address}: {error}") from error
+        await self._server.start()
+        await self.set_serving(True)
+        return f"{address.rpartition(':')[0]}:{port}"
+
+    async def set_serving(self, serving: bool) -> None:
+        """Answer health checks with SERVING or NOT_SERVING."""
+        status = health_pb2.HealthCheckResponse
+        await self._health.set("", status.SERVING if serving else status.NOT_SERVING)
+
+    async def stop(self, grace_s: float = GRACE_S) -> None:
+        """Refuse new calls, let those in flight finish, close."""
+        await self.set_serving(False)
+        await self._server.stop(grace_s)
+
+
+def on_termination() -> asyncio.Event:
+    """Return an event that the first SIGTERM or SIGINT sets; the second ends the process at once."""
+    event = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        if event.is_set():
+            log.warning("second signal, exiting at once")
+            signal.raise_signal(signal.SIGKILL)
+        event.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    return event

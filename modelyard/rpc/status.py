@@ -1,0 +1,44 @@
+"""Errors as gRPC statuses and back. The name of the error travels in trailing metadata, a retry delay as gRPC's own
+`grpc-retry-pushback-ms`.
+"""  # noqa: D205
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from modelyard.errors import ModelyardError, from_status
+
+ERROR_KEY = "modelyard-error"
+REQUEST_ID_KEY = "modelyard-request-id"
+TENANT_KEY = "modelyard-tenant"
+PUSHBACK_KEY = "grpc-retry-pushback-ms"
+
+CODES: dict[str, grpc.StatusCode] = {code.name: code for code in grpc.StatusCode}
+
+
+def code_of(error: ModelyardError) -> grpc.StatusCode:
+    """The status code of an error."""
+    return CODES[error.status]
+
+
+def trailers_of(error: ModelyardError) -> tuple[tuple[str, str], ...]:
+    """The trailing metadata of an error."""
+    trailers = [(ERROR_KEY, type(error).__name__)]
+    if error.retry_after_s is not None:
+        trailers.append((PUSHBACK_KEY, str(int(error.retry_after_s * 1000))))
+    return tuple(trailers)
+
+
+def error_of(failure: grpc.aio.AioRpcError) -> ModelyardError:
+    """The error behind a failed call."""
+    trailers: dict[str, Any] = dict(failure.trailing_metadata() or ())
+    pushback = trailers.get(PUSHBACK_KEY)
+    return from_status(
+        failure.code().name,
+        trailers.get(ERROR_KEY),
+        failure.details() or failure.code().name,
+        int(pushback) / 1000 if pushback else None,
+    )

@@ -1,0 +1,145 @@
+"""Keys that live as long as this process: a lease, kept alive and replaced when it is lost; and leadership."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+
+from modelyard.backoff import Backoff
+from modelyard.errors import UnavailableError
+from modelyard.etcd import Compare, Etcd, Put
+
+log = logging.getLogger(__name__)
+
+TTL_S = 15
+
+
+class Session:
+    """A lease and the keys announced under it.
+
+    A lost lease means to register anew, never to restart: the session takes a new lease and puts its keys again.
+    `on_renewed` runs after that.
+    """
+
+    def __init__(self, etcd: Etcd, ttl_s: int = TTL_S) -> None:
+        self.lease_id = 0
+        self._etcd = etcd
+        self._ttl_s = ttl_s
+        self._keys: dict[str, bytes] = {}
+        self._lock = asyncio.Lock()
+        self.on_lease: Callable[[int], Awaitable[None]] | None = None
+
+    async def start(self) -> None:
+        """Take the first lease."""
+        await self._renew()
+
+    async def put(self, key: str, value: bytes) -> None:
+        """Announce a key; with etcd away it is announced as soon as etcd is back."""
+        self._keys[key] = value
+        await self._apply(key, self._etcd.put(key, value, self.lease_id))
+
+    async def delete(self, key: str) -> None:
+        """Withdraw a key; with etcd away it goes with the old lease, which is given up."""
+        self._keys.pop(key, None)
+        await self._apply(key, self._etcd.delete(key))
+
+    async def _apply(self, key: str, change: Awaitable[None]) -> None:
+        async with self._lock:
+            try:
+                await change
+            except UnavailableError as error:
+                log.warning("announcement waits for etcd", extra={"key": key, "reason": str(error)})
+                self.lease_id = 0
+
+    async def run(self) -> None:
+        """Keep the lease alive until cancelled."""
+        backoff = Backoff(0.2, 2.0)
+        while True:
+            try:
+                if self.lease_id == 0 or not await self._etcd.keep_alive(self.lease_id):
+                    log.warning("lease lost, registering anew", extra={"lease": self.lease_id})
+                    await self._renew()
+                backoff.reset()
+                await asyncio.sleep(self._ttl_s / 3)
+            except UnavailableError as error:
+                log.warning("lease not renewed", extra={"reason": str(error)})
+                await asyncio.sleep(backoff.next())
+
+    async def close(self) -> None:
+        """Revoke the lease, so that all its keys go at once."""
+        if self.lease_id:
+            await self._etcd.revoke(self.lease_id)
+
+    async def _renew(self) -> None:
+        async with self._lock:
+            lease_id = await self._etcd.grant(self._ttl_s)
+            if self.on_lease is not None:
+                await self.on_lease(lease_id)
+            for key, value in self._keys.items():
+                await self._etcd.put(key, value, lease_id)
+            self.lease_id = lease_id
+
+
+class Election:
+    """Leadership by a leased key that one of several creates first."""
+
+    def __init__(self, etcd: Etcd, key: str, value: bytes, ttl_s: int = TTL_S) -> None:
+        self._etcd = etcd
+        self._key = key
+        self._value = value
+        self._ttl_s = ttl_s
+
+    async def campaign(self) -> Term:
+        """Return once this process leads."""
+        backoff = Backoff(0.2, 1.0)
+        while True:
+            try:
+                lease_id = await self._etcd.grant(self._ttl_s)
+                if await self._etcd.commit([Compare(self._key, 0)], [Put(self._key, self._value, lease_id)]):
+                    return await self._term(lease_id)
+                await self._etcd.revoke(lease_id)
+                await self._until_vacant()
+            except UnavailableError as error:
+                log.warning("no election without etcd", extra={"reason": str(error)})
+                await asyncio.sleep(backoff.next())
+
+    async def _term(self, lease_id: int) -> Term:
+        held = await self._etcd.get(self._key)
+        if held is None or held.lease_id != lease_id:
+            raise UnavailableError("leadership was lost at once")
+        return Term(self._etcd, self._key, held.create_revision, lease_id, self._ttl_s)
+
+    async def _until_vacant(self) -> None:
+        async with contextlib.aclosing(self._etcd.follow(self._key)) as stream:
+            async for _ in stream:
+                if await self._etcd.get(self._key) is None:
+                    return
+
+
+class Term:
+    """One term of leadership. `epoch` is the key's create revision: every write compares it, so that a deposed leader
+    writes nothing.
+    """  # noqa: D205
+
+    def __init__(self, etcd: Etcd, key: str, epoch: int, lease_id: int, ttl_s: int) -> None:
+        self.epoch = epoch
+        self.fence = Compare(key, epoch)
+        self._etcd = etcd
+        self._lease_id = lease_id
+        self._ttl_s = ttl_s
+
+    async def hold(self) -> None:
+        """Keep the lease alive; return when it is lost."""
+        while True:
+            try:
+                if not await self._etcd.keep_alive(self._lease_id):
+                    return
+            except UnavailableError as error:
+                log.warning("leadership not renewed", extra={"reason": str(error)})
+            await asyncio.sleep(self._ttl_s / 5)
+
+    async def resign(self) -> None:
+        """Give the leadership up at once."""
+        await self._etcd.revoke(self._lease_id)

@@ -1,0 +1,20 @@
+"""The scheduler's configuration."""
+
+from dataclasses import dataclass
+
+from modelyard.config import option
+
+
+@dataclass(frozen=True)
+class Config:
+    """Modelyard's scheduler: the front door, deployments and placement."""
+
+    id: str = option("scheduler-0", "name of this replica, unique among the schedulers")
+    host: str = option("127.0.0.1", "address to listen on")
+    port: int = option(8001, "the front door's port; 0: any")
+    control_port: int = option(8004, "the controller's port; 0: any")
+    advertise: str = option("", "host under which others reach this replica; empty: as --host")
+    etcd: str = option("127.0.0.1:2379", "etcd endpoints, host:port, separated by commas")
+    redis: str = option("127.0.0.1:6379", "Redis, host:port")
+    processes: int = option(1, "front-door processes on the one port")
+    log_level: str = option("INFO", "DEBUG, INFO, WARNING or ERROR")
