@@ -1,4 +1,4 @@
-"""Run a program that knows nothing of us so that it dies with its parent: `python -m modelyard.bound PROGRAM ARG...`."""
+"""`python -m modelyard.bound PROGRAM ARG...`: run a foreign program that dies with its parent."""
 
 import os
 import sys

@@ -10,7 +10,11 @@ from modelyard.catalogue import Resources, Signature
 
 @dataclass(frozen=True)
 class Deployment:
-    """Desired state: this version, in so many replicas, each on a worker of its own."""
+    """Desired state: this version, in so many replicas, each on a worker of its own.
+
+    `version_time_s` is when the version was published: of several deployed ones the newest answers calls that name
+    none.
+    """
 
     model: str
     version: str
@@ -20,6 +24,7 @@ class Deployment:
     format: str
     tenant: str = "default"
     create_time_s: float = 0.0
+    version_time_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,6 @@ class Worker:
     incarnation: str
     devices: tuple[Device, ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
-    lease_id: int = 0
 
 
 @dataclass(frozen=True)

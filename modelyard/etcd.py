@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -21,6 +21,7 @@ from modelyard.backoff import Backoff
 from modelyard.errors import UnavailableError
 
 log = logging.getLogger(__name__)
+EOF = grpc.aio.EOF  # type: ignore[attr-defined]
 T = TypeVar("T")
 
 TIMEOUT_S = 5.0
@@ -49,17 +50,22 @@ class KeyValue:
 
 @dataclass(frozen=True)
 class Compare:
-    """A condition of a transaction: the key's create or mod revision equals `revision` (0: there is no key)."""
+    """A condition of a transaction: the key's create or mod revision equals `revision` (0: there is no key).
+
+    With `prefix`, of every key that begins with it; for 0: there is none.
+    """
 
     key: str
     revision: int
     target: str = "create"
+    prefix: bool = False
 
     def message(self) -> Any:
         """As etcd's message."""
         target = rpc.Compare.CREATE if self.target == "create" else rpc.Compare.MOD
         fields = {f"{self.target}_revision": self.revision}
-        return rpc.Compare(key=self.key.encode(), result=rpc.Compare.EQUAL, target=target, **fields)
+        end = prefix_end(self.key) if self.prefix else b""
+        return rpc.Compare(key=self.key.encode(), range_end=end, result=rpc.Compare.EQUAL, target=target, **fields)
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,10 @@ class Etcd:
         self.endpoints = endpoints
         addresses = [e.strip().removeprefix("http://") for e in endpoints.split(",")]
         target = addresses[0] if len(addresses) == 1 else "ipv4:" + ",".join(addresses)
-        options = [*CHANNEL_OPTIONS, ("grpc.lb_policy_name", "round_robin" if len(addresses) > 1 else "pick_first")]
+        options = [
+            *CHANNEL_OPTIONS,
+            ("grpc.lb_policy_name", "round_robin" if len(addresses) > 1 else "pick_first"),
+        ]
         self._channel = grpc.aio.insecure_channel(target, options=options)
         self._kv = rpc.KVStub(self._channel)
         self._watch = rpc.WatchStub(self._channel)
@@ -131,7 +140,7 @@ class Etcd:
 
     async def close(self) -> None:
         """Close the channel."""
-        await self._channel.close()
+        await self._channel.close(None)
 
     async def _call(self, method: Callable[..., Awaitable[Any]], request: Any, timeout_s: float = TIMEOUT_S) -> Any:
         try:
@@ -162,7 +171,7 @@ class Etcd:
         reply = await self._call(self._kv.Range, rpc.RangeRequest(key=prefix.encode(), range_end=prefix_end(prefix)))
         return Listing(reply.header.revision, {kv.key.decode(): _key_value(kv) for kv in reply.kvs})
 
-    async def page(self, prefix: str, start: str, limit: int) -> list[KeyValue]:
+    async def page(self, prefix: str, start: str, limit: int) -> Sequence[KeyValue]:
         """Return at most `limit` keys below the prefix, from `start` on, in key order."""
         request = rpc.RangeRequest(key=start.encode(), range_end=prefix_end(prefix), limit=limit)
         reply = await self._call(self._kv.Range, request)
@@ -170,9 +179,7 @@ class Etcd:
 
     async def commit(self, compares: Sequence[Compare], operations: Sequence[Put | Delete]) -> bool:
         """Apply all operations if every condition holds; return whether they did."""
-        request = rpc.TxnRequest(
-            compare=[c.message() for c in compares], success=[o.message() for o in operations]
-        )
+        request = rpc.TxnRequest(compare=[c.message() for c in compares], success=[o.message() for o in operations])
         return bool((await self._call(self._kv.Txn, request)).succeeded)
 
     async def put(self, key: str, value: bytes, lease_id: int = 0) -> None:
@@ -205,9 +212,9 @@ class Etcd:
             raise UnavailableError(f"etcd at {self.endpoints}: {error.details()}") from error
         finally:
             call.cancel()
-        return reply is not grpc.aio.EOF and reply.TTL > 0
+        return reply is not EOF and reply.TTL > 0
 
-    async def follow(self, prefix: str) -> AsyncIterator[Listing | Change]:
+    async def follow(self, prefix: str) -> AsyncGenerator[Listing | Change, None]:
         """List, then watch from that revision, for ever: a broken watch is followed by a new listing.
 
         A Listing replaces all that was known. The stream also lists anew every 60 s, so that nothing a watch may have
@@ -225,12 +232,10 @@ class Etcd:
                 log.warning("watch broke", extra={"prefix": prefix, "reason": _reason(error)})
                 await asyncio.sleep(backoff.next())
 
-    async def _changes(self, prefix: str, revision: int) -> AsyncIterator[Change]:
+    async def _changes(self, prefix: str, revision: int) -> AsyncGenerator[Change, None]:
         call = self._watch.Watch()
         try:
-            create = rpc.WatchCreateRequest(
-                key=prefix.encode(), range_end=prefix_end(prefix), start_revision=revision
-            )
+            create = rpc.WatchCreateRequest(key=prefix.encode(), range_end=prefix_end(prefix), start_revision=revision)
             await call.write(rpc.WatchRequest(create_request=create))
             ends = asyncio.get_running_loop().time() + RELIST_S
             while (left_s := ends - asyncio.get_running_loop().time()) > 0:
@@ -238,7 +243,7 @@ class Etcd:
                     reply = await asyncio.wait_for(call.read(), left_s)
                 except TimeoutError:
                     return
-                if reply is grpc.aio.EOF or reply.canceled:
+                if reply is EOF or reply.canceled:
                     raise UnavailableError(f"etcd ended the watch of {prefix}")
                 for event in reply.events:
                     deleted = event.type == event.DELETE

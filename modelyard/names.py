@@ -42,8 +42,3 @@ def parse_reference(reference: str) -> ModelVersion:
     if "@" in reference:
         check_name("version", version)
     return ModelVersion(model, version)
-
-
-def version_order(version: str) -> tuple[int, int, str]:
-    """Sort key: numbers by value, above given names; the greatest is the newest of equals in time."""
-    return (1, int(version), "") if version.isdecimal() else (0, 0, version)

@@ -79,8 +79,9 @@ class Child:
             self._process.send_signal(number)
 
     async def stop(self, grace_s: float) -> int:
-        """SIGTERM, then SIGKILL after the grace period."""
+        """SIGTERM, then SIGKILL after the grace period; a stopped child is woken, so that it can end in order."""
         self.signal(signal.SIGTERM)
+        self.signal(signal.SIGCONT)
         try:
             return await asyncio.wait_for(self._process.wait(), grace_s)
         except TimeoutError:
@@ -91,7 +92,10 @@ class Child:
 async def start(
     command: Sequence[str], environ: Mapping[str, str], output: IO[bytes] | int | None, cwd: str | None = None
 ) -> Child:
-    """Start a child that dies with this process. Call it from the main thread: the kernel watches the thread."""
+    """Start a child that dies with this process. Call it from the main thread: the kernel watches the thread.
+
+    It gets a session of its own, so that a terminal's Ctrl-C reaches only us, and we stop the children in order.
+    """
     read_fd, write_fd = os.pipe()
     try:
         process = await asyncio.create_subprocess_exec(
@@ -102,6 +106,7 @@ async def start(
             stderr=output,
             pass_fds=[write_fd],
             cwd=cwd,
+            start_new_session=True,
         )
     except BaseException:
         os.close(read_fd)

@@ -44,7 +44,7 @@ class Redis:
 
     async def unsafe_settings(self) -> dict[str, str]:
         """The settings that differ from SETTINGS, with their values."""
-        found = {name: (await self._client.config_get(name)).get(name, "") for name in SETTINGS}
+        found = {name: (await self._client.config_get(name)).get(name) or "" for name in SETTINGS}
         return {name: value for name, value in found.items() if value != SETTINGS[name]}
 
     async def close(self) -> None:

@@ -40,6 +40,13 @@ class Session:
         self._keys[key] = value
         await self._apply(key, self._etcd.put(key, value, self.lease_id))
 
+    async def claim(self, key: str, value: bytes) -> bool:
+        """Announce a key that nobody holds; return whether that was so."""
+        if not await self._etcd.commit([Compare(key, 0)], [Put(key, value, self.lease_id)]):
+            return False
+        self._keys[key] = value
+        return True
+
     async def delete(self, key: str) -> None:
         """Withdraw a key; with etcd away it goes with the old lease, which is given up."""
         self._keys.pop(key, None)
@@ -121,7 +128,7 @@ class Election:
 class Term:
     """One term of leadership. `epoch` is the key's create revision: every write compares it, so that a deposed leader
     writes nothing.
-    """  # noqa: D205
+    """
 
     def __init__(self, etcd: Etcd, key: str, epoch: int, lease_id: int, ttl_s: int) -> None:
         self.epoch = epoch

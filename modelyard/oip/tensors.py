@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from google.protobuf.message import DecodeError
 
 from modelyard.errors import InvalidInputError
 from modelyard.oip import messages
@@ -41,9 +42,7 @@ def from_raw(tensor: str, name: str, shape: Sequence[int], raw: bytes) -> Array:
         return _bytes_from_raw(tensor, shape, count, raw)
     expected = count * row.item_bytes
     if len(raw) != expected:
-        raise InvalidInputError(
-            f"input {tensor!r}: expected {expected} bytes for {name} {list(shape)}, got {len(raw)}"
-        )
+        raise InvalidInputError(f"input {tensor!r}: expected {expected} bytes for {name} {list(shape)}, got {len(raw)}")
     return np.frombuffer(raw, row.dtype).reshape(shape)
 
 
@@ -105,6 +104,14 @@ def _element_count(tensor: str, shape: Sequence[int]) -> int:
     return math.prod(shape)
 
 
+def parse_request(data: bytes) -> messages.ModelInferRequest:
+    """Read a serialized request; raise InvalidInputError for bytes that are none."""
+    try:
+        return messages.ModelInferRequest.FromString(data)
+    except DecodeError:
+        raise InvalidInputError(f"expected a ModelInferRequest, got {len(data)} bytes that are none") from None
+
+
 def decode_inputs(request: messages.ModelInferRequest) -> dict[str, tuple[str, Array]]:
     """Return each input's datatype and array.
 
@@ -131,7 +138,9 @@ def decode_inputs(request: messages.ModelInferRequest) -> dict[str, tuple[str, A
     return decoded
 
 
-def encode_request(model: str, version: str, inputs: dict[str, Array], outputs: Sequence[str] = ()) -> messages.ModelInferRequest:
+def encode_request(
+    model: str, version: str, inputs: dict[str, Array], outputs: Sequence[str] = ()
+) -> messages.ModelInferRequest:
     """Return a request with raw contents; datatypes are those of the arrays."""
     request = messages.ModelInferRequest(model_name=model, model_version=version)
     for name, array in inputs.items():

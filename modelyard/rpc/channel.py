@@ -24,7 +24,9 @@ OPTIONS: list[tuple[str, Any]] = [
     # Retries are ours: gRPC's own stop after five attempts and know nothing of the deadline.
     ("grpc.enable_retries", 0),
 ]
-WATCHFUL_OPTIONS = [(k, 1_000 if k in {"grpc.keepalive_time_ms", "grpc.http2.ping_timeout_ms"} else v) for k, v in OPTIONS]
+WATCHFUL_OPTIONS = [
+    (k, 1_000 if k in {"grpc.keepalive_time_ms", "grpc.http2.ping_timeout_ms"} else v) for k, v in OPTIONS
+]
 """For the execute stream: a peer that stopped is noticed within about a second."""
 
 
@@ -51,9 +53,7 @@ class Stub:
 
 
 def _multi_callable(channel: grpc.aio.Channel, method: MethodDescriptor) -> Any:
-    arity = (
-        f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
-    )
+    arity = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
     return getattr(channel, arity)(
         method_path(method),
         request_serializer=message_factory.GetMessageClass(method.input_type).SerializeToString,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from modelyard import catalogue, deployment
+from modelyard import catalogue, deployment, results
 from modelyard.v1 import registry_pb2, scheduler_pb2, types_pb2
 
 
@@ -31,14 +33,16 @@ def tensor_from_pb(spec: types_pb2.TensorSpec) -> catalogue.TensorSpec:
 def signature_to_pb(signature: catalogue.Signature) -> types_pb2.Signature:
     """A signature."""
     return types_pb2.Signature(
-        inputs=[tensor_to_pb(t) for t in signature.inputs], outputs=[tensor_to_pb(t) for t in signature.outputs]
+        inputs=[tensor_to_pb(t) for t in signature.inputs],
+        outputs=[tensor_to_pb(t) for t in signature.outputs],
     )
 
 
 def signature_from_pb(signature: types_pb2.Signature) -> catalogue.Signature:
     """A signature."""
     return catalogue.Signature(
-        tuple(tensor_from_pb(t) for t in signature.inputs), tuple(tensor_from_pb(t) for t in signature.outputs)
+        tuple(tensor_from_pb(t) for t in signature.inputs),
+        tuple(tensor_from_pb(t) for t in signature.outputs),
     )
 
 
@@ -55,7 +59,10 @@ def resources_from_pb(resources: types_pb2.Resources) -> catalogue.Resources:
 def alias_to_pb(alias: catalogue.Alias) -> registry_pb2.Alias:
     """An alias."""
     return registry_pb2.Alias(
-        name=alias.name, version=alias.version, tenant=alias.tenant, update_time=timestamp(alias.update_time_s)
+        name=alias.name,
+        version=alias.version,
+        tenant=alias.tenant,
+        update_time=timestamp(alias.update_time_s),
     )
 
 
@@ -142,7 +149,72 @@ def instance_to_pb(instance: deployment.Instance) -> scheduler_pb2.Instance:
     """A loaded copy."""
     return scheduler_pb2.Instance(
         worker=instance.worker,
-        state=scheduler_pb2.Instance.State.Value(instance.state.value),
+        state=instance.state.value,
         reason=instance.reason,
         endpoint=instance.endpoint,
+    )
+
+
+def instance_from_pb(instance: scheduler_pb2.Instance) -> results.InstanceStatus:
+    """A loaded copy, as a client sees it."""
+    state = deployment.InstanceState(scheduler_pb2.Instance.State.Name(instance.state))
+    return results.InstanceStatus(instance.worker, state, instance.reason, instance.endpoint)
+
+
+def deployment_from_pb(status: scheduler_pb2.Deployment) -> results.DeploymentStatus:
+    """A deployment, as a client sees it."""
+    return results.DeploymentStatus(
+        model=status.model,
+        version=status.version,
+        replicas=status.replicas,
+        ready_replicas=status.ready_replicas,
+        resources=resources_from_pb(status.resources),
+        instances=tuple(instance_from_pb(i) for i in status.instances),
+        tenant=status.tenant,
+        create_time_s=seconds(status.create_time),
+    )
+
+
+def worker_from_pb(worker: scheduler_pb2.Worker) -> results.WorkerStatus:
+    """A worker, as a client sees it."""
+    return results.WorkerStatus(
+        id=worker.id,
+        address=worker.address,
+        cpu=worker.cpu,
+        memory_bytes=worker.memory_bytes,
+        reserved_bytes=worker.reserved_bytes,
+        devices=tuple(deployment.Device(d.name, d.kind, d.memory_bytes) for d in worker.devices),
+        labels=dict(worker.labels),
+        placements=tuple(worker.placements),
+    )
+
+
+def deployment_to_pb(
+    wanted: deployment.Deployment, instances: Iterable[deployment.Instance], ready_replicas: int
+) -> scheduler_pb2.Deployment:
+    """A deployment with what became of it."""
+    return scheduler_pb2.Deployment(
+        model=wanted.model,
+        version=wanted.version,
+        replicas=wanted.replicas,
+        resources=resources_to_pb(wanted.resources),
+        tenant=wanted.tenant,
+        create_time=timestamp(wanted.create_time_s),
+        instances=[instance_to_pb(i) for i in instances],
+        ready_replicas=ready_replicas,
+    )
+
+
+def worker_to_pb(worker: deployment.Worker, reserved_bytes: int, placements: Iterable[str]) -> scheduler_pb2.Worker:
+    """A live worker with what is placed on it."""
+    devices = [scheduler_pb2.Device(name=d.name, kind=d.kind, memory_bytes=d.memory_bytes) for d in worker.devices]
+    return scheduler_pb2.Worker(
+        id=worker.id,
+        address=worker.address,
+        cpu=worker.cpu,
+        memory_bytes=worker.memory_bytes,
+        devices=devices,
+        labels=worker.labels,
+        reserved_bytes=reserved_bytes,
+        placements=placements,
     )

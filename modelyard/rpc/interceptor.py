@@ -26,7 +26,7 @@ def tenant_of(context: Context) -> str:
     return "default"
 
 
-class ErrorInterceptor(grpc.aio.ServerInterceptor):
+class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     """Turns what a handler raises into a status, for all four kinds of RPC.
 
     A ModelyardError becomes its row of the table; anything else INTERNAL with a constant text and the request's id,
@@ -38,23 +38,20 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler:
+    ) -> Any:
         """Wrap the handler of one call."""
         handler: Any = await continuation(handler_call_details)
         if handler is None:
-            return handler  # type: ignore[no-any-return]
+            return handler
         method = handler_call_details.method
-        if handler.response_streaming:
-            behaviour = handler.stream_stream or handler.unary_stream
-            wrapped = self._stream(method, behaviour)
-        else:
-            behaviour = handler.stream_unary or handler.unary_unary
-            wrapped = self._unary(method, behaviour)
-        arity = f"{'stream' if handler.request_streaming else 'unary'}_{'stream' if handler.response_streaming else 'unary'}"
-        make = getattr(grpc, f"{arity}_rpc_method_handler")
-        return make(wrapped, handler.request_deserializer, handler.response_serializer)  # type: ignore[no-any-return]
+        requests = "stream" if handler.request_streaming else "unary"
+        responses = "stream" if handler.response_streaming else "unary"
+        behaviour = getattr(handler, f"{requests}_{responses}")
+        wrapped = (self._stream if handler.response_streaming else self._unary)(method, behaviour)
+        make = getattr(grpc, f"{requests}_{responses}_rpc_method_handler")
+        return make(wrapped, handler.request_deserializer, handler.response_serializer)
 
     def _unary(self, method: str, behaviour: Any) -> Any:
         async def call(request: Any, context: Context) -> Any:
@@ -92,4 +89,3 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         )
         trailers = ((ERROR_KEY, "InternalError"), (REQUEST_ID_KEY, request_id))
         await context.abort(grpc.StatusCode.INTERNAL, f"internal error, request id {request_id}", trailers)
-

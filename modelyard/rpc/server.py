@@ -31,21 +31,25 @@ SERVER_OPTIONS = [
 ]
 
 
-def handlers(service: ServiceDescriptor, servicer: object, raw: Sequence[str] = ()) -> grpc.GenericRpcHandler:
+def handlers(service: ServiceDescriptor, servicer: object, raw: Sequence[str] = ()) -> Any:
     """Return the handlers of every method that the servicer has.
 
     Methods named in `raw` get and return the serialized message as bytes.
     """
-    found = {m.name: _handler(m, getattr(servicer, m.name), m.name in raw) for m in service.methods if hasattr(servicer, m.name)}
+    found = {
+        m.name: _handler(m, getattr(servicer, m.name), m.name in raw)
+        for m in service.methods
+        if hasattr(servicer, m.name)
+    }
     return grpc.method_handlers_generic_handler(service.full_name, found)
 
 
-def _handler(method: MethodDescriptor, behaviour: Any, raw: bool) -> grpc.RpcMethodHandler:
+def _handler(method: MethodDescriptor, behaviour: Any, raw: bool) -> Any:
     arity = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
     make = getattr(grpc, f"{arity}_rpc_method_handler")
     if raw:
-        return make(behaviour)  # type: ignore[no-any-return]
-    return make(  # type: ignore[no-any-return]
+        return make(behaviour)
+    return make(
         behaviour,
         request_deserializer=message_factory.GetMessageClass(method.input_type).FromString,
         response_serializer=message_factory.GetMessageClass(method.output_type).SerializeToString,
@@ -58,7 +62,7 @@ class Server:
     def __init__(self, name: str, *, reuse_port: bool = False) -> None:
         options = [(k, int(reuse_port) if k == "grpc.so_reuseport" else v) for k, v in SERVER_OPTIONS]
         self._server = grpc.aio.server(interceptors=[ErrorInterceptor(name)], options=options)
-        self._health = health.aio.HealthServicer()
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         self._pool = descriptor_pool.DescriptorPool()
         self._names: list[str] = [reflection.SERVICE_NAME, health.SERVICE_NAME]
         self._reflect(health_pb2.DESCRIPTOR.services_by_name["Health"])
@@ -67,7 +71,7 @@ class Server:
         """Serve a service."""
         self.add_generic(service, handlers(service, servicer, raw))
 
-    def add_generic(self, service: ServiceDescriptor, handler: grpc.GenericRpcHandler) -> None:
+    def add_generic(self, service: ServiceDescriptor, handler: Any) -> None:
         """Serve a service by a handler of its own."""
         self._server.add_generic_rpc_handlers((handler,))
         self._names.append(service.full_name)

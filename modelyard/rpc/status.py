@@ -1,6 +1,6 @@
 """Errors as gRPC statuses and back. The name of the error travels in trailing metadata, a retry delay as gRPC's own
 `grpc-retry-pushback-ms`.
-"""  # noqa: D205
+"""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def trailers_of(error: ModelyardError) -> tuple[tuple[str, str], ...]:
 
 def error_of(failure: grpc.aio.AioRpcError) -> ModelyardError:
     """The error behind a failed call."""
-    trailers: dict[str, Any] = dict(failure.trailing_metadata() or ())
+    trailers: dict[str, Any] = dict(failure.trailing_metadata() or ())  # type: ignore[arg-type]
     pushback = trailers.get(PUSHBACK_KEY)
     return from_status(
         failure.code().name,

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19modelyard/v1/runner.proto\x12\x0cmodelyard.v1\"I\n\x04\x43\x61ll\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0f\n\x07request\x18\x02 \x01(\x0c\x12\x12\n\ntimeout_us\x18\x03 \x01(\x03\x12\x10\n\x08instance\x18\x04 \x01(\t\"3\n\x0e\x45xecuteRequest\x12!\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x12.modelyard.v1.Call\"A\n\x07\x46\x61ilure\x12\r\n\x05\x65rror\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x16\n\x0eretry_after_ms\x18\x03 \x01(\x03\"\\\n\x05Reply\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x12\n\x08response\x18\x02 \x01(\x0cH\x00\x12(\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x15.modelyard.v1.FailureH\x00\x42\t\n\x07outcome\"7\n\x0f\x45xecuteResponse\x12$\n\x07replies\x18\x01 \x03(\x0b\x32\x13.modelyard.v1.Reply2T\n\x06Runner\x12J\n\x07\x45xecute\x12\x1c.modelyard.v1.ExecuteRequest\x1a\x1d.modelyard.v1.ExecuteResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19modelyard/v1/runner.proto\x12\x0cmodelyard.v1\"I\n\x04\x43\x61ll\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0f\n\x07request\x18\x02 \x01(\x0c\x12\x12\n\ntimeout_us\x18\x03 \x01(\x03\x12\x10\n\x08instance\x18\x04 \x01(\t\"3\n\x0e\x45xecuteRequest\x12!\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x12.modelyard.v1.Call\"A\n\x07\x46\x61ilure\x12\r\n\x05\x65rror\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x16\n\x0eretry_after_ms\x18\x03 \x01(\x03\"\\\n\x05Reply\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x12\n\x08response\x18\x02 \x01(\x0cH\x00\x12(\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x15.modelyard.v1.FailureH\x00\x42\t\n\x07outcome\"7\n\x0f\x45xecuteResponse\x12$\n\x07replies\x18\x01 \x03(\x0b\x32\x13.modelyard.v1.Reply\"A\n\x08\x45nvelope\x12\x12\n\nmodel_name\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\n\n\x02id\x18\x03 \x01(\t2T\n\x06Runner\x12J\n\x07\x45xecute\x12\x1c.modelyard.v1.ExecuteRequest\x1a\x1d.modelyard.v1.ExecuteResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,6 +41,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REPLY']._serialized_end=330
   _globals['_EXECUTERESPONSE']._serialized_start=332
   _globals['_EXECUTERESPONSE']._serialized_end=387
-  _globals['_RUNNER']._serialized_start=389
-  _globals['_RUNNER']._serialized_end=473
+  _globals['_ENVELOPE']._serialized_start=389
+  _globals['_ENVELOPE']._serialized_end=454
+  _globals['_RUNNER']._serialized_start=456
+  _globals['_RUNNER']._serialized_end=540
 # @@protoc_insertion_point(module_scope)

@@ -1,0 +1,140 @@
+"""The synchronous client: the asynchronous one on an event loop of its own, in a background thread."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+from modelyard import aio
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _blocking(
+    method: Callable[Concatenate[aio.Client, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Client, P], T]:
+    @functools.wraps(method)
+    def call(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._run(method(self._client, *args, **kwargs))
+
+    return call
+
+
+def _blocking_stream(
+    method: Callable[Concatenate[aio.Client, P], AsyncGenerator[T, None]],
+) -> Callable[Concatenate[Client, P], Iterator[T]]:
+    @functools.wraps(method)
+    def call(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        answers = method(self._client, *args, **kwargs)
+        try:
+            while True:
+                try:
+                    yield self._run(_next(answers))
+                except StopAsyncIteration:
+                    return
+        finally:
+            self._run(_close(answers))
+
+    return call
+
+
+async def _next(answers: AsyncGenerator[T, None]) -> T:
+    return await anext(answers)
+
+
+async def _close(answers: AsyncGenerator[Any, None]) -> None:
+    await answers.aclose()
+
+
+class Client:
+    """A client of one Modelyard, through its front door. It may be used from several threads.
+
+    `with Client() as client: client.infer("digits", {"x": array})`. The methods, their arguments and their errors are
+    those of `modelyard.aio.Client`; `progress` callbacks run in the client's thread.
+    """
+
+    def __init__(self, address: str = aio.DEFAULT_ADDRESS, *, tenant: str = "default", timeout_s: float = 60.0) -> None:
+        """Start the client's thread; a connection is made by the first call.
+
+        Args:
+            address: host:port of the front door.
+            tenant: on whose behalf the calls are made.
+            timeout_s: the deadline of calls that name none, over all their attempts.
+
+        Raises:
+            InvalidInputError: the tenant's name is malformed, or timeout_s not positive.
+        """
+        self._client = aio.Client(address, tenant=tenant, timeout_s=timeout_s)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="modelyard-client", daemon=True)
+        self._closing = threading.Lock()
+        self._thread.start()
+        self._run(self._client.__aenter__())
+
+    def __enter__(self) -> Self:
+        """Return the client."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the client."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the channel and end the thread; calls in flight are cancelled. A second call does nothing."""
+        with self._closing:
+            if self._loop.is_closed():
+                return
+            self._run(self._client.__aexit__(None, None, None))
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    def _run(self, call: Coroutine[Any, Any, T]) -> T:
+        if self._loop.is_closed():
+            call.close()
+            raise RuntimeError("the client is closed")
+        future = asyncio.run_coroutine_threadsafe(call, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            # Interrupted while waiting: the call is of no use any more.
+            future.cancel()
+            raise
+
+    wait_connected = _blocking(aio.Client.wait_connected)
+
+    register_model = _blocking(aio.Client.register_model)
+    model = _blocking(aio.Client.model)
+    models = _blocking(aio.Client.models)
+    delete_model = _blocking(aio.Client.delete_model)
+    push = _blocking(aio.Client.push)
+    pull = _blocking(aio.Client.pull)
+    version = _blocking(aio.Client.version)
+    versions = _blocking(aio.Client.versions)
+    delete_version = _blocking(aio.Client.delete_version)
+    set_alias = _blocking(aio.Client.set_alias)
+    delete_alias = _blocking(aio.Client.delete_alias)
+
+    deploy = _blocking(aio.Client.deploy)
+    undeploy = _blocking(aio.Client.undeploy)
+    deployment = _blocking(aio.Client.deployment)
+    deployments = _blocking(aio.Client.deployments)
+    workers = _blocking(aio.Client.workers)
+    explain = _blocking(aio.Client.explain)
+    logs = _blocking_stream(aio.Client.logs)
+    endpoints = _blocking(aio.Client.endpoints)
+
+    infer = _blocking(aio.Client.infer)
+    infer_result = _blocking(aio.Client.infer_result)
+    live = _blocking(aio.Client.live)
+    ready = _blocking(aio.Client.ready)
+    model_ready = _blocking(aio.Client.model_ready)
+    server_metadata = _blocking(aio.Client.server_metadata)
+    metadata = _blocking(aio.Client.metadata)

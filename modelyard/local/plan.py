@@ -1,0 +1,118 @@
+"""What `up` runs, and in which order it stops it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+from modelyard.errors import InvalidInputError, PreconditionError
+from modelyard.local import health
+from modelyard.local.ports import Port
+from modelyard.local.programs import HOST, etcd_command, redis_command
+from modelyard.local.state import Layout
+from modelyard.local.supervised import Program
+
+SERVICE_GRACE_S = 15.0
+
+
+@dataclass(frozen=True)
+class UpOptions:
+    """What `up` is asked for.
+
+    Attributes:
+        directory: where all state is kept.
+        workers: how many workers to run.
+        port: the front door's port; 0: any free one.
+        detach: whether to return once the suite is ready, and leave it running.
+        capacity: what each worker announces, as `cpu=8,memory=32GiB`; empty: what it finds.
+        processes: how many front-door processes share the port.
+    """
+
+    directory: Path
+    workers: int = 1
+    port: int = 8001
+    detach: bool = False
+    capacity: str = ""
+    processes: int = 1
+
+    def check(self) -> None:
+        """Raise InvalidInputError if a number is out of its range."""
+        for name, value, least, most in (
+            ("workers", self.workers, 0, 256),
+            ("port", self.port, 0, 65535),
+            ("processes", self.processes, 1, 64),
+        ):
+            if not least <= value <= most:
+                raise InvalidInputError(f"{name}: expected {least} to {most}, got {value}")
+
+
+class Ports:
+    """The ports that a suite holds while it runs: a server that is started again finds its own."""
+
+    def __init__(self, front_door: int) -> None:
+        """Take them; raise PreconditionError if the front door's is not free."""
+        self.front_door = Port(front_door)
+        self.etcd, self.etcd_peer, self.redis = Port(), Port(), Port()
+
+    def release(self) -> None:
+        """Let others have them."""
+        for port in (self.front_door, self.etcd, self.etcd_peer, self.redis):
+            port.release()
+
+
+def programs(options: UpOptions, layout: Layout, ports: Ports) -> list[Program]:
+    """Return all programs of the suite.
+
+    Raises:
+        PreconditionError: a program or a service of ours is not installed.
+    """
+    etcd, redis = ports.etcd, ports.redis
+    services = {
+        "registry-0": {"store": str(layout.store), "port": "0"},
+        "scheduler-0": {
+            "redis": redis.address,
+            "port": str(ports.front_door.number),
+            "control-port": "0",
+            "processes": str(options.processes),
+        },
+    }
+    for index in range(options.workers):
+        name = f"worker-{index}"
+        services[name] = {"data-dir": str(layout.worker(name)), "port": "0", "capacity": options.capacity}
+    return [
+        Program(
+            "etcd",
+            etcd_command(layout.etcd, etcd.number, ports.etcd_peer.number),
+            layout.log("etcd"),
+            etcd.address,
+            partial(health.etcd_answers, etcd.address),
+        ),
+        Program(
+            "redis",
+            redis_command(layout.redis, redis.number),
+            layout.log("redis"),
+            redis.address,
+            partial(health.redis_answers, redis.address),
+        ),
+        *(_service(name, {"etcd": etcd.address, **flags}, layout) for name, flags in services.items()),
+    ]
+
+
+def _service(name: str, flags: dict[str, str], layout: Layout) -> Program:
+    module = f"modelyard_{role(name)}"
+    if find_spec(module) is None:
+        raise PreconditionError(f"{module} is not installed: install the distribution {module.replace('_', '-')}")
+    arguments = [f"--{flag}={value}" for flag, value in {"id": name, "host": HOST, **flags}.items()]
+    command = [sys.executable, "-P", "-m", module, *arguments]
+    return Program(name, command, layout.log(name), grace_s=SERVICE_GRACE_S)
+
+
+def role(name: str) -> str:
+    """Return what the process of that name is: `worker` for `worker-0`."""
+    return name.partition("-")[0]
+
+
+STOP_ORDER = ("scheduler", "worker", "registry", "redis", "etcd")

@@ -1,0 +1,116 @@
+"""What the SDK returns beside the catalogue's nouns: deployments, workers, answers of models. Plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy.typing as npt
+
+from modelyard.catalogue import Resources, Signature
+from modelyard.deployment import Device, InstanceState
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class InstanceStatus:
+    """A loaded copy on one worker, and why it is FAILED if it is."""
+
+    worker: str
+    state: InstanceState
+    reason: str = ""
+    endpoint: str = ""
+
+
+@dataclass(frozen=True)
+class DeploymentStatus:
+    """A deployed version: how many replicas are wanted, how many answer, and where each is."""
+
+    model: str
+    version: str
+    replicas: int
+    ready_replicas: int
+    resources: Resources = field(default_factory=Resources)
+    instances: tuple[InstanceStatus, ...] = ()
+    tenant: str = "default"
+    create_time_s: float = 0.0
+
+    @property
+    def ready(self) -> bool:
+        """Whether as many replicas answer as are wanted."""
+        return self.ready_replicas >= self.replicas
+
+
+@dataclass(frozen=True)
+class WorkerStatus:
+    """A live worker: what it can hold, and what was placed on it as `model@version`."""
+
+    id: str
+    address: str
+    cpu: float
+    memory_bytes: int
+    reserved_bytes: int = 0
+    devices: tuple[Device, ...] = ()
+    labels: dict[str, str] = field(default_factory=dict)
+    placements: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Where the services listen, as host:port."""
+
+    registries: tuple[str, ...] = ()
+    schedulers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LogPart:
+    """Some of what the runner of a version printed on a worker."""
+
+    worker: str
+    version: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class ServerMetadata:
+    """What a server says of itself: its name, its release and the protocol's extensions that it has."""
+
+    name: str
+    version: str
+    extensions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelMetadata:
+    """What a deployed model says of itself."""
+
+    name: str
+    versions: tuple[str, ...]
+    platform: str
+    signature: Signature
+
+
+@dataclass(frozen=True)
+class InferResult:
+    """A model's answer: its outputs by name, the version that gave it, and the worker that it ran on."""
+
+    outputs: dict[str, Array]
+    model: str
+    version: str
+    worker: str = ""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a push or a pull is.
+
+    `stage` is "read" while files are hashed, then "send" or "receive". `done_bytes` of `total_bytes` are through, of
+    this stage; `present_bytes` needed no transfer because they were already there.
+    """
+
+    stage: str
+    done_bytes: int
+    total_bytes: int
+    present_bytes: int = 0

@@ -1,0 +1,173 @@
+"""The SDK's way to a front door: one channel, and how every call on it is made."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from modelyard.errors import DeadlineError, InvalidInputError, ModelyardError, UnavailableError
+from modelyard.names import ModelVersion, check_name, parse_reference
+from modelyard.oip import messages
+from modelyard.rpc.channel import Stub, open_channel
+from modelyard.rpc.status import TENANT_KEY, error_of
+from modelyard.sdk.attempts import Attempts
+from modelyard.v1 import registry_pb2, scheduler_pb2
+
+
+def registry_stub(channel: grpc.aio.Channel) -> Any:
+    """A client of the registry."""
+    return Stub(channel, registry_pb2.DESCRIPTOR.services_by_name["Registry"])
+
+
+def resolve(name: str, version: str = "") -> ModelVersion:
+    """Read a name or `name@version_or_alias`, and a version beside it; raise InvalidInputError if both are given."""
+    reference = parse_reference(name)
+    if not version:
+        return reference
+    if reference.version not in {"", version}:
+        raise InvalidInputError(f"version: expected one, got {reference.version!r} and {version!r}")
+    return ModelVersion(reference.model, check_name("version", version))
+
+
+@dataclass(frozen=True)
+class _Opened:
+    channel: grpc.aio.Channel
+    registry: Any
+    scheduler: Any
+    inference: Any
+
+
+class Connection:
+    """One channel to a front door. Every call carries the tenant, has a deadline and fails with a ModelyardError."""
+
+    def __init__(self, address: str, tenant: str, timeout_s: float) -> None:
+        """`timeout_s` is the deadline of calls that name none."""
+        if timeout_s <= 0:
+            raise InvalidInputError(f"timeout_s: expected more than 0 seconds, got {timeout_s}")
+        self.address = address
+        self.timeout_s = timeout_s
+        self.metadata = ((TENANT_KEY, check_name("tenant", tenant)),)
+        self._opened: _Opened | None = None
+
+    def open(self) -> None:
+        """Open the channel. Call it in the event loop that is to use it."""
+        if self._opened is None:
+            channel = open_channel(self.address)
+            scheduler = Stub(channel, scheduler_pb2.DESCRIPTOR.services_by_name["Scheduler"])
+            self._opened = _Opened(channel, registry_stub(channel), scheduler, Stub(channel, messages.SERVICE))
+
+    async def close(self) -> None:
+        """Close the channel; calls in flight are cancelled."""
+        opened, self._opened = self._opened, None
+        if opened:
+            await opened.channel.close(None)
+
+    @property
+    def _open(self) -> _Opened:
+        if self._opened is None:
+            raise RuntimeError("the client is not open: use it as a context manager")
+        return self._opened
+
+    @property
+    def registry(self) -> Any:
+        """The methods of modelyard.v1.Registry."""
+        return self._open.registry
+
+    @property
+    def scheduler(self) -> Any:
+        """The methods of modelyard.v1.Scheduler."""
+        return self._open.scheduler
+
+    @property
+    def inference(self) -> Any:
+        """The methods of inference.GRPCInferenceService."""
+        return self._open.inference
+
+    async def wait_connected(self, timeout_s: float) -> None:
+        """Return once the front door answers; raise UnavailableError if it has not within `timeout_s`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._open.channel.channel_ready()
+        except TimeoutError:
+            raise self._unreachable() from None
+
+    def _unreachable(self) -> UnavailableError:
+        return UnavailableError(f"{self.address}: nothing answers there")
+
+    def error_of(self, failure: grpc.aio.AioRpcError) -> ModelyardError:
+        """The error behind a failed call; one that never left for want of a connection is an UnavailableError."""
+        error = error_of(failure)
+        late = isinstance(error, DeadlineError) and not self._connected()
+        return self._unreachable() if late else error
+
+    @contextlib.asynccontextmanager
+    async def within(self, what: str) -> AsyncGenerator[None, None]:
+        """Bound one step of a long call by the connection's deadline; `what` says what did not happen in time.
+
+        Raises:
+            DeadlineError: the step took too long; an UnavailableError if there is no connection.
+        """
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                yield
+        except TimeoutError:
+            late = DeadlineError(f"{what} within {self.timeout_s:g} s")
+            raise late if self._connected() else self._unreachable() from None
+
+    def _connected(self) -> bool:
+        return self._opened is None or self._opened.channel.get_state() is grpc.ChannelConnectivity.READY
+
+    async def call(self, method: Any, request: Any, *, timeout_s: float | None = None, retry: bool = True) -> Any:
+        """Make a call and return its answer.
+
+        Args:
+            method: a unary method of one of the stubs.
+            request: its message.
+            timeout_s: the deadline over all attempts; None for the connection's.
+            retry: whether to try again where the answer is UNAVAILABLE; only for calls that can be repeated.
+
+        Raises:
+            ModelyardError: the error of the last attempt.
+        """
+        attempts = Attempts(self.timeout_s if timeout_s is None else timeout_s)
+        while True:
+            try:
+                return await method(request, timeout=attempts.left_s(), metadata=self.metadata, wait_for_ready=True)
+            except grpc.aio.AioRpcError as failure:
+                error = self.error_of(failure)
+            if not retry:
+                raise error
+            await asyncio.sleep(attempts.delay_s(error))
+
+    async def stream(self, method: Any, request: Any, timeout_s: float | None = None) -> AsyncGenerator[Any, None]:
+        """Yield the answers of a call; it is tried again, as `call` does, until the first of them."""
+        attempts = Attempts(self.timeout_s if timeout_s is None else timeout_s)
+        started = False
+        while True:
+            call = method(request, timeout=attempts.left_s(), metadata=self.metadata, wait_for_ready=True)
+            try:
+                async for answer in call:
+                    started = True
+                    yield answer
+            except grpc.aio.AioRpcError as failure:
+                error = self.error_of(failure)
+            else:
+                return
+            finally:
+                call.cancel()
+            if started:
+                raise error
+            await asyncio.sleep(attempts.delay_s(error))
+
+
+class Calls:
+    """Some of a client's methods, all on one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection

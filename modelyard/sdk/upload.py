@@ -1,0 +1,153 @@
+"""Sending chunks to a registry: only those that it lacks, several streams at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+
+from modelyard.catalogue import CHUNK_SIZE_BYTES, Manifest
+from modelyard.chunks import Chunk, distinct_chunks, read_chunk
+from modelyard.errors import DataLossError, UnavailableError
+from modelyard.sdk.attempts import Attempts
+from modelyard.sdk.connection import Connection
+from modelyard.sdk.gather import gather
+from modelyard.sdk.meter import Meter, OnProgress
+from modelyard.sdk.routes import Route, routes
+from modelyard.v1 import registry_pb2 as pb
+
+STREAMS = 3
+PIECE_BYTES = 1 << 20
+BATCH_CHUNKS = 256
+QUESTION_DIGESTS = 10_000
+
+
+class Upload:
+    """The chunks of one artifact on their way to a registry."""
+
+    def __init__(self, connection: Connection, root: Path, manifest: Manifest, on_progress: OnProgress | None) -> None:
+        self._connection = connection
+        self._root = root
+        self._chunks = distinct_chunks(manifest)
+        self._size_bytes = manifest.size_bytes
+        self._on_progress = on_progress
+
+    async def run(self) -> None:
+        """Return once the registry holds every chunk.
+
+        Raises:
+            DataLossError: a file changed meanwhile.
+            UnavailableError: no registry could be reached in time.
+            ExhaustedError: the artifact store is full.
+        """
+        missing = await self._missing()
+        if not missing:
+            self._meter([])
+            return
+        async with routes(self._connection) as ways:
+            for way in ways:
+                if way.direct:
+                    with contextlib.suppress(UnavailableError):
+                        await self._send(way, missing)
+                else:
+                    await self._send(way, missing)
+                # Asked through the front door: another registry than ours may have answered at a direct address.
+                missing = await self._missing()
+
+    async def _missing(self) -> list[Chunk]:
+        digests = list(self._chunks)
+        found: list[Chunk] = []
+        for start in range(0, len(digests), QUESTION_DIGESTS):
+            request = pb.FindMissingChunksRequest(digests=digests[start : start + QUESTION_DIGESTS])
+            answer = await self._connection.call(self._connection.registry.FindMissingChunks, request)
+            found += [self._chunks[digest] for digest in answer.digests]
+        return found
+
+    def _meter(self, missing: list[Chunk]) -> Meter:
+        total_bytes = sum(chunk.size_bytes for chunk in missing)
+        return Meter("send", total_bytes, self._on_progress, present_bytes=self._size_bytes - total_bytes)
+
+    async def _send(self, way: Route, missing: list[Chunk]) -> None:
+        meter = self._meter(missing)
+        batches = _batches(missing)
+
+        async def send_batches() -> None:
+            for batch in batches:
+                await self._send_batch(way, batch, meter)
+
+        await gather([send_batches() for _ in range(STREAMS)])
+
+    async def _send_batch(self, way: Route, batch: list[Chunk], meter: Meter) -> None:
+        attempts = Attempts(self._connection.timeout_s)
+        while True:
+            stream = _Stream(self._connection, way, meter)
+            try:
+                await stream.send(self._root, batch)
+            except grpc.aio.AioRpcError as failure:
+                error = self._connection.error_of(failure)
+            else:
+                return
+            stream.forget()
+            if way.direct:
+                raise error
+            await asyncio.sleep(attempts.delay_s(error))
+
+
+class _Stream:
+    """One UploadChunks call. It has no deadline but for each step: how long it takes depends on the line."""
+
+    def __init__(self, connection: Connection, way: Route, meter: Meter) -> None:
+        self._connection = connection
+        self._meter = meter
+        self._call = way.registry.UploadChunks(metadata=connection.metadata, wait_for_ready=not way.direct)
+        self._sent_bytes = 0
+
+    async def send(self, root: Path, batch: list[Chunk]) -> None:
+        """Send chunks and return when they are kept."""
+        try:
+            # InvalidStateError: the server has ended the call, and its answer says why.
+            with contextlib.suppress(asyncio.InvalidStateError):
+                for chunk in batch:
+                    await self._send_chunk(chunk, await asyncio.to_thread(read_chunk, root, chunk))
+                await self._call.done_writing()
+            async with self._connection.within("the registry did not say that it kept the chunks"):
+                answer = await self._call
+        finally:
+            self._call.cancel()
+        if answer.chunks != len(batch):
+            raise DataLossError(f"upload: expected {len(batch)} chunks to be kept, got {answer.chunks}")
+
+    async def _send_chunk(self, chunk: Chunk, data: bytes) -> None:
+        header = pb.ChunkHeader(digest=chunk.digest, size_bytes=chunk.size_bytes)
+        await self._write(pb.UploadChunksRequest(header=header))
+        for start in range(0, len(data), PIECE_BYTES):
+            piece = data[start : start + PIECE_BYTES]
+            await self._write(pb.UploadChunksRequest(data=piece))
+            self._sent_bytes += len(piece)
+            self._meter.add(len(piece))
+
+    async def _write(self, message: Any) -> None:
+        async with self._connection.within("the registry took no more bytes"):
+            await self._call.write(message)
+
+    def forget(self) -> None:
+        """Take back what was counted: it must be sent again."""
+        self._meter.add(-self._sent_bytes)
+
+
+def _batches(missing: list[Chunk]) -> Iterator[list[Chunk]]:
+    """Chunks in order, together up to one chunk's full size: what one call carries and what a retry repeats."""
+    batch: list[Chunk] = []
+    size_bytes = 0
+    for chunk in missing:
+        if batch and (size_bytes + chunk.size_bytes > CHUNK_SIZE_BYTES or len(batch) == BATCH_CHUNKS):
+            yield batch
+            batch, size_bytes = [], 0
+        batch.append(chunk)
+        size_bytes += chunk.size_bytes
+    if batch:
+        yield batch

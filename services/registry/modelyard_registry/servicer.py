@@ -1,0 +1,157 @@
+"""modelyard.v1.Registry: convert, call, convert."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from modelyard.catalogue import CHUNK_SIZE_BYTES, Alias, Model
+from modelyard.errors import DataLossError, InvalidInputError
+from modelyard.rpc import convert
+from modelyard.rpc.interceptor import Context, tenant_of
+from modelyard.v1 import registry_pb2 as pb
+from modelyard_registry.manifests import load_manifest
+from modelyard_registry.service import Catalogue, Draft
+from modelyard_registry.store import ChunkStore, check_digest
+
+PIECE_BYTES = 1 << 20
+MAX_PAGE = 1000
+DEFAULT_PAGE = 100
+
+
+def _page_size(asked: int) -> int:
+    if asked < 0:
+        raise InvalidInputError(f"page_size: expected 0 to {MAX_PAGE}, got {asked}")
+    return min(asked or DEFAULT_PAGE, MAX_PAGE)
+
+
+class RegistryServicer:
+    """The registry over gRPC."""
+
+    def __init__(self, catalogue: Catalogue, store: ChunkStore) -> None:
+        self._catalogue = catalogue
+        self._store = store
+
+    async def RegisterModel(self, request: pb.RegisterModelRequest, context: Context) -> pb.Model:
+        """Create a model or change its description, labels and licence."""
+        model = Model(request.name, request.description, dict(request.labels), request.licence, tenant_of(context))
+        return convert.model_to_pb(await self._catalogue.register(model))
+
+    async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.Model:
+        """Return a model."""
+        return convert.model_to_pb(await self._catalogue.model(request.name))
+
+    async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
+        """Return a page of models in name order."""
+        limit = _page_size(request.page_size)
+        found = await self._catalogue.models(request.name_prefix, request.page_token, limit + 1)
+        token = found[limit - 1].name if len(found) > limit else ""
+        return pb.ListModelsResponse(models=[convert.model_to_pb(m) for m in found[:limit]], next_page_token=token)
+
+    async def DeleteModel(self, request: pb.DeleteModelRequest, context: Context) -> pb.DeleteModelResponse:
+        """Delete a model that is not deployed."""
+        await self._catalogue.delete_model(request.name)
+        return pb.DeleteModelResponse()
+
+    async def CreateVersion(self, request: pb.CreateVersionRequest, context: Context) -> pb.Version:
+        """Publish a version whose chunks are here."""
+        draft = Draft(
+            model=request.model,
+            version=request.version,
+            format=request.format,
+            manifest=convert.manifest_from_pb(request.manifest),
+            resources=convert.resources_from_pb(request.resources),
+            labels=dict(request.labels),
+            description=request.description,
+            tenant=tenant_of(context),
+        )
+        return convert.version_to_pb(await self._catalogue.create_version(draft))
+
+    async def GetVersion(self, request: pb.GetVersionRequest, context: Context) -> pb.Version:
+        """Return a version by name or alias."""
+        return convert.version_to_pb(await self._catalogue.version(request.model, request.version))
+
+    async def ListVersions(self, request: pb.ListVersionsRequest, context: Context) -> pb.ListVersionsResponse:
+        """Return a page of versions in name order."""
+        limit = _page_size(request.page_size)
+        found = await self._catalogue.versions(request.model, request.page_token, limit + 1)
+        token = found[limit - 1].version if len(found) > limit else ""
+        return pb.ListVersionsResponse(
+            versions=[convert.version_to_pb(v) for v in found[:limit]], next_page_token=token
+        )
+
+    async def DeleteVersion(self, request: pb.DeleteVersionRequest, context: Context) -> pb.DeleteVersionResponse:
+        """Delete a version that is not deployed."""
+        await self._catalogue.delete_version(request.model, request.version)
+        return pb.DeleteVersionResponse()
+
+    async def SetAlias(self, request: pb.SetAliasRequest, context: Context) -> pb.Alias:
+        """Point an alias at a version."""
+        alias = Alias(request.alias, request.version, tenant_of(context))
+        return convert.alias_to_pb(await self._catalogue.set_alias(request.model, alias))
+
+    async def DeleteAlias(self, request: pb.DeleteAliasRequest, context: Context) -> pb.DeleteAliasResponse:
+        """Delete an alias."""
+        await self._catalogue.delete_alias(request.model, request.alias)
+        return pb.DeleteAliasResponse()
+
+    async def FindMissingChunks(
+        self, request: pb.FindMissingChunksRequest, context: Context
+    ) -> pb.FindMissingChunksResponse:
+        """Say which chunks must still be sent."""
+        missing = [d for d in dict.fromkeys(request.digests) if await self._store.size(d) is None]
+        return pb.FindMissingChunksResponse(digests=missing)
+
+    async def UploadChunks(
+        self, requests: AsyncIterator[pb.UploadChunksRequest], context: Context
+    ) -> pb.UploadChunksResponse:
+        """Keep chunks; at most one of them is in memory at a time."""
+        done = pb.UploadChunksResponse()
+        header: pb.ChunkHeader | None = None
+        data = bytearray()
+        async for request in requests:
+            if request.WhichOneof("part") == "header":
+                _check_complete(header, data)
+                header, data = _checked_header(request.header), bytearray()
+            elif header is None:
+                raise InvalidInputError("upload: expected a header before data")
+            else:
+                data += request.data
+            if len(data) > header.size_bytes:
+                raise DataLossError(f"chunk {header.digest}: expected {header.size_bytes} bytes, got more")
+            if len(data) == header.size_bytes:
+                await self._store.put(header.digest, bytes(data))
+                done.chunks += 1
+                done.size_bytes += len(data)
+                header, data = None, bytearray()
+        _check_complete(header, data)
+        return done
+
+    async def GetManifest(self, request: pb.GetManifestRequest, context: Context) -> pb.Manifest:
+        """Return the files of a version."""
+        return convert.manifest_to_pb(await load_manifest(self._store, request.digest))
+
+    async def DownloadChunks(
+        self, request: pb.DownloadChunksRequest, context: Context
+    ) -> AsyncIterator[pb.DownloadChunksResponse]:
+        """Stream chunks in the order asked for, verified before the first byte of each is sent."""
+        for digest in request.digests:
+            data = await self._store.get(digest)
+            yield pb.DownloadChunksResponse(header=pb.ChunkHeader(digest=digest, size_bytes=len(data)))
+            for start in range(0, len(data), PIECE_BYTES):
+                yield pb.DownloadChunksResponse(data=data[start : start + PIECE_BYTES])
+
+
+def _checked_header(header: pb.ChunkHeader) -> pb.ChunkHeader:
+    check_digest(header.digest)
+    if not 0 < header.size_bytes <= CHUNK_SIZE_BYTES:
+        raise InvalidInputError(
+            f"chunk {header.digest}: expected 1 to {CHUNK_SIZE_BYTES} bytes, got {header.size_bytes}"
+        )
+    return header
+
+
+def _check_complete(header: pb.ChunkHeader | None, data: bytearray) -> None:
+    if header is not None:
+        raise DataLossError(
+            f"chunk {header.digest}: expected {header.size_bytes} bytes, the upload ended after {len(data)}"
+        )

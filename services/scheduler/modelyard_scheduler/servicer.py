@@ -1,0 +1,91 @@
+"""modelyard.v1.Scheduler: convert, call, convert."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from modelyard.deployment import Deployment
+from modelyard.errors import NotFoundError, UnavailableError
+from modelyard.names import ModelVersion
+from modelyard.rpc import convert
+from modelyard.rpc.interceptor import Context, tenant_of
+from modelyard.v1 import scheduler_pb2 as pb
+from modelyard_scheduler.peers import read_log
+from modelyard_scheduler.service import Deployments
+from modelyard_scheduler.state import State
+
+
+class SchedulerServicer:
+    """The controller over gRPC."""
+
+    def __init__(self, deployments: Deployments, state: State) -> None:
+        self._deployments = deployments
+        self._state = state
+
+    async def Deploy(self, request: pb.DeployRequest, context: Context) -> pb.Deployment:
+        """Declare that a version shall be served."""
+        tenant = tenant_of(context)
+        return self._deployment(
+            await self._deployments.deploy(request.model, request.version, request.replicas, tenant)
+        )
+
+    async def Undeploy(self, request: pb.UndeployRequest, context: Context) -> pb.UndeployResponse:
+        """Withdraw it."""
+        return pb.UndeployResponse(versions=await self._deployments.undeploy(request.model, request.version))
+
+    async def GetDeployment(self, request: pb.GetDeploymentRequest, context: Context) -> pb.Deployment:
+        """Return one deployment and its instances."""
+        return self._deployment(await self._deployments.get(request.model, request.version))
+
+    async def ListDeployments(self, request: pb.ListDeploymentsRequest, context: Context) -> pb.ListDeploymentsResponse:
+        """Return all deployments."""
+        found = await self._deployments.all()
+        return pb.ListDeploymentsResponse(deployments=[self._deployment(d) for d in found])
+
+    async def ListWorkers(self, request: pb.ListWorkersRequest, context: Context) -> pb.ListWorkersResponse:
+        """Return the live workers."""
+        load = self._state.load()
+        placements = self._state.placements.items.values()
+        return pb.ListWorkersResponse(
+            workers=[
+                convert.worker_to_pb(
+                    worker,
+                    load.reserved.get(worker.id, 0),
+                    sorted(f"{p.model}@{p.version}" for p in placements if p.worker == worker.id),
+                )
+                for worker in sorted(self._state.workers.items.values(), key=lambda w: w.id)
+            ]
+        )
+
+    async def Explain(self, request: pb.ExplainRequest, context: Context) -> pb.ExplainResponse:
+        """Say why a deployment is, or is not, READY."""
+        return pb.ExplainResponse(findings=await self._deployments.explain(request.model, request.version))
+
+    async def ReadLogs(self, request: pb.ReadLogsRequest, context: Context) -> AsyncIterator[pb.ReadLogsResponse]:
+        """Stream what the runners of a model printed, worker by worker; a worker that is away is said so."""
+        deployment = await self._deployments.get(request.model, request.version)
+        version = ModelVersion(deployment.model, deployment.version)
+        for worker_id in sorted(self._state.assignment().get(version, [])):
+            worker = self._state.workers.items.get(worker_id)
+            response = pb.ReadLogsResponse(worker=worker_id, version=deployment.version)
+            if worker is None:
+                response.data = b"(this worker is away)\n"
+                yield response
+                continue
+            try:
+                async for response.data in read_log(worker.address, str(version), request.tail_bytes):
+                    yield response
+            except (UnavailableError, NotFoundError) as error:
+                response.data = f"({error.message})\n".encode()
+                yield response
+
+    async def GetEndpoints(self, request: pb.GetEndpointsRequest, context: Context) -> pb.GetEndpointsResponse:
+        """Say where the services listen."""
+        return pb.GetEndpointsResponse(
+            registries=sorted(m.address for m in self._state.registries.items.values()),
+            schedulers=sorted(m.address for m in self._state.schedulers.items.values()),
+        )
+
+    def _deployment(self, deployment: Deployment) -> pb.Deployment:
+        instances = self._state.instances_of(ModelVersion(deployment.model, deployment.version))
+        return convert.deployment_to_pb(deployment, instances, self._deployments.ready_replicas(deployment))

@@ -1,0 +1,63 @@
+"""The scheduler's view of etcd: deployments, workers, placements and instances, mirrored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from modelyard import codec, keys
+from modelyard.deployment import Deployment, Instance, Member, Placement, Worker
+from modelyard.etcd import Etcd, Mirror
+from modelyard.names import ModelVersion
+from modelyard_scheduler.placement import Assignment, Load
+
+
+class State:
+    """Mirrors that call `on_change` after every change."""
+
+    def __init__(self, etcd: Etcd, on_change: Callable[[], None]) -> None:
+        self.deployments = Mirror(etcd, keys.DEPLOYMENTS, lambda d: codec.decode(Deployment, d), on_change)
+        self.workers = Mirror(etcd, keys.WORKERS, lambda d: codec.decode(Worker, d), on_change)
+        self.placements = Mirror(etcd, keys.PLACEMENTS, lambda d: codec.decode(Placement, d), on_change)
+        self.instances = Mirror(etcd, keys.INSTANCES, lambda d: codec.decode(Instance, d), on_change)
+        self.registries = Mirror(etcd, keys.members("registry"), lambda d: codec.decode(Member, d), on_change)
+        self.schedulers = Mirror(etcd, keys.members("scheduler"), lambda d: codec.decode(Member, d), on_change)
+
+    def works(self) -> list[Coroutine[Any, Any, None]]:
+        """What must run in the background."""
+        return [
+            mirror.run()
+            for mirror in (
+                self.deployments,
+                self.workers,
+                self.placements,
+                self.instances,
+                self.registries,
+                self.schedulers,
+            )
+        ]
+
+    async def synced(self) -> None:
+        """Wait until every mirror has been filled once."""
+        for mirror in (self.deployments, self.workers, self.placements, self.instances):
+            await mirror.synced.wait()
+
+    def assignment(self) -> Assignment:
+        """Which workers each version is placed on."""
+        found: Assignment = {}
+        for placement in self.placements.items.values():
+            found.setdefault(ModelVersion(placement.model, placement.version), []).append(placement.worker)
+        return found
+
+    def load(self) -> Load:
+        """What is reserved on the live workers."""
+        load = Load(self.workers.items)
+        for placement in self.placements.items.values():
+            if placement.worker in self.workers.items:
+                load.add(placement.worker, placement.resources)
+        return load
+
+    def instances_of(self, version: ModelVersion) -> list[Instance]:
+        """The loaded copies of a version, by worker."""
+        found = [i for i in self.instances.items.values() if (i.model, i.version) == (version.model, version.version)]
+        return sorted(found, key=lambda i: i.worker)

@@ -1,0 +1,178 @@
+"""One placement made real: pull, start a runner, announce, watch over it, start it anew when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelyard import codec, process
+from modelyard.backoff import Backoff
+from modelyard.catalogue import Signature
+from modelyard.deployment import Instance, InstanceState, Placement
+from modelyard.errors import ModelyardError, UnavailableError
+from modelyard_worker.cache import ArtifactCache
+
+log = logging.getLogger(__name__)
+
+SILENCE_S = 5.0
+"""A runner that says nothing for so long is stopped or stuck: it is killed and replaced."""
+GRACE_S = 10.0
+LOAD_TIMEOUT_S = 600.0
+LONG_LIFE_S = 30.0
+"""A runner that lived so long was well: its next failure is counted as the first."""
+
+
+@dataclass(frozen=True)
+class RunnerSettings:
+    """What all runners of a worker share."""
+
+    worker: str
+    host: str
+    advertise: str
+    threads: int
+    log_directory: Path
+
+
+class RunnerFailedError(Exception):
+    """A runner could not load its model, or ended; `loaded` says which."""
+
+    def __init__(self, reason: str, *, loaded: bool) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.loaded = loaded
+
+
+class InstanceKeeper:
+    """Keeps one placement running until it is told to unload."""
+
+    def __init__(
+        self,
+        placement: Placement,
+        settings: RunnerSettings,
+        cache: ArtifactCache,
+        announce: Callable[[Instance], Awaitable[None]],
+    ) -> None:
+        self._placement = placement
+        self._settings = settings
+        self._cache = cache
+        self._announce = announce
+        self._child: process.Child | None = None
+
+    @property
+    def placement(self) -> Placement:
+        """What is kept."""
+        return self._placement
+
+    async def run(self) -> None:
+        """Load, watch over and restart, until cancelled."""
+        backoff = Backoff(0.25, 30.0)
+        await self._say(InstanceState.LOADING)
+        while True:
+            started_s = asyncio.get_running_loop().time()
+            try:
+                await self._run_once()
+            except RunnerFailedError as error:
+                state = InstanceState.LOADING if error.loaded else InstanceState.FAILED
+                await self._say(state, f"{error.reason}; starting anew")
+            except UnavailableError as error:
+                await self._say(InstanceState.LOADING, error.message)
+            except (ModelyardError, OSError) as error:
+                await self._say(InstanceState.FAILED, str(error))
+            if asyncio.get_running_loop().time() - started_s > LONG_LIFE_S:
+                backoff.reset()
+            await asyncio.sleep(backoff.next())
+
+    async def unload(self) -> None:
+        """Take the instance out of routing, then end its runner in good order."""
+        await self._say(InstanceState.UNLOADING)
+        if self._child is not None:
+            await self._child.stop(GRACE_S)
+
+    async def _run_once(self) -> None:
+        directory = await self._cache.path(self._placement.manifest_digest)
+        self._child = child = await self._start(directory)
+        try:
+            ready = await self._await_ready(child)
+            await self._say_ready(ready)
+            raise RunnerFailedError(await self._watch(child), loaded=True)
+        except BaseException as error:
+            if not isinstance(error, asyncio.CancelledError):
+                child.signal(signal.SIGKILL)
+                await child.wait()
+            raise
+
+    async def _start(self, directory: Path) -> process.Child:
+        settings, placement = self._settings, self._placement
+        instance = f"{placement.model}@{placement.version}"
+        command = [sys.executable, "-m", "modelyard_worker.runner", "--instance", instance]
+        command += ["--worker", settings.worker, "--format", placement.format, "--directory", str(directory)]
+        command += ["--host", settings.host, "--threads", str(settings.threads)]
+        settings.log_directory.mkdir(parents=True, exist_ok=True)
+        environ = {k: v for k, v in os.environ.items() if not k.startswith("MODELYARD_")}
+        with (settings.log_directory / f"{instance}.log").open("ab") as output:
+            return await process.start(command, environ, output)
+
+    async def _await_ready(self, child: process.Child) -> dict[str, str]:
+        async with asyncio.timeout(LOAD_TIMEOUT_S):
+            async for report in child.reports():
+                if report["state"] == "ready":
+                    return report
+                if report["state"] == "failed":
+                    raise RunnerFailedError(f"load failed: {report['reason']}", loaded=False)
+            ended = process.describe_exit(await child.wait())
+        raise RunnerFailedError(f"the runner ended while it loaded the model: {ended}", loaded=False)
+
+    async def _watch(self, child: process.Child) -> str:
+        reports = child.reports()
+        while True:
+            try:
+                await asyncio.wait_for(anext(reports), SILENCE_S)
+            except StopAsyncIteration:
+                return f"the runner ended: {process.describe_exit(await child.wait())}"
+            except TimeoutError:
+                return f"the runner was silent for {SILENCE_S:g} s and was killed"
+
+    async def _say_ready(self, ready: dict[str, str]) -> None:
+        port = ready["address"].rpartition(":")[2]
+        signature = codec.decode(Signature, ready["signature"].encode())
+        log.info("instance ready", extra={"model": self._placement.model, "version": self._placement.version})
+        await self._announce(
+            self._instance(
+                InstanceState.READY,
+                endpoint=f"{self._settings.advertise}:{port}",
+                signature=signature,
+                platform=ready["platform"],
+            )
+        )
+
+    async def _say(self, state: InstanceState, reason: str = "") -> None:
+        if reason:
+            facts = {"model": self._placement.model, "version": self._placement.version, "reason": reason}
+            log.warning("instance not ready", extra=facts)
+        await self._announce(self._instance(state, reason))
+
+    def _instance(
+        self,
+        state: InstanceState,
+        reason: str = "",
+        endpoint: str = "",
+        signature: Signature | None = None,
+        platform: str = "",
+    ) -> Instance:
+        placement = self._placement
+        return Instance(
+            placement.model,
+            placement.version,
+            self._settings.worker,
+            state,
+            reason,
+            endpoint,
+            signature or Signature(),
+            platform,
+        )

@@ -1,0 +1,54 @@
+"""The registry, as a source of artifacts: whichever replica answers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable
+
+import grpc.aio
+
+from modelyard.catalogue import Manifest
+from modelyard.errors import UnavailableError
+from modelyard.rpc import convert
+from modelyard.rpc.channel import Stub, open_channel
+from modelyard.rpc.status import error_of
+from modelyard.v1 import registry_pb2
+
+TIMEOUT_S = 30.0
+_SERVICE = registry_pb2.DESCRIPTOR.services_by_name["Registry"]
+
+
+class RegistrySource:
+    """Reads manifests and chunks from the live registry replicas, in turn."""
+
+    def __init__(self, addresses: Callable[[], Iterable[str]]) -> None:
+        """`addresses` returns the replicas that are live now."""
+        self._addresses = addresses
+        self._turn = 0
+
+    @contextlib.asynccontextmanager
+    async def _stub(self) -> AsyncIterator[Stub]:
+        live = sorted(self._addresses())
+        if not live:
+            raise UnavailableError("no registry is live", retry_after_s=1.0)
+        self._turn += 1
+        async with open_channel(live[self._turn % len(live)]) as channel:
+            try:
+                yield Stub(channel, _SERVICE)
+            except grpc.aio.AioRpcError as failure:
+                raise error_of(failure) from failure
+
+    async def manifest(self, digest: str) -> Manifest:
+        """Return a manifest."""
+        async with self._stub() as stub:
+            request = registry_pb2.GetManifestRequest(digest=digest)
+            return convert.manifest_from_pb(await stub.GetManifest(request, timeout=TIMEOUT_S))
+
+    async def pieces(self, digest: str) -> AsyncIterator[bytes]:
+        """The bytes of a chunk, in pieces."""
+        async with self._stub() as stub:
+            async for part in stub.DownloadChunks(
+                registry_pb2.DownloadChunksRequest(digests=[digest]), timeout=TIMEOUT_S
+            ):
+                if part.data:
+                    yield part.data

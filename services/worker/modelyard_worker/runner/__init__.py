@@ -1,0 +1,1 @@
+"""A runner: a process of its own that holds loaded models and executes calls."""

@@ -1,0 +1,101 @@
+"""ONNX models on ONNX Runtime."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from modelyard.catalogue import Signature, TensorSpec
+from modelyard.errors import InvalidInputError, ModelExecutionError
+from modelyard.oip.datatypes import BF16_STORAGE
+from modelyard.oip.tensors import Array
+
+_DATATYPES = {
+    "tensor(bool)": "BOOL",
+    "tensor(int8)": "INT8",
+    "tensor(int16)": "INT16",
+    "tensor(int32)": "INT32",
+    "tensor(int64)": "INT64",
+    "tensor(uint8)": "UINT8",
+    "tensor(uint16)": "UINT16",
+    "tensor(uint32)": "UINT32",
+    "tensor(uint64)": "UINT64",
+    "tensor(float16)": "FP16",
+    "tensor(bfloat16)": "BF16",
+    "tensor(float)": "FP32",
+    "tensor(double)": "FP64",
+    "tensor(string)": "BYTES",
+}
+_ONNX_BFLOAT16 = 16
+
+
+class OnnxRuntime:
+    """One InferenceSession on the CPU."""
+
+    platform = "onnxruntime_onnx"
+
+    def __init__(self, directory: Path, threads: int) -> None:
+        """Load the one .onnx file of the directory, with `threads` threads for its operators."""
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        # Idle threads must not spin on cores that other models need.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        (path,) = sorted(directory.rglob("*.onnx"))
+        self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self.signature = Signature(
+            tuple(_spec(node) for node in self._session.get_inputs()),
+            tuple(_spec(node) for node in self._session.get_outputs()),
+        )
+        self._kinds = {t.name: t.datatype for t in (*self.signature.inputs, *self.signature.outputs)}
+        self._bfloat16 = "BF16" in self._kinds.values()
+
+    def run(self, inputs: dict[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
+        """Execute; see Runtime."""
+        fed = {name: _decoded(name, array) if self._kinds[name] == "BYTES" else array for name, array in inputs.items()}
+        try:
+            if self._bfloat16:
+                return self._run_values(fed, outputs)
+            return dict(zip(outputs, self._session.run(outputs, fed), strict=True))
+        except InvalidInputError:
+            raise
+        except Exception as error:
+            raise ModelExecutionError(str(error).strip()) from error
+
+    def _run_values(self, inputs: dict[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
+        fed = {name: self._value(name, array) for name, array in inputs.items()}
+        values = self._session.run_with_ort_values(outputs, fed)
+        return {name: self._array(name, value) for name, value in zip(outputs, values, strict=True)}
+
+    def _value(self, name: str, array: Array) -> Any:
+        if self._kinds[name] != "BF16":
+            return ort.OrtValue.ortvalue_from_numpy(array)
+        # ORT keeps a reference to this memory, which must be writable.
+        return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(np.array(array, np.uint16), _ONNX_BFLOAT16)
+
+    def _array(self, name: str, value: Any) -> Array:
+        if self._kinds[name] != "BF16":
+            return value.numpy()  # type: ignore[no-any-return]
+        raw = ctypes.string_at(value.data_ptr(), value.tensor_size_in_bytes())
+        return np.frombuffer(raw, BF16_STORAGE).reshape(value.shape())
+
+
+def _spec(node: Any) -> TensorSpec:
+    kind = _DATATYPES.get(node.type)
+    if kind is None:
+        raise InvalidInputError(f"{node.name!r}: expected a tensor of an OIP datatype, got {node.type}")
+    return TensorSpec(node.name, kind, tuple(d if isinstance(d, int) else -1 for d in node.shape))
+
+
+def _decoded(name: str, array: Array) -> Array:
+    text = np.empty(array.shape, object)
+    try:
+        text.reshape(-1)[:] = [element.decode() for element in array.reshape(-1)]
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(f"input {name!r}: expected UTF-8 in BYTES, got {error.object!r}") from None
+    return text

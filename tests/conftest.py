@@ -1,0 +1,73 @@
+"""Fixtures: real servers, once a run; a running suite, once a run; and suites of a test's own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+
+from modelyard.etcd import Delete, Etcd
+from tests.servers import ProgramServer, new_etcd, new_redis
+from tests.suites import RunningSuite
+
+
+@pytest.fixture(scope="session")
+def _etcd_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProgramServer]:
+    server = new_etcd(tmp_path_factory.mktemp("etcd"))
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def _redis_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProgramServer]:
+    server = new_redis(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+async def etcd_server(_etcd_process: ProgramServer) -> ProgramServer:
+    """The etcd of this run, answering; a test that stops it starts it again."""
+    await _etcd_process.wait_ready()
+    return _etcd_process
+
+
+@pytest.fixture
+async def redis_server(_redis_process: ProgramServer) -> ProgramServer:
+    """The Redis of this run, answering; a test that stops it starts it again."""
+    await _redis_process.wait_ready()
+    return _redis_process
+
+
+@pytest.fixture
+async def etcd(etcd_server: ProgramServer) -> AsyncIterator[Etcd]:
+    """A client of an empty etcd."""
+    client = Etcd(etcd_server.endpoint)
+    await client.commit([], [Delete("/", prefix=True)])
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., RunningSuite]]:
+    """Start suites of the test's own: `suite(workers=2)`; they are stopped afterwards."""
+    started: list[RunningSuite] = []
+
+    def start(**options: object) -> RunningSuite:
+        started.append(RunningSuite(tmp_path_factory.mktemp("suite"), **options))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.down()
+
+
+@pytest.fixture(scope="session")
+def running_suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSuite]:
+    """A suite with two workers that all tests share: leave it as it was."""
+    shared = RunningSuite(tmp_path_factory.mktemp("running-suite"), workers=2)
+    yield shared
+    shared.down()

@@ -1,0 +1,154 @@
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from modelyard import process
+from modelyard.local import kernel
+from tests.waiting import wait_until
+
+ENVIRON = dict(os.environ)
+CHILD = """
+import os, signal, time
+from modelyard.process import Parent
+parent = Parent(dict(os.environ))
+"""
+PARENT_OF_TWO = """
+import asyncio, os, sys
+from modelyard import process
+
+async def main():
+    foreign = [sys.executable, "-m", "modelyard.bound", "sleep", "600"]
+    ours = [sys.executable, "-c", sys.argv[1]]
+    children = [await process.start(command, dict(os.environ), None) for command in (foreign, ours)]
+    async for _ in children[1].reports():
+        print(*(child.pid for child in children), flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+def python(text: str) -> list[str]:
+    return [sys.executable, "-c", CHILD + text]
+
+
+async def test_reports_arrive_in_order_and_end_with_the_child() -> None:
+    child = await process.start(
+        python("parent.report(state='ready', address='a:1'); parent.report(n=2)"), ENVIRON, None
+    )
+    assert [report async for report in child.reports()] == [{"state": "ready", "address": "a:1"}, {"n": 2}]
+    assert await child.wait() == 0
+    assert child.returncode == 0
+
+
+async def test_output_goes_to_the_file(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as output:
+        child = await process.start(
+            python("import sys; print('out', flush=True); print('err', file=sys.stderr)"), ENVIRON, output
+        )
+    await child.wait()
+    assert (tmp_path / "log").read_text() == "out\nerr\n"
+
+
+async def test_a_child_keeps_our_variables_out_of_its_own_environment() -> None:
+    child = await process.start(
+        python("e = dict(os.environ); Parent(e); parent.report(left=[k for k in e if k.startswith('MODELYARD')])"),
+        {"PATH": ENVIRON["PATH"]},
+        None,
+    )
+    assert [report async for report in child.reports()] == [{"left": []}]
+
+
+def test_without_a_parent_a_report_goes_nowhere() -> None:
+    process.Parent({}).report(state="ready")
+
+
+async def test_stop_lets_a_child_end_in_order() -> None:
+    child = await process.start(
+        python("signal.signal(15, lambda *_: exit(7)); parent.report(state='ready'); time.sleep(600)"), ENVIRON, None
+    )
+    await anext(child.reports())
+    assert await child.stop(30) == 7
+
+
+async def test_stop_kills_a_child_that_does_not_listen() -> None:
+    child = await process.start(
+        python("signal.signal(15, signal.SIG_IGN); parent.report(state='ready'); time.sleep(600)"), ENVIRON, None
+    )
+    await anext(child.reports())
+    assert await child.stop(0.1) == -signal.SIGKILL
+
+
+async def test_stop_wakes_a_suspended_child() -> None:
+    child = await process.start(
+        python("signal.signal(15, lambda *_: exit(7)); parent.report(state='ready'); time.sleep(600)"), ENVIRON, None
+    )
+    await anext(child.reports())
+    child.signal(signal.SIGSTOP)
+    assert await child.stop(30) == 7
+
+
+async def test_a_signal_to_a_child_that_has_ended_is_no_error() -> None:
+    child = await process.start(python(""), ENVIRON, None)
+    await child.wait()
+    child.signal(signal.SIGTERM)
+
+
+async def test_a_program_that_does_not_exist_is_an_error_and_leaks_nothing() -> None:
+    open_before = set(os.listdir("/proc/self/fd"))
+    with pytest.raises(FileNotFoundError):
+        await process.start(["/no/such/program"], ENVIRON, None)
+    await asyncio.sleep(0)
+    assert set(os.listdir("/proc/self/fd")) <= open_before
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_children_die_with_a_parent_that_ends_by_a_signal(number: signal.Signals) -> None:
+    ours = CHILD + "parent.report(state='ready'); time.sleep(600)"
+    parent = subprocess.Popen([sys.executable, "-c", PARENT_OF_TWO, ours], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    children = [kernel.find(int(pid)) for pid in parent.stdout.readline().split()]
+    assert all(child is not None and child.lives for child in children)
+    parent.send_signal(number)
+    parent.communicate()
+    wait_until(lambda: not any(child is not None and child.lives for child in children))
+
+
+def test_a_child_whose_parent_is_already_gone_exits() -> None:
+    command = [sys.executable, "-c", CHILD + "print('lived')"]
+    ended = subprocess.run(command, env={**ENVIRON, process.PARENT: "1"}, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+
+
+async def test_a_childs_session_is_its_own_so_that_ctrl_c_reaches_only_us() -> None:
+    child = await process.start(python("parent.report(session=os.getsid(0), pid=os.getpid())"), ENVIRON, None)
+    (report,) = [report async for report in child.reports()]
+    assert report["session"] == report["pid"] == child.pid
+
+
+def test_a_report_is_one_line_of_json() -> None:
+    read_fd, write_fd = os.pipe()
+    process.Parent({process.REPORT: str(write_fd)}).report(message="two\nlines")
+    os.close(write_fd)
+    with os.fdopen(read_fd) as reports:
+        assert [json.loads(line) for line in reports] == [{"message": "two\nlines"}]
+
+
+@pytest.mark.parametrize(
+    ("returncode", "words"),
+    [
+        (0, "exit status 0"),
+        (3, "exit status 3"),
+        (-11, "killed by SIGSEGV"),
+        (-9, "killed by SIGKILL"),
+        (-63, "killed by signal 63"),
+    ],
+)
+def test_describe_exit(returncode: int, words: str) -> None:
+    assert process.describe_exit(returncode) == words

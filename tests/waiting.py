@@ -1,0 +1,34 @@
+"""Waiting for a condition, with a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+TIMEOUT_S = 30.0
+_POLL_S = 0.02
+
+
+def wait_until(condition: Callable[[], T], timeout_s: float = TIMEOUT_S) -> T:
+    """Return the condition's first true value; fail if there is none in time."""
+    ends_s = time.monotonic() + timeout_s
+    while not (value := condition()):
+        assert time.monotonic() < ends_s, f"not within {timeout_s} s: {inspect.getsource(condition).strip()}"
+        time.sleep(_POLL_S)
+    return value
+
+
+async def eventually(condition: Callable[[], T | Awaitable[T]], timeout_s: float = TIMEOUT_S) -> T:
+    """As `wait_until`, for a test in a running loop; the condition may be a coroutine function."""
+    ends_s = time.monotonic() + timeout_s
+    while True:
+        found = condition()
+        value: T = await found if inspect.isawaitable(found) else found
+        if value:
+            return value
+        assert time.monotonic() < ends_s, f"not within {timeout_s} s: {inspect.getsource(condition).strip()}"
+        await asyncio.sleep(_POLL_S)
