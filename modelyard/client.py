@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import functools
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
@@ -10,6 +11,7 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from modelyard import aio
+from modelyard.errors import CancelledError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -91,10 +93,18 @@ class Client:
         with self._closing:
             if self._loop.is_closed():
                 return
-            self._run(self._client.__aexit__(None, None, None))
+            self._run(self._end())
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
+
+    async def _end(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._client.__aexit__(None, None, None)
+        await self._loop.shutdown_default_executor()
 
     def _run(self, call: Coroutine[Any, Any, T]) -> T:
         if self._loop.is_closed():
@@ -103,6 +113,8 @@ class Client:
         future = asyncio.run_coroutine_threadsafe(call, self._loop)
         try:
             return future.result()
+        except concurrent.futures.CancelledError:
+            raise CancelledError("the client was closed") from None
         except BaseException:
             # Interrupted while waiting: the call is of no use any more.
             future.cancel()

@@ -23,7 +23,8 @@ def load(kind: type[T], argv: Sequence[str], environ: Mapping[str, str]) -> T:
 
     Exits with a line on standard error if a flag, a MODELYARD_* variable or a value is not understood.
     """
-    parser = argparse.ArgumentParser(prog=f"python -m {kind.__module__.partition('.')[0]}", description=kind.__doc__)
+    program = f"python -m {kind.__module__.partition('.')[0]}"
+    parser = argparse.ArgumentParser(prog=program, description=kind.__doc__, allow_abbrev=False)
     types = get_type_hints(kind)
     fields = dataclasses.fields(kind)  # type: ignore[arg-type]
     known = {PREFIX + f.name.upper() for f in fields}

@@ -100,7 +100,7 @@ async def start(
     try:
         process = await asyncio.create_subprocess_exec(
             *command,
-            env={**environ, PARENT: str(os.getpid()), REPORT: str(write_fd)},
+            env={"GRPC_ENABLE_FORK_SUPPORT": "0", **environ, PARENT: str(os.getpid()), REPORT: str(write_fd)},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,

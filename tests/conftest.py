@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -56,7 +56,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Ru
     """Start suites of the test's own: `suite(workers=2)`; they are stopped afterwards."""
     started: list[RunningSuite] = []
 
-    def start(**options: object) -> RunningSuite:
+    def start(**options: Any) -> RunningSuite:
         started.append(RunningSuite(tmp_path_factory.mktemp("suite"), **options))
         return started[-1]
 

@@ -25,9 +25,17 @@ Array = npt.NDArray[Any]
 def to_raw(array: Array, name: str) -> bytes:
     """Return the raw contents of an array of the datatype `name`."""
     if name == "BYTES":
-        elements = [e.encode() if isinstance(e, str) else bytes(e) for e in array.reshape(-1).tolist()]
+        elements = [_element(e) for e in array.reshape(-1).tolist()]
         return b"".join(struct.pack("<I", len(e)) + e for e in elements)
     return np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def _element(value: object) -> bytes:
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, bytes):
+        return value
+    raise InvalidInputError(f"expected bytes or str in an array of BYTES, got {type(value).__name__}")
 
 
 def from_raw(tensor: str, name: str, shape: Sequence[int], raw: bytes) -> Array:
@@ -43,10 +51,14 @@ def from_raw(tensor: str, name: str, shape: Sequence[int], raw: bytes) -> Array:
     expected = count * row.item_bytes
     if len(raw) != expected:
         raise InvalidInputError(f"input {tensor!r}: expected {expected} bytes for {name} {list(shape)}, got {len(raw)}")
-    return np.frombuffer(raw, row.dtype).reshape(shape)
+    return _shaped(tensor, np.frombuffer(raw, row.dtype), shape)
 
 
 def _bytes_from_raw(tensor: str, shape: Sequence[int], count: int, raw: bytes) -> Array:
+    if len(raw) < 4 * count:
+        raise InvalidInputError(
+            f"input {tensor!r}: expected at least {4 * count} bytes for BYTES {list(shape)}, got {len(raw)}"
+        )
     array = np.empty(count, object)
     position = 0
     for index in range(count):
@@ -61,7 +73,7 @@ def _bytes_from_raw(tensor: str, shape: Sequence[int], count: int, raw: bytes) -
         raise InvalidInputError(
             f"input {tensor!r}: expected {position} bytes for {count} BYTES elements, got {len(raw)}"
         )
-    return array.reshape(shape)
+    return _shaped(tensor, array, shape)
 
 
 def from_contents(tensor: str, name: str, shape: Sequence[int], contents: messages.InferTensorContents) -> Array:
@@ -83,7 +95,7 @@ def from_contents(tensor: str, name: str, shape: Sequence[int], contents: messag
         raise InvalidInputError(
             f"input {tensor!r}: expected {count} elements in {row.contents} for {name} {list(shape)}, got {len(values)}"
         )
-    return _typed_array(tensor, row, values).reshape(shape)
+    return _shaped(tensor, _typed_array(tensor, row, values), shape)
 
 
 def _typed_array(tensor: str, row: Datatype, values: Sequence[Any]) -> Array:
@@ -110,6 +122,15 @@ def parse_request(data: bytes) -> messages.ModelInferRequest:
         return messages.ModelInferRequest.FromString(data)
     except DecodeError:
         raise InvalidInputError(f"expected a ModelInferRequest, got {len(data)} bytes that are none") from None
+
+
+def _shaped(tensor: str, array: Array, shape: Sequence[int]) -> Array:
+    try:
+        return array.reshape(shape)
+    except ValueError:  # beside a dimension of 0 others may be of any size
+        raise InvalidInputError(
+            f"input {tensor!r}: expected a shape that fits into memory, got {list(shape)}"
+        ) from None
 
 
 def decode_inputs(request: messages.ModelInferRequest) -> dict[str, tuple[str, Array]]:
