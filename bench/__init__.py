@@ -1,0 +1,1 @@
+"""Benchmarks: each prints JSON, with the machine described. Ratios are taken within one run."""
