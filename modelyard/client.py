@@ -33,24 +33,28 @@ def _blocking_stream(
     @functools.wraps(method)
     def call(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
         answers = method(self._client, *args, **kwargs)
-        try:
-            while True:
-                try:
-                    yield self._run(_next(answers))
-                except StopAsyncIteration:
-                    return
-        finally:
-            self._run(_close(answers))
+        while True:
+            try:
+                answer = self._run(_next(answers))
+            except StopAsyncIteration:
+                return
+            try:
+                yield answer
+            except GeneratorExit:
+                if not self._loop.is_closed():
+                    self._run(answers.aclose())
+                raise
 
     return call
 
 
 async def _next(answers: AsyncGenerator[T, None]) -> T:
-    return await anext(answers)
-
-
-async def _close(answers: AsyncGenerator[Any, None]) -> None:
-    await answers.aclose()
+    """The next answer; a generator that is interrupted meanwhile is closed here, where it cannot be running."""
+    try:
+        return await anext(answers)
+    except asyncio.CancelledError:
+        await answers.aclose()
+        raise
 
 
 class Client:
@@ -103,6 +107,7 @@ class Client:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._loop.shutdown_asyncgens()
         await self._client.__aexit__(None, None, None)
         await self._loop.shutdown_default_executor()
 

@@ -18,7 +18,7 @@ import grpc.aio
 from aetcd import rpc
 
 from modelyard.backoff import Backoff
-from modelyard.errors import UnavailableError
+from modelyard.errors import InvalidInputError, UnavailableError
 
 log = logging.getLogger(__name__)
 EOF = grpc.aio.EOF  # type: ignore[attr-defined]
@@ -122,7 +122,11 @@ def _key_value(kv: Any) -> KeyValue:
 
 
 class Etcd:
-    """etcd's v3 API as far as Modelyard uses it. Every call raises UnavailableError when etcd does not answer."""
+    """etcd's v3 API as far as Modelyard uses it.
+
+    Every call raises UnavailableError when etcd does not answer, and InvalidInputError when a value is too large for
+    it (1.5 MiB).
+    """
 
     def __init__(self, endpoints: str) -> None:
         """`endpoints`: host:port, several separated by commas."""
@@ -146,7 +150,10 @@ class Etcd:
         try:
             return await method(request, timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
-            raise UnavailableError(f"etcd at {self.endpoints}: {error.details()}", retry_after_s=1.0) from error
+            details = str(error.details())
+            if "too large" in details or "larger than max" in details:
+                raise InvalidInputError(f"etcd: {details}") from error
+            raise UnavailableError(f"etcd at {self.endpoints}: {details}", retry_after_s=1.0) from error
 
     async def wait_ready(self) -> None:
         """Return once etcd answers; until then say every few seconds what is waited for."""
@@ -176,6 +183,23 @@ class Etcd:
         request = rpc.RangeRequest(key=start.encode(), range_end=prefix_end(prefix), limit=limit)
         reply = await self._call(self._kv.Range, request)
         return [_key_value(kv) for kv in reply.kvs]
+
+    async def keys(self, prefix: str) -> Sequence[str]:
+        """Return every key below the prefix in key order, without the values."""
+        request = rpc.RangeRequest(key=prefix.encode(), range_end=prefix_end(prefix), keys_only=True)
+        return [kv.key.decode() for kv in (await self._call(self._kv.Range, request)).kvs]
+
+    async def newest(self, prefix: str) -> KeyValue | None:
+        """Return the key below the prefix that was created last, or None."""
+        request = rpc.RangeRequest(
+            key=prefix.encode(),
+            range_end=prefix_end(prefix),
+            sort_target=rpc.RangeRequest.CREATE,
+            sort_order=rpc.RangeRequest.DESCEND,
+            limit=1,
+        )
+        reply = await self._call(self._kv.Range, request)
+        return _key_value(reply.kvs[0]) if reply.kvs else None
 
     async def commit(self, compares: Sequence[Compare], operations: Sequence[Put | Delete]) -> bool:
         """Apply all operations if every condition holds; return whether they did."""
@@ -225,9 +249,11 @@ class Etcd:
             try:
                 listing = await self.list(prefix)
                 yield listing
-                async for change in self._changes(prefix, listing.revision + 1):
-                    backoff.reset()
-                    yield change
+                async with contextlib.aclosing(self._changes(prefix, listing.revision + 1)) as changes:
+                    async for change in changes:
+                        backoff.reset()
+                        yield change
+                backoff.reset()
             except (UnavailableError, grpc.aio.AioRpcError) as error:
                 log.warning("watch broke", extra={"prefix": prefix, "reason": _reason(error)})
                 await asyncio.sleep(backoff.next())

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 PARENT = "MODELYARD_PARENT_PID"
 REPORT = "MODELYARD_REPORT_FD"
+MAX_REPORT_BYTES = 16 << 20
 _PR_SET_PDEATHSIG = 1
 
 
@@ -113,7 +114,7 @@ async def start(
         raise
     finally:
         os.close(write_fd)
-    reader = asyncio.StreamReader()
+    reader = asyncio.StreamReader(limit=MAX_REPORT_BYTES)
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_fd, "rb", 0)
     )

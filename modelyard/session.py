@@ -20,73 +20,108 @@ class Session:
     """A lease and the keys announced under it.
 
     A lost lease means to register anew, never to restart: the session takes a new lease and puts its keys again.
-    `on_renewed` runs after that.
+    `on_lease` is told each new lease before a key is put under it.
     """
 
     def __init__(self, etcd: Etcd, ttl_s: int = TTL_S) -> None:
         self.lease_id = 0
+        self.on_lease: Callable[[int], Awaitable[None]] | None = None
         self._etcd = etcd
         self._ttl_s = ttl_s
         self._keys: dict[str, bytes] = {}
+        self._given_up: list[int] = []
         self._lock = asyncio.Lock()
-        self.on_lease: Callable[[int], Awaitable[None]] | None = None
+        self._lost = asyncio.Event()
 
     async def start(self) -> None:
-        """Take the first lease."""
+        """Take the first lease; raise UnavailableError if etcd is away."""
         await self._renew()
 
     async def put(self, key: str, value: bytes) -> None:
         """Announce a key; with etcd away it is announced as soon as etcd is back."""
         self._keys[key] = value
-        await self._apply(key, self._etcd.put(key, value, self.lease_id))
+        await self._apply(key)
 
     async def claim(self, key: str, value: bytes) -> bool:
-        """Announce a key that nobody holds; return whether that was so."""
-        if not await self._etcd.commit([Compare(key, 0)], [Put(key, value, self.lease_id)]):
-            return False
-        self._keys[key] = value
-        return True
+        """Announce a key that nobody holds; return whether that was so. Raise UnavailableError if etcd is away."""
+        async with self._lock:
+            if not self.lease_id:
+                raise UnavailableError(f"no lease to claim {key} under", retry_after_s=1.0)
+            if not await self._etcd.commit([Compare(key, 0)], [Put(key, value, self.lease_id)]):
+                held = await self._etcd.get(key)
+                if held is None or held.value != value:
+                    return False
+                await self._etcd.put(key, value, self.lease_id)  # an earlier claim succeeded, its answer was lost
+            self._keys[key] = value
+            return True
 
     async def delete(self, key: str) -> None:
-        """Withdraw a key; with etcd away it goes with the old lease, which is given up."""
+        """Withdraw a key; with etcd away it is withdrawn as soon as etcd is back, or the lease has run out."""
         self._keys.pop(key, None)
-        await self._apply(key, self._etcd.delete(key))
+        await self._apply(key)
 
-    async def _apply(self, key: str, change: Awaitable[None]) -> None:
+    async def _apply(self, key: str) -> None:
+        """Make etcd's key what was last said of it; without a lease the next renewal does that."""
         async with self._lock:
+            if not self.lease_id:
+                return
             try:
-                await change
+                if key in self._keys:
+                    await self._etcd.put(key, self._keys[key], self.lease_id)
+                else:
+                    await self._etcd.delete(key)
             except UnavailableError as error:
                 log.warning("announcement waits for etcd", extra={"key": key, "reason": str(error)})
-                self.lease_id = 0
+                self._give_up()
+
+    def _give_up(self) -> None:
+        self._given_up.append(self.lease_id)
+        self.lease_id = 0
+        self._lost.set()
 
     async def run(self) -> None:
         """Keep the lease alive until cancelled."""
         backoff = Backoff(0.2, 2.0)
         while True:
             try:
-                if self.lease_id == 0 or not await self._etcd.keep_alive(self.lease_id):
+                if not self.lease_id or not await self._etcd.keep_alive(self.lease_id):
                     log.warning("lease lost, registering anew", extra={"lease": self.lease_id})
                     await self._renew()
                 backoff.reset()
-                await asyncio.sleep(self._ttl_s / 3)
+                await self._until_due()
             except UnavailableError as error:
                 log.warning("lease not renewed", extra={"reason": str(error)})
                 await asyncio.sleep(backoff.next())
 
+    async def _until_due(self) -> None:
+        """Return when a third of the lease is over, or at once when it is given up."""
+        try:
+            await asyncio.wait_for(self._lost.wait(), self._ttl_s / 3)
+        except TimeoutError:
+            return
+
     async def close(self) -> None:
-        """Revoke the lease, so that all its keys go at once."""
-        if self.lease_id:
-            await self._etcd.revoke(self.lease_id)
+        """Revoke the lease, so that all its keys go at once; with etcd away they go when it has run out."""
+        try:
+            if self.lease_id:
+                await self._etcd.revoke(self.lease_id)
+        except UnavailableError as error:
+            log.warning("lease left to run out", extra={"lease": self.lease_id, "reason": str(error)})
 
     async def _renew(self) -> None:
         async with self._lock:
             lease_id = await self._etcd.grant(self._ttl_s)
+            self._given_up.append(lease_id)  # until all keys are under it
             if self.on_lease is not None:
                 await self.on_lease(lease_id)
-            for key, value in self._keys.items():
+            for key, value in list(self._keys.items()):
                 await self._etcd.put(key, value, lease_id)
+            self._given_up.remove(lease_id)
             self.lease_id = lease_id
+            self._lost.clear()
+            while self._given_up:  # what was withdrawn meanwhile goes with them
+                await self._etcd.revoke(self._given_up[-1])
+                self._given_up.pop()
 
 
 class Election:

@@ -22,7 +22,7 @@ async def background(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """
     tasks = [asyncio.ensure_future(work) for work in works]
     for task in tasks:
-        task.add_done_callback(_on_done)
+        task.add_done_callback(stop_on_failure)
     try:
         yield
     finally:
@@ -31,7 +31,22 @@ async def background(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _on_done(task: asyncio.Future[None]) -> None:
+async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Run a coroutine to its end, unless the event is set first: then cancel it. Return whether it came to its end."""
+    tasks = [asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if ended := tasks[0].done():
+            tasks[0].result()
+        return ended
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def stop_on_failure(task: asyncio.Future[None]) -> None:
+    """As a task's done callback: a failure that nobody foresaw is logged, and the process is asked to stop."""
     if not task.cancelled() and (error := task.exception()):
         log.error("background work failed, stopping", exc_info=error)
         os.kill(os.getpid(), signal.SIGTERM)

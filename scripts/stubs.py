@@ -52,7 +52,9 @@ def main() -> int:
     check = parser.parse_args().check
     with tempfile.TemporaryDirectory() as scratch:
         files = generate(Path(scratch))
-        stale = [f for f in files if not (ROOT / f).exists() or not filecmp.cmp(Path(scratch) / f, ROOT / f, shallow=False)]
+        stale = [
+            f for f in files if not (ROOT / f).exists() or not filecmp.cmp(Path(scratch) / f, ROOT / f, shallow=False)
+        ]
         if not check:
             for f in stale:
                 (ROOT / f).parent.mkdir(parents=True, exist_ok=True)

@@ -31,6 +31,9 @@ class RunningSuite:
             "capacity": capacity,
             "processes": processes,
         }
+        self.output = ""
+        """What `up` printed, once it has ended."""
+
         self._up: subprocess.Popen[str] | None = None
         self.up()
 
@@ -48,7 +51,8 @@ class RunningSuite:
             )
             os.close(write_fd)
             report = json.loads(reports.readline() or "{}")
-        assert report.get("state") == "ready", f"{report} {self._up.communicate()[0]}"
+        if report.get("state") != "ready":
+            raise AssertionError(f"exit status {self.wait()}: {report} {self.output}")
         self.address = report["address"]
 
     @property
@@ -95,8 +99,9 @@ class RunningSuite:
     def wait(self) -> int:
         """Wait until `up` has ended; return its exit status."""
         assert self._up is not None
-        self._up.communicate()
-        return self._up.wait(30)
+        if self._up.returncode is None:
+            self.output = self._up.communicate(timeout=120)[0]
+        return self._up.returncode
 
     def down(self) -> None:
         """Stop everything, if it runs."""

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 TIMEOUT_S = 30.0
@@ -17,18 +17,26 @@ def wait_until(condition: Callable[[], T], timeout_s: float = TIMEOUT_S) -> T:
     """Return the condition's first true value; fail if there is none in time."""
     ends_s = time.monotonic() + timeout_s
     while not (value := condition()):
-        assert time.monotonic() < ends_s, f"not within {timeout_s} s: {inspect.getsource(condition).strip()}"
+        assert time.monotonic() < ends_s, f"not within {timeout_s} s: {_words(condition)}"
         time.sleep(_POLL_S)
     return value
 
 
-async def eventually(condition: Callable[[], T | Awaitable[T]], timeout_s: float = TIMEOUT_S) -> T:
+@overload
+async def eventually(condition: Callable[[], Awaitable[T]], timeout_s: float = TIMEOUT_S) -> T: ...
+@overload
+async def eventually(condition: Callable[[], T], timeout_s: float = TIMEOUT_S) -> T: ...
+async def eventually(condition: Callable[[], Any], timeout_s: float = TIMEOUT_S) -> Any:
     """As `wait_until`, for a test in a running loop; the condition may be a coroutine function."""
     ends_s = time.monotonic() + timeout_s
     while True:
         found = condition()
-        value: T = await found if inspect.isawaitable(found) else found
+        value = await found if inspect.isawaitable(found) else found
         if value:
             return value
-        assert time.monotonic() < ends_s, f"not within {timeout_s} s: {inspect.getsource(condition).strip()}"
+        assert time.monotonic() < ends_s, f"not within {timeout_s} s: {_words(condition)}"
         await asyncio.sleep(_POLL_S)
+
+
+def _words(condition: Callable[[], object]) -> str:
+    return inspect.getsource(condition).strip() if inspect.isfunction(condition) else repr(condition)

@@ -19,8 +19,8 @@ import numpy as np
 import onnxruntime
 from rich.console import Console
 from rich.table import Table
-from train import Digits, Floats, export, load, train
 
+from examples.digits.train import Digits, Floats, export, load, train
 from modelyard.aio import Client
 from modelyard.errors import ModelyardError
 

@@ -107,8 +107,8 @@ def _array(name: str, values: Any) -> Array:
 
 def _convert(name: str, array: Array, datatype: str) -> Array:
     row = DATATYPES.get(datatype)
-    if row is None:
-        raise InvalidInputError(f"--input {name}: the model wants {datatype}, which this release does not know")
+    if row is None or datatype == "BF16":
+        raise InvalidInputError(f"--input {name}: the model wants {datatype}, which cannot be written here")
     if datatype == "BYTES" and array.dtype.kind == "U":
         return array
     fits = array.dtype.kind in "biuf" and datatype != "BYTES" and (array.dtype.kind != "f" or row.dtype.kind == "f")

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import IO, Any
 
 import numpy as np
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TransferSpeedColumn
 from rich.progress import Progress as Bars
@@ -94,7 +95,7 @@ def error(message: str) -> None:
 
 def table(*columns: str, rows: Sequence[Sequence[Any]], title: str | None = None) -> Table:
     """Return a table; cells are printed as they are."""
-    grid = Table(title=title, title_justify="left")
+    grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         grid.add_column(column, overflow="fold")
     for row in rows:

@@ -33,20 +33,23 @@ async def examine(process: ProcessStatus) -> ProcessStatus:
         return process
     if not process.process.lives:
         return replace(process, state=State.DEAD, reason="the process is gone")
+    reason = "" if process.process.suspended else await _ask(process)
     if process.process.suspended:
-        return replace(process, state=State.UNRESPONSIVE, reason="stopped by a signal")
-    try:
-        await _ask(process)
-    except (UnavailableError, TimeoutError) as error:
-        reason = str(error) or f"no answer within {TIMEOUT_S:.0f} s"
-        return replace(process, state=State.UNRESPONSIVE, reason=reason)
-    return process
+        reason = "stopped by a signal"
+    return replace(process, state=State.UNRESPONSIVE, reason=reason) if reason else process
 
 
-async def _ask(process: ProcessStatus) -> None:
+async def _ask(process: ProcessStatus) -> str:
+    """Return what is wrong with its answer; empty if nothing."""
     ask = {"etcd": _ask_etcd, "redis": _ask_redis}.get(process.name, _ask_service)
-    async with asyncio.timeout(TIMEOUT_S + 0.5):
-        await ask(process.address)
+    try:
+        async with asyncio.timeout(TIMEOUT_S + 0.5):
+            await ask(process.address)
+    except TimeoutError:
+        return f"no answer within {TIMEOUT_S:.0f} s"
+    except UnavailableError as error:
+        return error.message
+    return ""
 
 
 async def _ask_etcd(address: str) -> None:

@@ -63,13 +63,12 @@ class Suite:
     def _check_starts(self) -> None:
         for process in self._processes:
             if process.failed_starts >= START_ATTEMPTS:
-                words = process.last_words()
-                raise UnavailableError(
-                    f"{process.program.name} does not start: {process.status.reason}; "
-                    f"the last line of {process.program.log}: {words[:500]}"
-                )
+                name, reason = process.program.name, process.status.reason
+                raise UnavailableError(f"{name} does not start: {reason} (its log: {process.program.log})")
 
     async def _stop(self, tasks: Mapping[Supervised, asyncio.Task[None]]) -> None:
+        for process in self._processes:
+            process.wake()
         for name in STOP_ORDER:
             group = [p for p in self._processes if role(p.program.name) == name]
             for process in group:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -18,7 +19,9 @@ log = logging.getLogger(__name__)
 
 STEADY_S = 10.0
 """Who lived so long is restarted without the delay that earlier failures had earned."""
-_TAIL_BYTES = 4096
+UNREADY_GRACE_S = 2.0
+"""What was never ready has nothing to finish, and may wait for another that does not start."""
+_WORDS_BYTES = 500
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class Supervised:
         self._environ = environ
         self._on_change = on_change
         self._stopping = asyncio.Event()
+        self._child: process.Child | None = None
 
     async def run(self) -> None:
         """Start the program, and again whenever it ends, with back-off; return after `stop`."""
@@ -65,10 +69,16 @@ class Supervised:
         """Have the program end: SIGTERM, and SIGKILL after its grace period."""
         self._stopping.set()
 
+    def wake(self) -> None:
+        """Let the program go on if a signal stopped it: others need it to end in order."""
+        if self._child is not None:
+            self._child.signal(signal.SIGCONT)
+
     async def _live(self) -> int:
         """One life of the program: from its start to its exit status."""
         with self.program.log.open("ab") as output:
             child = await process.start(self.program.command, self._environ, output)
+        self._child = child
         found = kernel.find(child.pid)
         self._change(pid=child.pid, state=State.STARTING, start_ticks=found.start_ticks if found else 0)
         async with asyncio.TaskGroup() as tasks:
@@ -80,8 +90,9 @@ class Supervised:
 
     async def _stop(self, child: process.Child) -> None:
         await self._stopping.wait()
+        grace_s = self.program.grace_s if self.status.state is State.READY else UNREADY_GRACE_S
         self._change(state=State.STOPPING)
-        await child.stop(self.program.grace_s)
+        await child.stop(grace_s)
 
     async def _watch(self, child: process.Child) -> None:
         if self.program.answers is not None:
@@ -99,6 +110,8 @@ class Supervised:
         if self.status.state is State.STARTING:
             self.failed_starts += 1
         reason = process.describe_exit(returncode)
+        if returncode > 0 and (words := self._last_words()):
+            reason = f"{reason}: {words}"
         log.warning("process ended", extra={"child": self.program.name, "reason": reason})
         self._change(state=State.RESTARTING, restarts=self.status.restarts + 1, reason=reason)
 
@@ -112,9 +125,9 @@ class Supervised:
         except TimeoutError:
             return
 
-    def last_words(self) -> str:
-        """The last line that the program printed."""
+    def _last_words(self) -> str:
+        """The last line that the program printed, or its end."""
         with self.program.log.open("rb") as output:
-            output.seek(max(0, self.program.log.stat().st_size - _TAIL_BYTES))
-            lines = output.read().decode(errors="replace").split("\n")
+            output.seek(max(0, self.program.log.stat().st_size - _WORDS_BYTES))
+            lines = output.read().decode(errors="replace").splitlines()
         return next((line.strip() for line in reversed(lines) if line.strip()), "")

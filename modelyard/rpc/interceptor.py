@@ -12,7 +12,8 @@ import grpc.aio
 
 from modelyard.errors import ModelyardError
 from modelyard.names import check_name
-from modelyard.rpc.status import ERROR_KEY, REQUEST_ID_KEY, TENANT_KEY, code_of, trailers_of
+from modelyard.rpc.gate import Gate
+from modelyard.rpc.status import ERROR_KEY, REQUEST_ID_KEY, TENANT_KEY, code_of, details_of, trailers_of
 
 log = logging.getLogger(__name__)
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -33,8 +34,9 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     and its stack goes to our log.
     """
 
-    def __init__(self, server: str) -> None:
+    def __init__(self, server: str, gate: Gate) -> None:
         self._server = server
+        self._gate = gate
 
     async def intercept_service(
         self,
@@ -56,6 +58,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     def _unary(self, method: str, behaviour: Any) -> Any:
         async def call(request: Any, context: Context) -> Any:
             try:
+                self._gate.enter(context)
                 return await behaviour(request, context)
             except Exception as error:
                 await self._abort(method, context, error)
@@ -65,6 +68,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     def _stream(self, method: str, behaviour: Any) -> Any:
         async def call(request: Any, context: Context) -> AsyncIterator[Any]:
             try:
+                self._gate.enter(context)
                 result = behaviour(request, context)
                 if hasattr(result, "__aiter__"):
                     async for message in result:
@@ -80,7 +84,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         if isinstance(error, grpc.aio.AbortError):
             raise error
         if isinstance(error, ModelyardError):
-            await context.abort(code_of(error), error.message, trailers_of(error))
+            await context.abort(code_of(error), details_of(error), trailers_of(error))
         request_id = uuid.uuid4().hex
         log.error(
             "unforeseen error",

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 import signal
+import socket
+import stat
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +20,7 @@ from grpc_health.v1 import health, health_pb2
 from grpc_reflection.v1alpha import reflection
 
 from modelyard.rpc.channel import OPTIONS
+from modelyard.rpc.gate import Gate
 from modelyard.rpc.interceptor import ErrorInterceptor
 
 log = logging.getLogger(__name__)
@@ -61,7 +66,9 @@ class Server:
 
     def __init__(self, name: str, *, reuse_port: bool = False) -> None:
         options = [(k, int(reuse_port) if k == "grpc.so_reuseport" else v) for k, v in SERVER_OPTIONS]
-        self._server = grpc.aio.server(interceptors=[ErrorInterceptor(name)], options=options)
+        self._gate = Gate()
+        self._port = 0
+        self._server = grpc.aio.server(interceptors=[ErrorInterceptor(name, self._gate)], options=options)
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         self._pool = descriptor_pool.DescriptorPool()
         self._names: list[str] = [reflection.SERVICE_NAME, health.SERVICE_NAME]
@@ -93,12 +100,12 @@ class Server:
         self._server.add_generic_rpc_handlers((health_handler,))
         reflection.enable_server_reflection(self._names, self._server, pool=self._pool)
         try:
-            port = self._server.add_insecure_port(address)
+            self._port = self._server.add_insecure_port(address)
         except RuntimeError as error:
             raise OSError(f"cannot listen on {address}: {error}") from error
         await self._server.start()
         await self.set_serving(True)
-        return f"{address.rpartition(':')[0]}:{port}"
+        return f"{address.rpartition(':')[0]}:{self._port}"
 
     async def set_serving(self, serving: bool) -> None:
         """Answer health checks with SERVING or NOT_SERVING."""
@@ -106,9 +113,26 @@ class Server:
         await self._health.set("", status.SERVING if serving else status.NOT_SERVING)
 
     async def stop(self, grace_s: float = GRACE_S) -> None:
-        """Refuse new calls, let those in flight finish, close."""
+        """Refuse new calls with UNAVAILABLE, let those in flight finish, hang up, close."""
         await self.set_serving(False)
-        await self._server.stop(grace_s)
+        await self._gate.shut(grace_s)
+        _hang_up(self._port)
+        await self._server.stop(0)
+
+
+def _hang_up(port: int) -> None:
+    """Close the connections of our clients at this port.
+
+    gRPC answers calls that it has received but not handed to us yet with CANCELLED when it stops; who has lost the
+    connection gets UNAVAILABLE, and tries again.
+    """
+    for name in os.listdir("/dev/fd"):
+        with contextlib.suppress(OSError):  # it was closed meanwhile, or is no connection
+            if stat.S_ISSOCK(os.fstat(int(name)).st_mode):
+                with socket.socket(fileno=os.dup(int(name))) as connection:
+                    if connection.family != socket.AF_UNIX and connection.getsockname()[1] == port:
+                        connection.getpeername()
+                        connection.shutdown(socket.SHUT_RDWR)
 
 
 def on_termination() -> asyncio.Event:

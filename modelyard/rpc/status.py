@@ -14,7 +14,10 @@ from modelyard.errors import ModelyardError, from_status
 ERROR_KEY = "modelyard-error"
 REQUEST_ID_KEY = "modelyard-request-id"
 TENANT_KEY = "modelyard-tenant"
+INSTANCE_KEY = "modelyard-instance"
+"""On an execute stream: "model@version", which a runner must hold to accept it."""
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
+MAX_DETAILS_BYTES = 2000
 
 CODES: dict[str, grpc.StatusCode] = {code.name: code for code in grpc.StatusCode}
 
@@ -22,6 +25,11 @@ CODES: dict[str, grpc.StatusCode] = {code.name: code for code in grpc.StatusCode
 def code_of(error: ModelyardError) -> grpc.StatusCode:
     """The status code of an error."""
     return CODES[error.status]
+
+
+def details_of(error: ModelyardError) -> str:
+    """The message of an error, cut so that it fits into a trailer even where each byte is escaped as three."""
+    return error.message.encode(errors="replace")[:MAX_DETAILS_BYTES].decode(errors="ignore")
 
 
 def trailers_of(error: ModelyardError) -> tuple[tuple[str, str], ...]:

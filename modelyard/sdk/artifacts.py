@@ -37,7 +37,7 @@ class ArtifactCalls(CatalogueCalls):
     ) -> Version:
         """Publish a file or a directory as a version, and register the model if it is new.
 
-        Chunks that the registry holds already are not sent. A push that broke off goes on where it was when repeated.
+        Only what the registry lacks is sent: a push that broke off goes on where it was when repeated.
 
         Args:
             name: the model, or `model@version`.
@@ -61,21 +61,22 @@ class ArtifactCalls(CatalogueCalls):
         if alias:
             check_name("alias", alias)
         request = pb.CreateVersionRequest(
-            model=reference.model,
-            version=reference.version,
-            resources=convert.resources_to_pb(resources or Resources()),
-            labels=labels,
-            description=description,
+            model=reference.model, version=reference.version, labels=labels, description=description
         )
-        manifest = await _scan(Path(path), progress)
-        request.format = chunks.guess_format(manifest)
-        request.manifest.CopyFrom(convert.manifest_to_pb(manifest))
-        await Upload(self._connection, chunks.root_of(Path(path)), manifest, progress).run()
+        request.resources.CopyFrom(convert.resources_to_pb(resources or Resources()))
+        await self._upload(Path(path), request, progress)
         model = pb.RegisterModelRequest(name=reference.model, description=description, labels=labels, licence=licence)
         published = await self._publish(model, request)
         if alias:
             await self.set_alias(published.model, alias, published.version)
         return published
+
+    async def _upload(self, path: Path, request: pb.CreateVersionRequest, progress: OnProgress | None) -> None:
+        """Upload the files and say in the request which they are."""
+        manifest = await _scan(path, progress)
+        request.format = chunks.guess_format(manifest)
+        request.manifest.CopyFrom(convert.manifest_to_pb(manifest))
+        await Upload(self._connection, chunks.root_of(path), manifest, progress).run()
 
     async def _publish(self, model: pb.RegisterModelRequest, request: pb.CreateVersionRequest) -> Version:
         """Create the version; if that is refused, a model that was registered for it is deleted again."""

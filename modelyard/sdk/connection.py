@@ -43,6 +43,9 @@ class _Opened:
     inference: Any
 
 
+_LOST_STATUS = "Internal error from Core"
+
+
 class Connection:
     """One channel to a front door. Every call carries the tenant, has a deadline and fails with a ModelyardError."""
 
@@ -101,8 +104,14 @@ class Connection:
         return UnavailableError(f"{self.address}: nothing answers there")
 
     def error_of(self, failure: grpc.aio.AioRpcError) -> ModelyardError:
-        """The error behind a failed call; one that never left for want of a connection is an UnavailableError."""
+        """The error behind a failed call.
+
+        An UnavailableError too where a call never left for want of a connection, and where grpc.aio, writing while the
+        server ended the call, put an error of its own in place of the server's status.
+        """
         error = error_of(failure)
+        if failure.details() == _LOST_STATUS:
+            return UnavailableError(f"{self.address}: ended the call while it was being sent")
         late = isinstance(error, DeadlineError) and not self._connected()
         return self._unreachable() if late else error
 

@@ -65,10 +65,9 @@ class DeploymentCalls(Calls):
 
     async def _not_ready(self, status: DeploymentStatus) -> UnavailableError:
         findings = await self.explain(status.model, status.version)
-        return UnavailableError(
-            f"{status.model}@{status.version}: {status.ready_replicas} of {status.replicas} replicas answer"
-            f"{': ' if findings else ''}{'; '.join(findings)}"
-        )
+        name = f"{status.model}@{status.version}"
+        why = findings or [f"{name}: {status.ready_replicas} of {status.replicas} replicas READY"]
+        return UnavailableError(f"{name} is not READY in time: {'; '.join(why)}")
 
     async def undeploy(self, name: str, version: str = "") -> list[str]:
         """Stop serving a version, or all of the model's where none is given; return which.

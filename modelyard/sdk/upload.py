@@ -50,13 +50,12 @@ class Upload:
             return
         async with routes(self._connection) as ways:
             for way in ways:
-                if way.direct:
-                    with contextlib.suppress(UnavailableError):
-                        await self._send(way, missing)
-                else:
+                passed_over = (UnavailableError,) if way.direct else ()
+                with contextlib.suppress(*passed_over):
                     await self._send(way, missing)
                 # Asked through the front door: another registry than ours may have answered at a direct address.
-                missing = await self._missing()
+                if way.direct and not (missing := await self._missing()):
+                    return
 
     async def _missing(self) -> list[Chunk]:
         digests = list(self._chunks)
@@ -109,8 +108,8 @@ class _Stream:
     async def send(self, root: Path, batch: list[Chunk]) -> None:
         """Send chunks and return when they are kept."""
         try:
-            # InvalidStateError: the server has ended the call, and its answer says why.
-            with contextlib.suppress(asyncio.InvalidStateError):
+            # A write fails when the server has ended the call: its answer says why.
+            with contextlib.suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
                 for chunk in batch:
                     await self._send_chunk(chunk, await asyncio.to_thread(read_chunk, root, chunk))
                 await self._call.done_writing()

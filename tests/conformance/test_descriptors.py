@@ -1,4 +1,4 @@
-"""Our Open Inference Protocol is tritonclient's: the same names, numbers, types and labels; and both fit one process."""
+"""Our Open Inference Protocol is tritonclient's: the same names, numbers, types and labels; both fit one process."""
 
 from __future__ import annotations
 

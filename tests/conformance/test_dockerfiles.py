@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tests.conformance.dockerfile import Image, Replay, Stage, context_files, read
+from tests.conformance.dockerfile import Image, Replay, Stage, context_files, ignored, patterns, read
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("registry", "scheduler", "worker")
@@ -119,3 +119,26 @@ def test_the_service_is_not_root_and_owns_where_it_writes(built: Built) -> None:
 
 def test_the_service_listens_to_other_containers(built: Built) -> None:
     assert built.image.environment["MODELYARD_HOST"] == "0.0.0.0"
+
+
+def test_a_step_that_cannot_be_replayed_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM python:3.11-slim\nRUN apt-get install -y gcc\n")
+    (tmp_path / "scratch").mkdir()
+    with pytest.raises(AssertionError, match="no way to replay: RUN apt-get"):
+        Replay(tmp_path, tmp_path / "scratch").build(read(tmp_path / "Dockerfile"))
+
+
+@pytest.mark.parametrize(
+    ("path", "kept_out"),
+    [
+        ("README.md", False),
+        (".git", True),
+        ("tests/secret.key", True),
+        ("services/worker/Dockerfile", False),
+        ("services/worker/build/lib/x.py", True),
+        ("modelyard/rpc/__pycache__/x.pyc", True),
+        ("modelyard.egg-info", True),
+    ],
+)
+def test_dockerignore_keeps_out(path: str, kept_out: bool) -> None:
+    assert ignored(PurePosixPath(path), patterns(ROOT)) is kept_out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
 import uvloop
@@ -11,30 +12,40 @@ import uvloop
 from modelyard import codec, keys, log
 from modelyard.config import load
 from modelyard.deployment import Member
+from modelyard.errors import ModelyardError
 from modelyard.etcd import Etcd
 from modelyard.process import Parent
 from modelyard.rpc.server import Server, on_termination
 from modelyard.session import Session
-from modelyard.tasks import background
+from modelyard.tasks import background, unless
 from modelyard.v1 import registry_pb2
 from modelyard_registry.config import Config
+from modelyard_registry.inspector import Inspector
+from modelyard_registry.publisher import Publisher
 from modelyard_registry.service import Catalogue
 from modelyard_registry.servicer import RegistryServicer
 from modelyard_registry.store import ChunkStore
 
 
-async def serve(config: Config, parent: Parent) -> None:
-    """Start in the order store → etcd → gRPC → announce; stop in the reverse."""
+async def serve(config: Config, environ: Mapping[str, str], parent: Parent) -> None:
+    """Start in the order store → etcd → gRPC → announce; stop in the reverse.
+
+    Raises:
+        OSError: the store or the port cannot be used.
+    """
     stop = on_termination()
     async with AsyncExitStack() as stack:
-        store = ChunkStore(config.store)
+        store = ChunkStore(config.store, config.id)
         await store.prepare()
         etcd = Etcd(config.etcd)
         stack.push_async_callback(etcd.close)
-        await etcd.wait_ready()
+        if not await unless(stop, etcd.wait_ready()):
+            return
         server = Server(config.id)
         service = registry_pb2.DESCRIPTOR.services_by_name["Registry"]
-        server.add(service, RegistryServicer(Catalogue(etcd, store), store))
+        catalogue = Catalogue(etcd)
+        publisher = Publisher(catalogue, store, Inspector(environ))
+        server.add(service, RegistryServicer(catalogue, publisher, store))
         bound = await server.start(f"{config.host}:{config.port}")
         stack.push_async_callback(server.stop)
         address = f"{config.advertise or config.host}:{bound.rpartition(':')[2]}"
@@ -53,7 +64,10 @@ def main() -> None:
     parent = Parent(environ)
     config = load(Config, sys.argv[1:], environ)
     log.configure(config.id, config.log_level)
-    uvloop.run(serve(config, parent))
+    try:
+        uvloop.run(serve(config, environ, parent))
+    except (OSError, ModelyardError) as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from modelyard.catalogue import CHUNK_SIZE_BYTES, Alias, Model
-from modelyard.errors import DataLossError, InvalidInputError
+from modelyard.catalogue import Alias, Model
+from modelyard.errors import InvalidInputError
 from modelyard.rpc import convert
 from modelyard.rpc.interceptor import Context, tenant_of
 from modelyard.v1 import registry_pb2 as pb
+from modelyard_registry.intake import Intake
 from modelyard_registry.manifests import load_manifest
-from modelyard_registry.service import Catalogue, Draft
-from modelyard_registry.store import ChunkStore, check_digest
+from modelyard_registry.publisher import Draft, Publisher
+from modelyard_registry.service import Catalogue
+from modelyard_registry.store import ChunkStore
 
 PIECE_BYTES = 1 << 20
 MAX_PAGE = 1000
@@ -27,8 +29,9 @@ def _page_size(asked: int) -> int:
 class RegistryServicer:
     """The registry over gRPC."""
 
-    def __init__(self, catalogue: Catalogue, store: ChunkStore) -> None:
+    def __init__(self, catalogue: Catalogue, publisher: Publisher, store: ChunkStore) -> None:
         self._catalogue = catalogue
+        self._publisher = publisher
         self._store = store
 
     async def RegisterModel(self, request: pb.RegisterModelRequest, context: Context) -> pb.Model:
@@ -64,7 +67,7 @@ class RegistryServicer:
             description=request.description,
             tenant=tenant_of(context),
         )
-        return convert.version_to_pb(await self._catalogue.create_version(draft))
+        return convert.version_to_pb(await self._publisher.create_version(draft))
 
     async def GetVersion(self, request: pb.GetVersionRequest, context: Context) -> pb.Version:
         """Return a version by name or alias."""
@@ -98,33 +101,21 @@ class RegistryServicer:
         self, request: pb.FindMissingChunksRequest, context: Context
     ) -> pb.FindMissingChunksResponse:
         """Say which chunks must still be sent."""
-        missing = [d for d in dict.fromkeys(request.digests) if await self._store.size(d) is None]
-        return pb.FindMissingChunksResponse(digests=missing)
+        sizes = await self._store.sizes(request.digests)
+        return pb.FindMissingChunksResponse(digests=[d for d, size_bytes in sizes.items() if size_bytes is None])
 
     async def UploadChunks(
         self, requests: AsyncIterator[pb.UploadChunksRequest], context: Context
     ) -> pb.UploadChunksResponse:
         """Keep chunks; at most one of them is in memory at a time."""
-        done = pb.UploadChunksResponse()
-        header: pb.ChunkHeader | None = None
-        data = bytearray()
+        intake = Intake(self._store)
         async for request in requests:
             if request.WhichOneof("part") == "header":
-                _check_complete(header, data)
-                header, data = _checked_header(request.header), bytearray()
-            elif header is None:
-                raise InvalidInputError("upload: expected a header before data")
+                intake.begin(request.header.digest, request.header.size_bytes)
             else:
-                data += request.data
-            if len(data) > header.size_bytes:
-                raise DataLossError(f"chunk {header.digest}: expected {header.size_bytes} bytes, got more")
-            if len(data) == header.size_bytes:
-                await self._store.put(header.digest, bytes(data))
-                done.chunks += 1
-                done.size_bytes += len(data)
-                header, data = None, bytearray()
-        _check_complete(header, data)
-        return done
+                await intake.add(request.data)
+        intake.end()
+        return pb.UploadChunksResponse(chunks=intake.chunks, size_bytes=intake.size_bytes)
 
     async def GetManifest(self, request: pb.GetManifestRequest, context: Context) -> pb.Manifest:
         """Return the files of a version."""
@@ -139,19 +130,3 @@ class RegistryServicer:
             yield pb.DownloadChunksResponse(header=pb.ChunkHeader(digest=digest, size_bytes=len(data)))
             for start in range(0, len(data), PIECE_BYTES):
                 yield pb.DownloadChunksResponse(data=data[start : start + PIECE_BYTES])
-
-
-def _checked_header(header: pb.ChunkHeader) -> pb.ChunkHeader:
-    check_digest(header.digest)
-    if not 0 < header.size_bytes <= CHUNK_SIZE_BYTES:
-        raise InvalidInputError(
-            f"chunk {header.digest}: expected 1 to {CHUNK_SIZE_BYTES} bytes, got {header.size_bytes}"
-        )
-    return header
-
-
-def _check_complete(header: pb.ChunkHeader | None, data: bytearray) -> None:
-    if header is not None:
-        raise DataLossError(
-            f"chunk {header.digest}: expected {header.size_bytes} bytes, the upload ended after {len(data)}"
-        )

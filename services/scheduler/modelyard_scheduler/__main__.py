@@ -18,7 +18,7 @@ from modelyard.process import Parent
 from modelyard.redis import Redis
 from modelyard.rpc.server import Server, on_termination
 from modelyard.session import Election, Session
-from modelyard.tasks import background
+from modelyard.tasks import background, unless
 from modelyard.v1 import scheduler_pb2
 from modelyard_scheduler.config import Config
 from modelyard_scheduler.frontdoors import FrontDoors, reserve
@@ -38,12 +38,13 @@ async def serve(config: Config, parent: Parent) -> None:
         stack.push_async_callback(etcd.close)
         redis = Redis(config.redis)
         stack.push_async_callback(redis.close)
-        await etcd.wait_ready()
-        await redis.wait_ready()
+        if not await unless(stop, etcd.wait_ready()) or not await unless(stop, redis.wait_ready()):
+            return
         changed = asyncio.Event()
         state = State(etcd, changed.set)
         await stack.enter_async_context(background(*state.works()))
-        await state.synced()
+        if not await unless(stop, state.synced()):
+            return
         registries = Replicas("registry", lambda: state.registries.items)
         stack.push_async_callback(registries.close)
         server = Server(config.id)
@@ -63,9 +64,9 @@ async def serve(config: Config, parent: Parent) -> None:
         front_doors = FrontDoors(config, port)
         stack.push_async_callback(front_doors.stop)
         await stack.enter_async_context(background(front_doors.run()))
-        await front_doors.ready()
-        parent.report(state="ready", address=f"{config.advertise or config.host}:{port}")
-        await stop.wait()
+        if await unless(stop, front_doors.ready()):
+            parent.report(state="ready", address=f"{config.advertise or config.host}:{port}")
+            await stop.wait()
 
 
 def main() -> None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import time
+from collections.abc import Iterable
 
 from modelyard import codec, keys
-from modelyard.deployment import Placement, Worker
+from modelyard.deployment import Deployment, Placement, Worker
 from modelyard.errors import UnavailableError
 from modelyard.etcd import Delete, Etcd, Put
-from modelyard.names import ModelVersion
 from modelyard.session import Election, Term
 from modelyard_scheduler.lost import LostWorkers
-from modelyard_scheduler.placement import assign
+from modelyard_scheduler.placement import assign, assignment_of
 from modelyard_scheduler.state import State
 
 log = logging.getLogger(__name__)
@@ -44,14 +45,16 @@ class Leader:
             log.warning("no longer leading", extra={"epoch": term.epoch})
 
     async def _lead(self, term: Term) -> None:
-        deciding = asyncio.ensure_future(self._decide_until_deposed(term))
-        holding = asyncio.ensure_future(term.hold())
+        self._lost = LostWorkers()  # what an earlier term saw is long past
+        works = [asyncio.ensure_future(self._decide_until_deposed(term)), asyncio.ensure_future(term.hold())]
         try:
-            await asyncio.wait([deciding, holding], return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
+            for work in done:
+                work.result()  # raises what nobody foresaw
         finally:
-            for task in (deciding, holding):
-                task.cancel()
-            await asyncio.wait([deciding, holding])
+            for work in works:
+                work.cancel()
+            await asyncio.wait(works)
             with contextlib.suppress(UnavailableError):
                 await term.resign()
 
@@ -68,50 +71,63 @@ class Leader:
 
     async def _decide(self, term: Term) -> bool:
         """Write what differs; return whether we still lead."""
-        state = self._state
         await self._look_for_lost_workers()
-        lingering = self._lost.lingering(len(state.workers.items), time.monotonic())
-        current = state.assignment()
-        wanted = assign(state.deployments.items.values(), state.workers.items, current, lingering)
-        for version in sorted(set(current) | set(wanted)):
-            before, after = set(current.get(version, [])), set(wanted.get(version, []))
-            for worker in sorted(before - after):
-                if not await self._withdraw(term, version, worker):
-                    return False
-            for worker in sorted(after - before):
-                if not await self._place(term, version, worker):
-                    return False
+        if not any(self._plan(self._state.placements.items.values())):
+            return True
+        # The mirror may lag behind our own last writes: what is written next rests on what etcd holds.
+        listing = await self._etcd.list(keys.PLACEMENTS)
+        withdrawn, placed = self._plan(codec.decode(Placement, kv.value) for kv in listing.items.values())
+        for placement in withdrawn:
+            if not await self._write(term, "withdraw", placement, Delete(_key(placement))):
+                return False
+        for placement in placed:
+            record = codec.encode(dataclasses.replace(placement, epoch=term.epoch))
+            if not await self._write(term, "place", placement, Put(_key(placement), record)):
+                return False
         return True
 
-    async def _place(self, term: Term, version: ModelVersion, worker: str) -> bool:
-        deployment = self._state.deployments.items[str(version)]
-        placement = Placement(
-            model=version.model,
-            version=version.version,
-            worker=worker,
-            manifest_digest=deployment.manifest_digest,
-            format=deployment.format,
-            resources=deployment.resources,
-            epoch=term.epoch,
-        )
-        log.info("place", extra={"instance": str(version), "worker": worker, "epoch": term.epoch})
-        key = keys.placement(worker, version.model, version.version)
-        return await self._etcd.commit([term.fence], [Put(key, codec.encode(placement))])
+    def _plan(self, placements: Iterable[Placement]) -> tuple[list[Placement], list[Placement]]:
+        """Which placements are to go, and which to come, of no epoch yet."""
+        state = self._state
+        held = {dataclasses.replace(p, epoch=0) for p in placements}
+        lingering = self._lost.lingering(len(state.workers.items), time.monotonic())
+        deployments = state.deployments.items
+        wanted = assign(deployments.values(), state.workers.items, assignment_of(held), lingering, state.ready())
+        decided = {_placement(deployments[str(version)], w) for version, ws in wanted.items() for w in ws}
+        return sorted(held - decided, key=_key), sorted(decided - held, key=_key)
 
-    async def _withdraw(self, term: Term, version: ModelVersion, worker: str) -> bool:
-        log.info("withdraw", extra={"instance": str(version), "worker": worker, "epoch": term.epoch})
-        key = keys.placement(worker, version.model, version.version)
-        return await self._etcd.commit([term.fence], [Delete(key)])
+    async def _write(self, term: Term, what: str, placement: Placement, operation: Put | Delete) -> bool:
+        instance = f"{placement.model}@{placement.version}"
+        log.info(what, extra={"instance": instance, "worker": placement.worker, "epoch": term.epoch})
+        return await self._etcd.commit([term.fence], [operation])
 
     async def _look_for_lost_workers(self) -> None:
         live = self._state.workers.items
         self._known.update(live)
         missing = {p.worker for p in self._state.placements.items.values()} - set(live)
         self._lost.observe(missing, time.monotonic())
-        for worker_id in missing - self._lost.refused:
-            if worker_id in self._known and await refuses(self._known[worker_id].address):
+        asked = sorted(w for w in missing - self._lost.refused if w in self._known)
+        refusals = await asyncio.gather(*(refuses(self._known[w].address) for w in asked))
+        for worker_id, refused in zip(asked, refusals, strict=True):
+            if refused:
                 log.warning("worker lost", extra={"worker": worker_id, "reason": "its connections are refused"})
                 self._lost.prove(worker_id)
+
+
+def _placement(deployment: Deployment, worker: str) -> Placement:
+    return Placement(
+        model=deployment.model,
+        version=deployment.version,
+        worker=worker,
+        manifest_digest=deployment.manifest_digest,
+        format=deployment.format,
+        resources=deployment.resources,
+        epoch=0,
+    )
+
+
+def _key(placement: Placement) -> str:
+    return keys.placement(placement.worker, placement.model, placement.version)
 
 
 async def refuses(address: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 
 import grpc
@@ -22,7 +21,10 @@ TIMEOUT_S = 10.0
 
 
 class Replicas:
-    """One channel to each live replica of a service; calls go to one that is connected."""
+    """One channel to each live replica of a service; calls go to those that are connected, in turn.
+
+    While none is announced (etcd was away for longer than their leases), those still connected are used on.
+    """
 
     def __init__(self, role: str, members: Callable[[], Mapping[str, Member]]) -> None:
         self._role = role
@@ -36,24 +38,41 @@ class Replicas:
         Raises:
             UnavailableError: no replica is live, or none can be reached.
         """
-        live = sorted(m.address for m in self._members().values())
-        await self._forget(set(self._channels) - set(live))
+        live = sorted({m.address for m in self._members().values()})
+        for address in live:
+            if address not in self._channels:
+                self._channels[address] = open_channel(address)
+        await self._forget({a for a in self._channels if a not in live and not _connected(self._channels[a])})
+        known = [self._channels[a] for a in live or sorted(self._channels)]
+        connected = [c for c in known if _connected(c)] or await _first_connected(known)
+        if not connected:
+            reason = f"{', '.join(live)} cannot be reached" if live else "none is live"
+            raise UnavailableError(f"{self._role}: {reason}", retry_after_s=1.0)
         self._turn += 1
-        for address in (live[(self._turn + i) % len(live)] for i in range(len(live))):
-            channel = self._channels.setdefault(address, open_channel(address))
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(channel.channel_ready(), CONNECT_S)
-                return channel
-        reason = f"{', '.join(live)} cannot be reached" if live else "none is live"
-        raise UnavailableError(f"{self._role}: {reason}", retry_after_s=1.0)
+        return connected[self._turn % len(connected)]
 
     async def _forget(self, addresses: set[str]) -> None:
-        for address in addresses:
-            await self._channels.pop(address).close(None)
+        for channel in [self._channels.pop(address) for address in addresses]:
+            await channel.close(None)
 
     async def close(self) -> None:
         """Close every channel."""
         await self._forget(set(self._channels))
+
+
+def _connected(channel: grpc.aio.Channel) -> bool:
+    return channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY
+
+
+async def _first_connected(channels: list[grpc.aio.Channel]) -> list[grpc.aio.Channel]:
+    """Wait up to CONNECT_S for one of them."""
+    waits = [asyncio.ensure_future(channel.channel_ready()) for channel in channels]
+    if waits:
+        await asyncio.wait(waits, timeout=CONNECT_S, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    await asyncio.gather(*waits, return_exceptions=True)  # one that was forgotten meanwhile fails
+    return [channel for channel in channels if _connected(channel)]
 
 
 async def find_version(registries: Replicas, model: str, reference: str) -> Version:

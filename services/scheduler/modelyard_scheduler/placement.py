@@ -5,21 +5,22 @@ goes to the first worker of that list that can hold it and whose load would stay
 first that can hold it. What is placed stays while its worker lives, so that only what must move moves.
 
 Sources: Thaler and Ravishankar, "Using name-based mappings to increase hit rates" (1998); the weights after
-Schindelhauer and Schomaker, "Weighted distributed hash tables" (2005); the bound after Mirrokni, Thorup and Zadimoghaddam,
-"Consistent hashing with bounded loads" (2016). The hash is XXH3-64 with seed 0 of "model@version|worker" in UTF-8.
+Schindelhauer and Schomaker, "Weighted distributed hash tables" (2005); the bound after Mirrokni, Thorup and
+Zadimoghaddam, "Consistent hashing with bounded loads" (2016). The hash is XXH3-64 with seed 0 of
+"model@version|worker" in UTF-8.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import xxhash
 
 from modelyard.catalogue import Resources
 from modelyard.config import format_bytes
-from modelyard.deployment import Deployment, Worker
+from modelyard.deployment import Deployment, Placement, Worker
 from modelyard.names import ModelVersion
 
 BOUND = 1.25
@@ -85,8 +86,20 @@ Assignment = dict[ModelVersion, list[str]]
 """The workers of each version."""
 
 
+def assignment_of(placements: Iterable[Placement]) -> Assignment:
+    """What is placed where."""
+    found: Assignment = {}
+    for placement in placements:
+        found.setdefault(ModelVersion(placement.model, placement.version), []).append(placement.worker)
+    return found
+
+
 def assign(
-    deployments: Iterable[Deployment], workers: Mapping[str, Worker], current: Assignment, lingering: set[str]
+    deployments: Iterable[Deployment],
+    workers: Mapping[str, Worker],
+    current: Assignment,
+    lingering: Collection[str] = (),
+    ready: Collection[tuple[ModelVersion, str]] = (),
 ) -> Assignment:
     """Return which workers each deployed version shall be on.
 
@@ -95,26 +108,33 @@ def assign(
         workers: the live workers by id.
         current: what is placed now.
         lingering: workers that vanished but may come back; what is on them is neither moved nor counted as lost.
+        ready: which versions answer on which workers; of too many replicas, these are kept.
     """
     load = Load(workers)
     wanted = {ModelVersion(d.model, d.version): d for d in deployments}
-    kept = {key: _kept(key, d, workers, current.get(key, []), lingering) for key, d in wanted.items()}
-    for key, places in kept.items():
-        for worker_id in places:
-            load.add(worker_id, wanted[key].resources)
+    kept: Assignment = {}
+    for key in sorted(wanted):
+        stay = [p for p in current.get(key, ()) if p in workers or p in lingering]
+        ranked = sorted(stay, key=lambda p: ((key, p) in ready, _rank(key, p, workers)), reverse=True)
+        kept[key] = []
+        _keep(wanted[key], ranked, kept[key], load)
     for key in sorted(kept):
         _fill(key, wanted[key], kept[key], load)
     return kept
 
 
-def _kept(
-    key: ModelVersion, deployment: Deployment, workers: Mapping[str, Worker], places: list[str], lingering: set[str]
-) -> list[str]:
-    alive = [p for p in places if p in lingering or p in workers]
-    by_score = sorted(
-        alive, key=lambda p: score(key, p, workers[p].memory_bytes if p in workers else 1.0), reverse=True
-    )
-    return by_score[: deployment.replicas]
+def _rank(key: ModelVersion, worker_id: str, workers: Mapping[str, Worker]) -> float:
+    return score(key, worker_id, workers[worker_id].memory_bytes) if worker_id in workers else 0.0
+
+
+def _keep(deployment: Deployment, ranked: Sequence[str], places: list[str], load: Load) -> None:
+    """Keep as many replicas as are wanted, where they still fit (a worker may come back with less memory)."""
+    for worker_id in ranked:
+        worker = load.workers.get(worker_id)
+        fits = worker is None or not obstacle(deployment.resources, worker, load)
+        if fits and len(places) < deployment.replicas:
+            places.append(worker_id)
+            load.add(worker_id, deployment.resources)
 
 
 def _fill(key: ModelVersion, deployment: Deployment, places: list[str], load: Load) -> None:

@@ -120,6 +120,19 @@ class Deployments:
             raise NotFoundError(f"{ModelVersion(model, known.version)}: not deployed")
         return found
 
+    async def select(self, model: str, reference: str) -> Sequence[Deployment]:
+        """Return one deployment, or where the reference is empty all of the model, in the order of publication.
+
+        Raises:
+            NotFoundError: none of that is deployed, or there is no such version.
+        """
+        if reference:
+            return [await self.get(model, reference)]
+        deployed = await self.of_model(model)
+        if not deployed:
+            return [await self.get(model, reference)]  # says why there is none
+        return sorted(deployed.values(), key=lambda d: d.version_time_s)
+
     async def all(self) -> Sequence[Deployment]:
         """Every deployment, read from etcd itself."""
         listing = await self._etcd.list(keys.DEPLOYMENTS)

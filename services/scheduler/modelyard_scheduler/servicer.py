@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from modelyard.deployment import Deployment
-from modelyard.errors import NotFoundError, UnavailableError
+from modelyard.errors import DeadlineError, NotFoundError, UnavailableError
 from modelyard.names import ModelVersion
 from modelyard.rpc import convert
 from modelyard.rpc.interceptor import Context, tenant_of
@@ -62,22 +62,26 @@ class SchedulerServicer:
         return pb.ExplainResponse(findings=await self._deployments.explain(request.model, request.version))
 
     async def ReadLogs(self, request: pb.ReadLogsRequest, context: Context) -> AsyncIterator[pb.ReadLogsResponse]:
-        """Stream what the runners of a model printed, worker by worker; a worker that is away is said so."""
-        deployment = await self._deployments.get(request.model, request.version)
-        version = ModelVersion(deployment.model, deployment.version)
-        for worker_id in sorted(self._state.assignment().get(version, [])):
-            worker = self._state.workers.items.get(worker_id)
-            response = pb.ReadLogsResponse(worker=worker_id, version=deployment.version)
-            if worker is None:
-                response.data = b"(this worker is away)\n"
-                yield response
-                continue
-            try:
-                async for response.data in read_log(worker.address, str(version), request.tail_bytes):
-                    yield response
-            except (UnavailableError, NotFoundError) as error:
-                response.data = f"({error.message})\n".encode()
-                yield response
+        """Stream what the runners of a model printed, version by version and worker by worker.
+
+        A worker that cannot be asked is said so.
+        """
+        for deployment in await self._deployments.select(request.model, request.version):
+            version = ModelVersion(deployment.model, deployment.version)
+            for worker_id in sorted(self._state.assignment().get(version, [])):
+                async for data in self._read_log(worker_id, version, request.tail_bytes):
+                    yield pb.ReadLogsResponse(worker=worker_id, version=deployment.version, data=data)
+
+    async def _read_log(self, worker_id: str, version: ModelVersion, tail_bytes: int) -> AsyncIterator[bytes]:
+        worker = self._state.workers.items.get(worker_id)
+        if worker is None:
+            yield b"(this worker is away)\n"
+            return
+        try:
+            async for data in read_log(worker.address, str(version), tail_bytes):
+                yield data
+        except (UnavailableError, NotFoundError, DeadlineError) as error:
+            yield f"({error.message})\n".encode()
 
     async def GetEndpoints(self, request: pb.GetEndpointsRequest, context: Context) -> pb.GetEndpointsResponse:
         """Say where the services listen."""

@@ -6,10 +6,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from modelyard import codec, keys
-from modelyard.deployment import Deployment, Instance, Member, Placement, Worker
+from modelyard.deployment import Deployment, Instance, InstanceState, Member, Placement, Worker
 from modelyard.etcd import Etcd, Mirror
 from modelyard.names import ModelVersion
-from modelyard_scheduler.placement import Assignment, Load
+from modelyard_scheduler.placement import Assignment, Load, assignment_of
 
 
 class State:
@@ -44,10 +44,12 @@ class State:
 
     def assignment(self) -> Assignment:
         """Which workers each version is placed on."""
-        found: Assignment = {}
-        for placement in self.placements.items.values():
-            found.setdefault(ModelVersion(placement.model, placement.version), []).append(placement.worker)
-        return found
+        return assignment_of(self.placements.items.values())
+
+    def ready(self) -> set[tuple[ModelVersion, str]]:
+        """Which versions are READY on which workers."""
+        ready = (i for i in self.instances.items.values() if i.state is InstanceState.READY)
+        return {(ModelVersion(i.model, i.version), i.worker) for i in ready}
 
     def load(self) -> Load:
         """What is reserved on the live workers."""

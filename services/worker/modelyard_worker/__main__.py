@@ -18,11 +18,12 @@ from modelyard import codec, keys, log
 from modelyard.backoff import Backoff
 from modelyard.config import load, parse_pairs
 from modelyard.deployment import Member, Worker
+from modelyard.errors import UnavailableError
 from modelyard.etcd import Etcd, Mirror
 from modelyard.process import Parent
 from modelyard.rpc.server import Server, on_termination
 from modelyard.session import Session
-from modelyard.tasks import background
+from modelyard.tasks import background, unless
 from modelyard.v1 import agent_pb2
 from modelyard_worker.agent import Agent
 from modelyard_worker.cache import ArtifactCache
@@ -46,32 +47,44 @@ def lock(data_dir: Path) -> IO[str]:
     return file
 
 
-async def open_session(etcd: Etcd, data_dir: Path) -> Session:
-    """Start a session after revoking the lease that an earlier process of this worker left behind."""
+async def open_session(session: Session, etcd: Etcd, data_dir: Path) -> None:
+    """Start the session after revoking the lease that an earlier process of this worker left behind."""
     record = data_dir / "lease"
-    if record.exists():
-        await etcd.revoke(int(record.read_text()))
 
     async def remember(lease_id: int) -> None:
-        record.write_text(str(lease_id))
+        scratch = record.with_suffix(".new")
+        scratch.write_text(str(lease_id))
+        scratch.replace(record)
 
-    session = Session(etcd)
     session.on_lease = remember
-    await session.start()
-    return session
+    backoff = Backoff(0.2, 2.0)
+    while True:
+        try:
+            if record.exists() and (left := record.read_text()).isdecimal():
+                await etcd.revoke(int(left))
+            await session.start()
+        except UnavailableError as error:
+            _log.warning("waiting for a lease", extra={"reason": str(error)})
+            await asyncio.sleep(backoff.next())
+        else:
+            return
 
 
 async def announce(session: Session, worker: Worker) -> None:
-    """Announce the worker; while another process bears its name, say so and wait."""
+    """Announce the worker; while another process bears its name, or etcd is away, say so and wait."""
     backoff = Backoff(0.2, 5.0)
-    while not await session.claim(keys.worker(worker.id), codec.encode(worker)):
-        _log.warning(
-            "waiting for this worker's name", extra={"worker": worker.id, "reason": "another process bears it"}
-        )
+    while True:
+        try:
+            if await session.claim(keys.worker(worker.id), codec.encode(worker)):
+                return
+            reason = "another process bears it"
+        except UnavailableError as error:
+            reason = str(error)
+        _log.warning("waiting for this worker's name", extra={"worker": worker.id, "reason": reason})
         await asyncio.sleep(backoff.next())
 
 
-async def serve(config: Config, capacity: Capacity, parent: Parent) -> None:
+async def serve(config: Config, capacity: Capacity, labels: dict[str, str], parent: Parent) -> None:
     """Start in the order etcd → gRPC → announce → reconcile; stop in the reverse."""
     stop = on_termination()
     data_dir = Path(config.data_dir)
@@ -80,7 +93,8 @@ async def serve(config: Config, capacity: Capacity, parent: Parent) -> None:
         stack.enter_context(lock(data_dir))
         etcd = Etcd(config.etcd)
         stack.push_async_callback(etcd.close)
-        await etcd.wait_ready()
+        if not await unless(stop, etcd.wait_ready()):
+            return
         registries = Mirror(etcd, keys.members("registry"), lambda data: codec.decode(Member, data), lambda: None)
         cache = ArtifactCache(
             data_dir / "artifacts", RegistrySource(lambda: [m.address for m in registries.items.values()])
@@ -92,11 +106,14 @@ async def serve(config: Config, capacity: Capacity, parent: Parent) -> None:
         bound = await server.start(f"{config.host}:{config.port}")
         stack.push_async_callback(server.stop)
         address = f"{advertise}:{bound.rpartition(':')[2]}"
-        session = await open_session(etcd, data_dir)
+        session = Session(etcd)
+        if not await unless(stop, open_session(session, etcd, data_dir)):
+            return
         stack.push_async_callback(session.close)
         agent = Agent(etcd, session, cache, settings)
-        await announce(session, _record(config, capacity, address))
         await stack.enter_async_context(background(session.run(), registries.run(), agent.placements.run()))
+        if not await unless(stop, announce(session, _record(config, capacity, labels, address))):
+            return
         stack.push_async_callback(agent.close)
         await stack.enter_async_context(background(agent.run()))
         parent.report(state="ready", address=address)
@@ -104,7 +121,7 @@ async def serve(config: Config, capacity: Capacity, parent: Parent) -> None:
         await session.delete(keys.worker(config.id))
 
 
-def _record(config: Config, capacity: Capacity, address: str) -> Worker:
+def _record(config: Config, capacity: Capacity, labels: dict[str, str], address: str) -> Worker:
     return Worker(
         id=config.id,
         address=address,
@@ -112,7 +129,7 @@ def _record(config: Config, capacity: Capacity, address: str) -> Worker:
         memory_bytes=capacity.memory_bytes,
         incarnation=uuid.uuid4().hex,
         devices=capacity.devices,
-        labels=parse_pairs(config.labels),
+        labels=labels,
     )
 
 
@@ -123,10 +140,13 @@ def main() -> None:
     config = load(Config, sys.argv[1:], environ)
     log.configure(config.id, config.log_level)
     try:
-        capacity = find_capacity(config.capacity)
+        capacity, labels = find_capacity(config.capacity), parse_pairs(config.labels)
     except ValueError as error:
         sys.exit(f"error: {error}")
-    uvloop.run(serve(config, capacity, parent))
+    try:
+        uvloop.run(serve(config, capacity, labels, parent))
+    except OSError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

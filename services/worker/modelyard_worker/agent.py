@@ -10,6 +10,7 @@ from modelyard import codec, keys
 from modelyard.deployment import Instance, Placement
 from modelyard.etcd import Etcd, Mirror
 from modelyard.session import Session
+from modelyard.tasks import stop_on_failure
 from modelyard_worker.cache import ArtifactCache
 from modelyard_worker.instance import InstanceKeeper, RunnerSettings
 
@@ -33,6 +34,7 @@ class Agent:
         self._settings = settings
         self._changed = asyncio.Event()
         self._kept: dict[str, Kept] = {}
+        self._unloading: set[asyncio.Future[None]] = set()
         self.placements = Mirror(
             etcd, keys.placements(settings.worker), lambda data: codec.decode(Placement, data), self._changed.set
         )
@@ -42,20 +44,34 @@ class Agent:
         await self.placements.synced.wait()
         while True:
             self._changed.clear()
-            await self._reconcile()
+            self._reconcile()
             await self._changed.wait()
 
-    async def _reconcile(self) -> None:
+    def _reconcile(self) -> None:
         wanted = dict(self.placements.items)
-        gone = [n for n, kept in self._kept.items() if n not in wanted or not _same(wanted[n], kept.keeper.placement)]
-        await asyncio.gather(*(self._unload(name) for name in gone))
+        for name, kept in list(self._kept.items()):
+            if name not in wanted or not _same(wanted[name], kept.keeper.placement):
+                self._unload(name)
+        if self._unloading:
+            return  # what comes waits for what goes: their memory is the same
         for name in wanted.keys() - self._kept.keys():
             log.info("placement", extra={"instance": name})
             keeper = InstanceKeeper(wanted[name], self._settings, self._cache, self._announce)
-            self._kept[name] = Kept(keeper, asyncio.ensure_future(keeper.run()))
+            task = asyncio.ensure_future(keeper.run())
+            task.add_done_callback(stop_on_failure)
+            self._kept[name] = Kept(keeper, task)
 
-    async def _unload(self, name: str) -> None:
-        kept = self._kept.pop(name)
+    def _unload(self, name: str) -> None:
+        task = asyncio.ensure_future(self._end(name, self._kept.pop(name)))
+        self._unloading.add(task)
+        task.add_done_callback(stop_on_failure)
+        task.add_done_callback(self._unloaded)
+
+    def _unloaded(self, task: asyncio.Future[None]) -> None:
+        self._unloading.discard(task)
+        self._changed.set()
+
+    async def _end(self, name: str, kept: Kept) -> None:
         placement = kept.keeper.placement
         kept.task.cancel()
         await asyncio.wait([kept.task])
@@ -69,7 +85,10 @@ class Agent:
 
     async def close(self) -> None:
         """Unload everything."""
-        await asyncio.gather(*(self._unload(name) for name in list(self._kept)))
+        for name in list(self._kept):
+            self._unload(name)
+        if self._unloading:
+            await asyncio.wait(self._unloading)
 
 
 def _same(wanted: Placement, held: Placement) -> bool:

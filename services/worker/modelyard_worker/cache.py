@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
@@ -42,7 +43,7 @@ class ArtifactCache:
         """Return the directory of an artifact's files, pulling them if they are not here.
 
         Raises:
-            DataLossError: a chunk arrived with another digest.
+            DataLossError: a chunk arrived with another digest, or a file would lie outside the artifact.
             UnavailableError: no registry answers.
             OSError: the disk.
         """
@@ -57,7 +58,7 @@ class ArtifactCache:
         scratch = Path(tempfile.mkdtemp(prefix=".pull-", dir=self._directory))
         try:
             for file in (await self._source.manifest(digest)).files:
-                await self._pull_file(file, scratch / PurePosixPath(file.path))
+                await self._pull_file(file, _inside(scratch, file.path))
             scratch.rename(place)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -72,8 +73,17 @@ class ArtifactCache:
                     out.write(piece)
                 if found.hexdigest() != digest:
                     raise DataLossError(f"{file.path}: expected chunk {digest}, got {found.hexdigest()}")
+            out.flush()
+            await asyncio.to_thread(os.fsync, out.fileno())  # a name in the cache promises whole files
 
     def clean(self) -> None:
         """Remove what an earlier process left half pulled."""
         for leftover in self._directory.glob(".pull-*"):
             shutil.rmtree(leftover)
+
+
+def _inside(directory: Path, path: str) -> Path:
+    relative = PurePosixPath(path)
+    if relative.is_absolute() or ".." in relative.parts:
+        raise DataLossError(f"{path!r}: expected a path inside the artifact")
+    return directory / relative

@@ -22,8 +22,12 @@ log = logging.getLogger(__name__)
 
 SILENCE_S = 5.0
 """A runner that says nothing for so long is stopped or stuck: it is killed and replaced."""
+LOOKS = 5
+"""Silence is measured in so many parts, so that a pause of this very process does not count as the runner's."""
 GRACE_S = 10.0
 LOAD_TIMEOUT_S = 600.0
+MAX_REASON = 2000
+"""Characters of a reason; an engine's message may have any length."""
 LONG_LIFE_S = 30.0
 """A runner that lived so long was well: its next failure is counted as the first."""
 
@@ -84,6 +88,10 @@ class InstanceKeeper:
                 await self._say(InstanceState.LOADING, error.message)
             except (ModelyardError, OSError) as error:
                 await self._say(InstanceState.FAILED, str(error))
+            except Exception as error:  # a bug of ours takes one model, not the worker
+                log.exception("unforeseen error", extra={"model": self._placement.model})
+                reason = f"internal error: {type(error).__name__}; the worker's log has its stack"
+                await self._say(InstanceState.FAILED, reason)
             if asyncio.get_running_loop().time() - started_s > LONG_LIFE_S:
                 backoff.reset()
             await asyncio.sleep(backoff.next())
@@ -101,10 +109,8 @@ class InstanceKeeper:
             ready = await self._await_ready(child)
             await self._say_ready(ready)
             raise RunnerFailedError(await self._watch(child), loaded=True)
-        except BaseException as error:
-            if not isinstance(error, asyncio.CancelledError):
-                child.signal(signal.SIGKILL)
-                await child.wait()
+        except Exception:  # on cancellation it is left to `unload`, which ends it in good order
+            await _kill(child)
             raise
 
     async def _start(self, directory: Path) -> process.Child:
@@ -116,27 +122,37 @@ class InstanceKeeper:
         settings.log_directory.mkdir(parents=True, exist_ok=True)
         environ = {k: v for k, v in os.environ.items() if not k.startswith("MODELYARD_")}
         with (settings.log_directory / f"{instance}.log").open("ab") as output:
-            return await process.start(command, environ, output)
+            starting = asyncio.ensure_future(process.start(command, environ, output))
+            try:
+                return await asyncio.shield(starting)
+            except asyncio.CancelledError:
+                await _kill(await starting)  # nobody would know of it
+                raise
 
     async def _await_ready(self, child: process.Child) -> dict[str, str]:
-        async with asyncio.timeout(LOAD_TIMEOUT_S):
-            async for report in child.reports():
-                if report["state"] == "ready":
-                    return report
-                if report["state"] == "failed":
-                    raise RunnerFailedError(f"load failed: {report['reason']}", loaded=False)
-            ended = process.describe_exit(await child.wait())
-        raise RunnerFailedError(f"the runner ended while it loaded the model: {ended}", loaded=False)
+        try:
+            async with asyncio.timeout(LOAD_TIMEOUT_S):
+                async for report in child.reports():
+                    if report["state"] == "ready":
+                        return report
+                    if report["state"] == "failed":
+                        raise RunnerFailedError(f"load failed: {report['reason']}", loaded=False)
+        except TimeoutError:
+            raise RunnerFailedError(f"not loaded within {LOAD_TIMEOUT_S:g} s", loaded=False) from None
+        raise RunnerFailedError(f"the runner ended while it loaded the model: {await _end(child)}", loaded=False)
 
     async def _watch(self, child: process.Child) -> str:
-        reports = child.reports()
-        while True:
+        """Return why the runner is to be replaced, once it is."""
+        silent, reports = 0, child.reports()
+        while silent < LOOKS:
             try:
-                await asyncio.wait_for(anext(reports), SILENCE_S)
+                await asyncio.wait_for(anext(reports), SILENCE_S / LOOKS)
+                silent = 0
             except StopAsyncIteration:
-                return f"the runner ended: {process.describe_exit(await child.wait())}"
+                return f"the runner ended: {await _end(child)}"
             except TimeoutError:
-                return f"the runner was silent for {SILENCE_S:g} s and was killed"
+                silent, reports = silent + 1, child.reports()
+        return f"the runner was silent for {SILENCE_S:g} s and was killed"
 
     async def _say_ready(self, ready: dict[str, str]) -> None:
         port = ready["address"].rpartition(":")[2]
@@ -152,6 +168,7 @@ class InstanceKeeper:
         )
 
     async def _say(self, state: InstanceState, reason: str = "") -> None:
+        reason = reason[:MAX_REASON]
         if reason:
             facts = {"model": self._placement.model, "version": self._placement.version, "reason": reason}
             log.warning("instance not ready", extra=facts)
@@ -176,3 +193,17 @@ class InstanceKeeper:
             signature or Signature(),
             platform,
         )
+
+
+async def _kill(child: process.Child) -> int:
+    child.signal(signal.SIGKILL)
+    return await child.wait()
+
+
+async def _end(child: process.Child) -> str:
+    """How a child ended that has closed its pipe; one that only closed the pipe is ended."""
+    try:
+        return process.describe_exit(await asyncio.wait_for(child.wait(), SILENCE_S))
+    except TimeoutError:
+        await _kill(child)
+        return "it closed its report pipe and was killed"

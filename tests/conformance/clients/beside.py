@@ -1,4 +1,4 @@
-"""Use our SDK beside tritonclient in one process: `python beside.py modelyard|tritonclient`, the first to be imported."""
+"""Use our SDK beside tritonclient in one process: `python beside.py FIRST_TO_BE_IMPORTED`."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from modelyard.etcd import Etcd
 from modelyard.oip import messages
 from modelyard.process import Parent
 from modelyard.rpc.server import Server, on_termination
-from modelyard.tasks import background
+from modelyard.tasks import background, unless
 from modelyard.v1 import registry_pb2, scheduler_pb2
 from modelyard_scheduler.frontdoor.relay import Relay
 from modelyard_scheduler.frontdoor.router import Router
@@ -51,7 +51,8 @@ async def serve(options: Options, parent: Parent) -> None:
     async with AsyncExitStack() as stack:
         etcd = Etcd(options.etcd)
         stack.push_async_callback(etcd.close)
-        await etcd.wait_ready()
+        if not await unless(stop, etcd.wait_ready()):
+            return
         table = RoutingTable(etcd)
         mirrors = (table.deployments, table.instances, table.registries, table.schedulers)
         await stack.enter_async_context(background(table.run(), *(mirror.run() for mirror in mirrors)))
@@ -59,8 +60,8 @@ async def serve(options: Options, parent: Parent) -> None:
         schedulers = Replicas("scheduler", lambda: table.schedulers.items)
         stack.push_async_callback(registries.close)
         stack.push_async_callback(schedulers.close)
-        for mirror in mirrors:
-            await mirror.synced.wait()
+        if not await unless(stop, table.wait_built()):
+            return
         server = Server(options.name, reuse_port=True)
         router = Router(table, partial(find_version, registries))
         server.add(messages.SERVICE, InferenceServicer(router, table), RAW_METHODS)

@@ -43,6 +43,12 @@ class Relay(grpc.GenericRpcHandler):  # type: ignore[type-arg]
                 yield response
         except grpc.aio.AioRpcError as failure:
             trailers: Any = failure.trailing_metadata() or ()
-            await context.abort(failure.code(), failure.details() or "", tuple(trailers))
+            await context.abort(_code(failure), failure.details() or "", tuple(trailers))
         finally:
             call.cancel()
+
+
+def _code(failure: grpc.aio.AioRpcError) -> grpc.StatusCode:
+    """Its code; a replica that is stopping may cancel a call, which to our client is a reason to try again."""
+    code = failure.code()
+    return grpc.StatusCode.UNAVAILABLE if code is grpc.StatusCode.CANCELLED else code

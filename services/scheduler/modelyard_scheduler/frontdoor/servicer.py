@@ -6,11 +6,11 @@ from google.protobuf.message import DecodeError
 
 import modelyard
 from modelyard.catalogue import TensorSpec
-from modelyard.errors import InvalidInputError, UnavailableError
+from modelyard.errors import InvalidInputError, NotFoundError, PreconditionError, UnavailableError
 from modelyard.oip import messages
 from modelyard.rpc.interceptor import Context
 from modelyard.v1.runner_pb2 import Envelope
-from modelyard_scheduler.frontdoor.router import Router, pick
+from modelyard_scheduler.frontdoor.router import Router
 from modelyard_scheduler.frontdoor.table import RoutingTable
 
 RAW_METHODS = ("ModelInfer",)
@@ -30,7 +30,7 @@ class InferenceServicer:
 
     async def ServerReady(self, request: messages.ServerReadyRequest, context: Context) -> messages.ServerReadyResponse:
         """Whether the routing table has been filled."""
-        return messages.ServerReadyResponse(ready=self._table.instances.synced.is_set())
+        return messages.ServerReadyResponse(ready=self._table.built.is_set())
 
     async def ServerMetadata(
         self, request: messages.ServerMetadataRequest, context: Context
@@ -40,18 +40,21 @@ class InferenceServicer:
 
     async def ModelReady(self, request: messages.ModelReadyRequest, context: Context) -> messages.ModelReadyResponse:
         """Whether a call of the model would be executed now; of an unknown model it would not."""
-        target = self._table.resolve(request.name, request.version)
-        ready = target is not None and pick(self._table.streams(target)) is not None
-        return messages.ModelReadyResponse(ready=ready)
+        try:
+            target = await self._router.resolve(request.name, request.version)
+        except (NotFoundError, PreconditionError, UnavailableError):
+            return messages.ModelReadyResponse(ready=False)
+        return messages.ModelReadyResponse(ready=any(s.connected for s in self._table.streams(target)))
 
     async def ModelMetadata(
         self, request: messages.ModelMetadataRequest, context: Context
     ) -> messages.ModelMetadataResponse:
         """Inputs, outputs, platform and deployed versions of a model."""
         target = await self._router.resolve(request.name, request.version)
-        instance = self._table.instance(target)
-        if instance is None:
+        streams = self._table.streams(target)
+        if not streams:
             raise UnavailableError(f"model {str(target)!r}: no instance of it is READY", retry_after_s=0.5)
+        instance = streams[0].instance
         return messages.ModelMetadataResponse(
             name=target.model,
             versions=self._table.versions(target.model),

@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import grpc.aio
 
 from modelyard.backoff import Backoff
+from modelyard.deployment import Instance
 from modelyard.errors import ModelyardError, from_status
+from modelyard.names import ModelVersion
 from modelyard.rpc.channel import Stub, open_channel
+from modelyard.rpc.status import INSTANCE_KEY
+from modelyard.tasks import stop_on_failure
 from modelyard.v1 import runner_pb2 as pb
 
 log = logging.getLogger(__name__)
@@ -29,19 +34,23 @@ class InstanceLostError(Exception):
 class ExecuteStream:
     """Keeps a stream to a runner open, and gives every call its reply."""
 
-    def __init__(self, instance: str, worker: str, endpoint: str) -> None:
-        """`instance`: "model@version"; `endpoint`: the runner's host:port."""
+    def __init__(self, instance: Instance, on_change: Callable[[], None]) -> None:
+        """`on_change` is called whenever `usable` may have become another."""
         self.instance = instance
-        self.worker = worker
-        self.endpoint = endpoint
-        self.connected = asyncio.Event()
+        self.version = ModelVersion(instance.model, instance.version)
+        self.connected = False
+        self._name = str(self.version)
+        self._on_change = on_change
         self._outbox: list[pb.Call] = []
         self._wake = asyncio.Event()
         self._pending: dict[int, asyncio.Future[bytes]] = {}
         self._sent: set[int] = set()
+        self._quiet = asyncio.Event()
         self._next_id = 0
         self._draining = False
+        self._reserved = False
         self._task = asyncio.ensure_future(self._run())
+        self._task.add_done_callback(stop_on_failure)
 
     @property
     def outstanding(self) -> int:
@@ -51,7 +60,7 @@ class ExecuteStream:
     @property
     def usable(self) -> bool:
         """Whether new calls may be sent."""
-        return self.connected.is_set() and not self._draining
+        return self.connected and not self._draining and not self._reserved
 
     async def call(self, request: bytes, timeout_s: float | None) -> bytes:
         """Execute a serialized ModelInferRequest; return the serialized ModelInferResponse.
@@ -63,7 +72,7 @@ class ExecuteStream:
         self._next_id += 1
         call_id = self._next_id
         timeout_us = 0 if timeout_s is None else max(1, int(timeout_s * 1e6))
-        self._outbox.append(pb.Call(id=call_id, request=request, timeout_us=timeout_us, instance=self.instance))
+        self._outbox.append(pb.Call(id=call_id, request=request, timeout_us=timeout_us, instance=self._name))
         self._wake.set()
         reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._pending[call_id] = reply
@@ -72,14 +81,37 @@ class ExecuteStream:
         finally:
             self._pending.pop(call_id, None)
             self._sent.discard(call_id)
-            if self._draining:
-                self._wake.set()
+            if not self._pending:
+                self._quiet.set()
+                if self._draining:
+                    self._wake.set()
+
+    @contextlib.asynccontextmanager
+    async def reserved(self) -> AsyncIterator[None]:
+        """Have the instance to oneself: nobody else gets in, and those who are in finish first.
+
+        Raises:
+            InstanceLostError: it was lost before that.
+        """
+        self._reserved = True
+        try:
+            while self._pending:
+                self._quiet.clear()
+                await self._quiet.wait()
+            if not self.connected or self._draining:
+                raise InstanceLostError(executing=False)
+            yield
+        finally:
+            self._reserved = False
+            self._on_change()
 
     async def drain(self) -> None:
         """Send no new call, wait for the replies under way, close."""
         self._draining = True
         self._wake.set()
-        await self._task
+        if not self.connected:
+            self._task.cancel()
+        await asyncio.wait([self._task])
 
     async def close(self) -> None:
         """Close at once."""
@@ -88,24 +120,37 @@ class ExecuteStream:
 
     async def _run(self) -> None:
         backoff = Backoff(0.05, 1.0)
-        async with open_channel(self.endpoint, watchful=True) as channel:
+        async with open_channel(self.instance.endpoint, watchful=True) as channel:
             stub = Stub(channel, pb.DESCRIPTOR.services_by_name["Runner"])
-            while not (self._draining and not self._pending):
+            while not self._draining:
                 try:
                     await channel.channel_ready()
-                    self.connected.set()
-                    await self._exchange(stub)
-                    backoff.reset()
+                    await self._exchange(stub, backoff)
                 except grpc.aio.AioRpcError as error:
-                    facts = {"instance": self.instance, "worker": self.worker, "reason": error.details()}
+                    facts = {"instance": self._name, "worker": self.instance.worker, "reason": error.details()}
                     log.warning("execute stream broke", extra=facts)
                 finally:
-                    self.connected.clear()
+                    self.connected = False
                     self._lose_all()
-                await asyncio.sleep(backoff.next())
+                    self._on_change()
+                if not self._draining:
+                    await asyncio.sleep(backoff.next())
 
-    async def _exchange(self, stub: Stub) -> None:
-        call = stub.Execute()
+    async def _exchange(self, stub: Stub, backoff: Backoff) -> None:
+        call = stub.Execute(metadata=((INSTANCE_KEY, self._name),))
+        try:
+            await call.initial_metadata()  # only what a runner has accepted may be given calls
+            if call.done():
+                await call.read()  # raises why
+                return
+            backoff.reset()
+            self.connected = True
+            self._on_change()
+            await self._converse(call)
+        finally:
+            call.cancel()
+
+    async def _converse(self, call: Any) -> None:
         writing = asyncio.ensure_future(self._write(call))
         try:
             while (response := await call.read()) is not EOF:
@@ -113,13 +158,13 @@ class ExecuteStream:
                     self._settle(reply)
         finally:
             writing.cancel()
-            call.cancel()
 
     async def _write(self, call: Any) -> None:
         # A write to a broken stream fails; why it broke is what the reader raises.
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             while not (self._draining and not self._pending):
-                calls, self._outbox = self._outbox, []
+                calls = [c for c in self._outbox if c.id in self._pending]  # the others were cancelled
+                self._outbox.clear()
                 if calls:
                     self._sent.update(c.id for c in calls)
                     await call.write(pb.ExecuteRequest(calls=calls))

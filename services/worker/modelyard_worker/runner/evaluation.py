@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from modelyard.catalogue import Signature, TensorSpec
-from modelyard.errors import InvalidInputError
+from modelyard.errors import InvalidInputError, ModelExecutionError
 from modelyard.names import ModelVersion
 from modelyard.oip import messages
 from modelyard.oip.tensors import Array, decode_inputs, parse_request, to_raw
@@ -33,8 +33,8 @@ class Evaluator:
             inputs = check_inputs(signature, decode_inputs(request))
             names = check_outputs(signature, [o.name for o in request.outputs])
             outputs = self._runtime.run(inputs, names)
-        except InvalidInputError as error:
-            raise InvalidInputError(f"model {str(self._instance)!r}: {error.message}") from None
+        except (InvalidInputError, ModelExecutionError) as error:
+            raise type(error)(f"model {str(self._instance)!r}: {error.message}") from None
         return self._response(request, {name: outputs[name] for name in names}).SerializeToString()
 
     def _response(self, request: messages.ModelInferRequest, outputs: dict[str, Array]) -> messages.ModelInferResponse:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 from modelyard.errors import ModelyardError, NotFoundError
 from modelyard.rpc.interceptor import Context
+from modelyard.rpc.status import INSTANCE_KEY
 from modelyard.v1 import runner_pb2 as pb
 from modelyard_worker.runner.executor import Executor, Work
 
@@ -22,7 +23,16 @@ class RunnerServicer:
     async def Execute(
         self, requests: AsyncIterator[pb.ExecuteRequest], context: Context
     ) -> AsyncIterator[pb.ExecuteResponse]:
-        """Execute calls as they come; answer each when it is done, all that are done in one message."""
+        """Execute calls as they come; answer each when it is done, all that are done in one message.
+
+        Raises:
+            NotFoundError: the metadata names an instance that this runner does not hold. (Its address may have been
+                another runner's before.)
+        """
+        for key, value in context.invocation_metadata() or ():
+            if key == INSTANCE_KEY and value not in self._executors:
+                raise NotFoundError(f"instance {str(value)!r}: not in this runner")
+        await context.send_initial_metadata(())  # the front door waits for this before it sends calls
         stream = CallStream(self._executors)
         reading = asyncio.ensure_future(stream.read(requests))
         try:

@@ -62,8 +62,6 @@ class OnnxRuntime:
             if self._bfloat16:
                 return self._run_values(fed, outputs)
             return dict(zip(outputs, self._session.run(outputs, fed), strict=True))
-        except InvalidInputError:
-            raise
         except Exception as error:
             raise ModelExecutionError(str(error).strip()) from error
 

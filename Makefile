@@ -1,0 +1,60 @@
+# Everything is set up below this directory; nothing is installed system-wide. A target that is up to date does nothing.
+SHELL := /bin/sh
+BIN := .venv/bin
+CLIENTS := .venv-clients
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+
+# The first Python that is new enough and starts.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3 python; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+.PHONY: setup clients stubs check test chaos demo bench clean
+
+setup: .venv/.installed
+
+clients: $(CLIENTS)/.installed
+
+.venv/.installed: pyproject.toml constraints.txt $(wildcard services/*/pyproject.toml)
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later was not found; name it with PYTHON=..." >&2; exit 1; }
+	@echo "setting up .venv (torch among it: this takes minutes the first time)" >&2
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[server,local,dev]' \
+		--editable services/registry --editable services/scheduler --editable services/worker
+	@touch $@
+
+$(CLIENTS)/.installed: tests/conformance/clients/requirements.txt | setup
+	@echo "setting up $(CLIENTS)" >&2
+	@$(BIN)/python -m venv $(CLIENTS)
+	@$(CLIENTS)/bin/python $(PIP_INSTALL) --requirement $<
+	@touch $@
+
+# Generate the messages of protos/ anew.
+stubs: setup
+	@$(BIN)/python scripts/stubs.py
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python scripts/stubs.py --check
+	$(BIN)/lint-imports --no-logo
+
+# Unit, integration and conformance tests, on a real etcd, a real Redis and real processes.
+test: setup clients
+	$(BIN)/python -m pytest
+
+# What takes long: killing, stopping and cutting off processes again and again.
+chaos: setup
+	$(BIN)/python -m pytest -m chaos tests/chaos
+
+demo: setup
+	@$(BIN)/python -m examples.digits.demo
+
+# JSON on standard output.
+bench: setup
+	@$(BIN)/python -m bench.online
+
+clean:
+	rm -rf .venv $(CLIENTS) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache examples/node/node_modules
+	find . -name '*.egg-info' -prune -exec rm -rf {} +
+	find . -name __pycache__ -prune -exec rm -rf {} +

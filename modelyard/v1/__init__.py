@@ -1,0 +1,1 @@
+"""The messages of package modelyard.v1, generated from protos/."""

@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+import pytest
+
+from modelyard import keys
+from modelyard.catalogue import CHUNK_SIZE_BYTES
+from modelyard.errors import DataLossError, InvalidInputError, ModelyardError, NotFoundError
+from modelyard.etcd import Etcd
+from modelyard.v1 import registry_pb2 as pb
+from tests import models
+from tests.integration.registry.remote import (
+    RegistryServer,
+    Remote,
+    header,
+    manifest,
+    messages,
+    piece,
+    refused,
+    sha256,
+    split,
+)
+from tests.waiting import eventually
+
+DATA = b"bytes of a chunk"
+OTHER = b"bytes of another"
+ABSENT = sha256(b"never sent")
+
+
+@pytest.fixture
+async def digits(registry: Remote) -> Remote:
+    await registry("RegisterModel", name="digits")
+    return registry
+
+
+@pytest.fixture
+def fresh() -> bytes:
+    """Bytes that no test has sent before."""
+    return random.randbytes(100_000)
+
+
+async def missing(registry: Remote, *chunks: bytes) -> list[bytes]:
+    answer = await registry("FindMissingChunks", digests=[sha256(chunk) for chunk in chunks])
+    return [chunk for chunk in chunks if sha256(chunk) in answer.digests]
+
+
+async def not_published(digits: Remote, etcd: Etcd, kind: type[ModelyardError], **fields: Any) -> str:
+    """Return why no version came of it."""
+    request = {"model": "digits", "format": "onnx"} | fields
+    message = await refused(kind, digits("CreateVersion", **request))
+    assert list((await etcd.list(keys.MODELS)).items) == [keys.model("digits")]
+    return message
+
+
+async def test_upload_and_download(registry: Remote, server: RegistryServer, fresh: bytes) -> None:
+    large = fresh * 90  # more than a chunk
+    chunks = [*split(large), fresh]
+    assert await missing(registry, *chunks) == chunks
+    done = await registry.upload(messages(chunks))
+    assert (done.chunks, done.size_bytes) == (3, len(large) + len(fresh))
+    assert await missing(registry, *chunks, DATA[:3]) == [DATA[:3]]
+    wanted = [*chunks, chunks[0]]
+    assert await registry.download(map(sha256, wanted)) == [(sha256(c), len(c), c) for c in wanted]
+    assert await registry.download([]) == []
+    assert server.scratch() == []
+
+
+async def test_a_question_for_thousands(registry: Remote, fresh: bytes) -> None:
+    await registry.upload(messages([fresh]))
+    absent = [sha256(str(n).encode() + fresh) for n in range(5_000)]
+    answer = await registry("FindMissingChunks", digests=[*absent, sha256(fresh), *absent])
+    assert list(answer.digests) == absent
+
+
+@pytest.mark.parametrize(
+    ("requests", "kind", "said"),
+    [
+        ([piece(DATA)], InvalidInputError, "header before data"),
+        ([pb.UploadChunksRequest()], InvalidInputError, "header before data"),
+        ([header("abc", 3), piece(b"abc")], InvalidInputError, "64 hex digits"),
+        ([header(sha256(DATA), 0)], InvalidInputError, "expected 1 to"),
+        ([header(sha256(DATA), -1)], InvalidInputError, "expected 1 to"),
+        ([header(sha256(DATA), CHUNK_SIZE_BYTES + 1)], InvalidInputError, "expected 1 to 8388608 bytes, got 8388609"),
+        ([header(sha256(DATA), len(DATA))], DataLossError, "ended after 0"),
+        ([header(sha256(DATA), len(DATA)), piece(DATA[:-1])], DataLossError, "ended after 15"),
+        ([header(sha256(DATA), len(DATA)), piece(DATA + b"!")], DataLossError, "got more"),
+        ([header(sha256(DATA), len(DATA)), piece(b"!" + DATA[1:])], DataLossError, "expected that sha256"),
+        ([header(sha256(DATA), len(DATA)), piece(DATA[:4]), *messages([OTHER])], DataLossError, "ended after 4"),
+    ],
+)
+async def test_uploads_that_are_refused(
+    registry: Remote, server: RegistryServer, requests: Any, kind: type[ModelyardError], said: str
+) -> None:
+    before = server.chunks()
+    assert said in await refused(kind, registry.upload(requests))
+    assert server.chunks() == before
+    assert server.scratch() == []
+
+
+async def test_chunks_before_a_bad_one_are_kept(registry: Remote, fresh: bytes) -> None:
+    bad = fresh[::-1]
+    await refused(DataLossError, registry.upload([*messages([fresh]), header(sha256(bad), len(bad)), piece(fresh)]))
+    assert await missing(registry, fresh, bad) == [bad]
+
+
+async def test_an_upload_that_is_cut_leaves_nothing(registry: Remote, server: RegistryServer, fresh: bytes) -> None:
+    call = registry.stub.UploadChunks()
+    for message in (header(sha256(fresh), len(fresh)), piece(fresh[:-1])):
+        await call.write(message)
+    call.cancel()
+    assert await missing(registry, fresh) == [fresh]
+    assert server.scratch() == []
+    await registry.upload(messages([fresh]))
+    assert await missing(registry, fresh) == []
+
+
+async def test_the_same_chunk_in_many_streams_at_once(registry: Remote, server: RegistryServer, fresh: bytes) -> None:
+    answers = await asyncio.gather(*(registry.upload(messages([fresh])) for _ in range(10)))
+    assert {answer.chunks for answer in answers} == {1}
+    assert server.chunk(sha256(fresh)).read_bytes() == fresh
+
+
+async def test_downloads_that_are_refused(registry: Remote, fresh: bytes) -> None:
+    await registry.upload(messages([fresh]))
+    assert ABSENT in await refused(NotFoundError, registry.download([sha256(fresh), ABSENT]))
+    assert "64 hex digits" in await refused(InvalidInputError, registry.download(["x" * 100_000]))
+    assert "not a manifest" in await refused(NotFoundError, registry("GetManifest", digest=sha256(fresh)))
+    await refused(NotFoundError, registry("GetManifest", digest=ABSENT))
+    await refused(InvalidInputError, registry("GetManifest", digest="../.."))
+
+
+@pytest.mark.parametrize("damaged", [lambda data: data[:-1] + b"!", lambda data: data[:10], lambda _: b""])
+async def test_a_damaged_chunk_is_data_loss_until_it_is_sent_again(
+    registry: Remote, server: RegistryServer, fresh: bytes, damaged: Any
+) -> None:
+    await registry.upload(messages([fresh]))
+    server.chunk(sha256(fresh)).write_bytes(damaged(fresh))
+    for _ in range(2):
+        assert sha256(fresh) in await refused(DataLossError, registry.download([sha256(fresh)]))
+    assert await missing(registry, fresh) == [fresh]
+    await registry.upload(messages([fresh]))
+    assert await registry.download([sha256(fresh)]) == [(sha256(fresh), len(fresh), fresh)]
+
+
+async def test_a_push_mends_damaged_weights(digits: Remote, server: RegistryServer, etcd: Etcd, tmp_path: Path) -> None:
+    models.external(tmp_path, (16, 300, 3))
+    files = {f.name: f.read_bytes() for f in tmp_path.iterdir()}
+    sent = await digits.send(files)
+    server.chunk(sha256(files["weights.bin"])).write_bytes(b"short")
+    assert "got 5 bytes" in await not_published(digits, etcd, DataLossError, manifest=sent)
+    server.chunk(sha256(files["model.onnx"])).write_bytes(b"!" * len(files["model.onnx"]))
+    await digits.send(files)
+    assert sha256(files["model.onnx"]) in await not_published(digits, etcd, DataLossError, manifest=sent)
+    await digits.push("digits", files)
+    assert await digits.pull("digits") == files
+
+
+async def test_a_version_of_missing_chunks(digits: Remote, etcd: Etcd, fresh: bytes) -> None:
+    message = await not_published(digits, etcd, DataLossError, manifest=manifest({"m.onnx": fresh}))
+    assert message == f"chunk {sha256(fresh)}: expected {len(fresh)} bytes in the store, got nothing"
+
+
+async def test_what_is_no_model(digits: Remote, server: RegistryServer, etcd: Etcd, tmp_path: Path) -> None:
+    models.external(tmp_path)
+    path = tmp_path / "model.onnx"
+    whole = models.mlp((4, 2)).SerializeToString()
+    cases = {
+        "something that is not ONNX": {"m.onnx": b"not a model"},
+        "got a.onnx, b.onnx": {"a.onnx": whole, "b.onnx": whole},
+        "'weights.bin', which is missing": {"m.onnx": path.read_bytes()},
+        "data file 'weights.bin', got 1": {"m.onnx": path.read_bytes(), "weights.bin": b"1"},
+    }
+    for said, files in cases.items():
+        assert said in await not_published(digits, etcd, InvalidInputError, manifest=await digits.send(files))
+    assert server.scratch() == []
+
+
+async def test_drafts_that_are_refused(digits: Remote, etcd: Etcd, onnx_bytes: bytes) -> None:
+    sent = await digits.send({"m.onnx": onnx_bytes})
+    outside = pb.Manifest(files=[pb.File(path="../m.onnx", size_bytes=3, chunks=[ABSENT])], chunk_size_bytes=8 << 20)
+    cases: list[tuple[str, dict[str, Any]]] = [
+        ("expected one of onnx; got ''", {"manifest": sent, "format": ""}),
+        ("expected one of onnx; got 'pickle'", {"manifest": sent, "format": "pickle"}),
+        ("at least one file", {}),
+        ("without '..', got '../m.onnx'", {"manifest": outside}),
+        ("resources: cpu", {"manifest": sent, "resources": {"cpu": math.nan}}),
+        ("resources: memory_bytes", {"manifest": sent, "resources": {"memory_bytes": -1}}),
+        ("at most 65536 bytes", {"manifest": sent, "description": "x" * 70_000}),
+        ("at most 1024 bytes", {"manifest": manifest({"ä" * 1_000_000: b"x"})}),
+    ]
+    for said, fields in cases:
+        assert said in await not_published(digits, etcd, InvalidInputError, **fields)
+    await refused(NotFoundError, digits("CreateVersion", model="unknown", format="onnx", manifest=sent))
+    await refused(InvalidInputError, digits("CreateVersion", model="", format="onnx", manifest=sent))
+
+
+async def test_a_directory_with_weights_of_several_chunks(digits: Remote, tmp_path: Path) -> None:
+    models.external(tmp_path, (64, 1 << 15, 2))
+    files = {f"dir/{f.name}": f.read_bytes() for f in tmp_path.iterdir()} | {"empty": b"", "dir/again": b"\0" * 9}
+    assert len(split(files["dir/weights.bin"])) == 2
+    version = await digits.push("digits", files)
+    assert version.size_bytes == sum(map(len, files.values()))
+    assert await digits.pull("digits") == files
+
+
+async def test_a_caller_that_goes_leaves_nothing(
+    digits: Remote, server: RegistryServer, etcd: Etcd, onnx_bytes: bytes
+) -> None:
+    sent = await digits.send({"m.onnx": onnx_bytes})
+    request = pb.CreateVersionRequest(model="digits", format="onnx", manifest=sent)
+    call = digits.stub.CreateVersion(request)
+    await eventually(server.scratch)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    await eventually(lambda: not server.scratch())
+    assert list((await etcd.list(keys.MODELS)).items) == [keys.model("digits")]
+    assert (await digits("CreateVersion", model="digits", format="onnx", manifest=sent)).version == "1"
+
+
+async def test_a_deadline_is_kept(digits: Remote, onnx_bytes: bytes) -> None:
+    sent = await digits.send({"m.onnx": onnx_bytes})
+    request = pb.CreateVersionRequest(model="digits", format="onnx", manifest=sent)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await digits.stub.CreateVersion(request, timeout=0.05)
+    assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED

@@ -1,0 +1,318 @@
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aetcd import rpc
+
+from modelyard import etcd as etcd_module
+from modelyard.errors import InvalidInputError, UnavailableError
+from modelyard.etcd import Change, Compare, Delete, Etcd, KeyValue, Listing, Mirror, Put
+from tests.servers import ProgramServer, new_etcd
+from tests.waiting import eventually
+
+PREFIX = "/test/"
+
+
+def text(value: KeyValue | None) -> bytes | None:
+    return None if value is None else value.value
+
+
+class Follower:
+    """What a follower of the prefix holds, kept up with the rules of `follow`, and how often it listed."""
+
+    def __init__(self, client: Etcd) -> None:
+        self.items: dict[str, bytes] = {}
+        self.listings = 0
+        self._task = asyncio.create_task(self._run(client))
+
+    async def _run(self, client: Etcd) -> None:
+        async with contextlib.aclosing(client.follow(PREFIX)) as stream:
+            async for event in stream:
+                if isinstance(event, Listing):
+                    self.items = {key: kv.value for key, kv in event.items.items()}
+                    self.listings += 1
+                elif event.value is None:
+                    self.items.pop(event.key, None)
+                else:
+                    self.items[event.key] = event.value.value
+
+    async def close(self) -> None:
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+
+
+@pytest.fixture
+async def follower(etcd: Etcd) -> AsyncIterator[Follower]:
+    one = Follower(etcd)
+    await eventually(lambda: one.listings)
+    yield one
+    await one.close()
+
+
+async def compact(client: Etcd) -> None:
+    """Forget every revision before the present one."""
+    revision = (await client.list(PREFIX)).revision
+    await client._call(client._kv.Compact, rpc.CompactionRequest(revision=revision, physical=True))
+
+
+async def test_a_key_is_put_read_and_deleted(etcd: Etcd) -> None:
+    assert await etcd.get("/test/a") is None
+    await etcd.put("/test/a", b"1")
+    first = await etcd.get("/test/a")
+    await etcd.put("/test/a", b"\0\xff")
+    second = await etcd.get("/test/a")
+    assert first is not None
+    assert second is not None
+    assert (first.value, second.value) == (b"1", b"\0\xff")
+    assert first.create_revision == second.create_revision < second.mod_revision
+    await etcd.delete("/test/a")
+    await etcd.delete("/test/a")
+    assert await etcd.get("/test/a") is None
+
+
+async def test_a_listing_has_what_is_below_the_prefix_and_nothing_else(etcd: Etcd) -> None:
+    for key in ("/test/a", "/test/b/c", "/tes", "/test", "/test0", "/tesu"):
+        await etcd.put(key, key.encode())
+    listing = await etcd.list(PREFIX)
+    assert {key: kv.value for key, kv in listing.items.items()} == {"/test/a": b"/test/a", "/test/b/c": b"/test/b/c"}
+
+
+async def test_pages_follow_each_other_in_key_order(etcd: Etcd) -> None:
+    for index in range(5):
+        await etcd.put(f"/test/{index}", b"")
+    first = await etcd.page(PREFIX, PREFIX, 3)
+    rest = await etcd.page(PREFIX, first[-1].key + "\0", 3)
+    assert [kv.key for kv in [*first, *rest]] == [f"/test/{index}" for index in range(5)]
+
+
+async def test_a_commit_applies_all_or_nothing(etcd: Etcd) -> None:
+    create = [Compare("/test/a", 0)]
+    assert await etcd.commit(create, [Put("/test/a", b"1"), Put("/test/b", b"1")])
+    assert not await etcd.commit(create, [Put("/test/a", b"2"), Delete("/test/b")])
+    assert {key: kv.value for key, kv in (await etcd.list(PREFIX)).items.items()} == {"/test/a": b"1", "/test/b": b"1"}
+
+
+async def test_a_commit_compares_the_last_change(etcd: Etcd) -> None:
+    await etcd.put("/test/a", b"1")
+    seen = await etcd.get("/test/a")
+    assert seen is not None
+    assert await etcd.commit([Compare("/test/a", seen.mod_revision, "mod")], [Put("/test/a", b"2")])
+    assert not await etcd.commit([Compare("/test/a", seen.mod_revision, "mod")], [Put("/test/a", b"3")])
+    assert text(await etcd.get("/test/a")) == b"2"
+
+
+async def test_a_commit_can_ask_that_a_prefix_is_empty(etcd: Etcd) -> None:
+    empty = [Compare("/test/b/", 0, prefix=True)]
+    assert await etcd.commit(empty, [Put("/test/b/1", b"")])
+    assert not await etcd.commit(empty, [Put("/test/b/2", b"")])
+    assert await etcd.commit([], [Delete("/test/b/", prefix=True)])
+    assert (await etcd.list(PREFIX)).items == {}
+
+
+async def test_of_many_that_create_one_key_one_wins(etcd: Etcd) -> None:
+    tries = [etcd.commit([Compare("/test/a", 0)], [Put("/test/a", b"%d" % n)]) for n in range(20)]
+    won = await asyncio.gather(*tries)
+    assert won.count(True) == 1
+    assert text(await etcd.get("/test/a")) == b"%d" % won.index(True)
+
+
+async def test_a_value_that_is_too_large_is_the_callers_error(etcd: Etcd) -> None:
+    for size_bytes in (2 << 20, 5 << 20):
+        with pytest.raises(InvalidInputError, match="etcd: "):
+            await etcd.put("/test/a", bytes(size_bytes))
+
+
+async def test_a_key_goes_with_its_lease(etcd: Etcd) -> None:
+    lease_id = await etcd.grant(60)
+    await etcd.put("/test/a", b"", lease_id)
+    found = await etcd.get("/test/a")
+    assert found is not None
+    assert found.lease_id == lease_id
+    assert await etcd.keep_alive(lease_id)
+    await etcd.revoke(lease_id)
+    assert await etcd.get("/test/a") is None
+    assert not await etcd.keep_alive(lease_id)
+    await etcd.revoke(lease_id)  # no error
+
+
+async def test_etcd_away_is_unavailable_in_every_call(etcd: Etcd, etcd_server: ProgramServer) -> None:
+    lease_id = await etcd.grant(60)
+    etcd_server.kill()
+    calls = [
+        etcd.get("/a"),
+        etcd.list("/a"),
+        etcd.page("/a", "/a", 1),
+        etcd.put("/a", b""),
+        etcd.delete("/a"),
+        etcd.commit([], [Put("/a", b"")]),
+        etcd.grant(1),
+        etcd.revoke(lease_id),
+        etcd.keep_alive(lease_id),
+    ]
+    try:
+        for outcome in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(outcome, UnavailableError)
+            assert etcd_server.endpoint in outcome.message
+    finally:
+        etcd_server.start()
+        await etcd_server.wait_ready()
+
+
+async def test_wait_ready_says_what_it_waits_for_and_returns_when_etcd_is_there(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = new_etcd(tmp_path)
+    client = Etcd(server.endpoint)
+    waiting = asyncio.create_task(client.wait_ready())
+    try:
+        with caplog.at_level(logging.WARNING, "modelyard.etcd"):
+            await eventually(lambda: len(caplog.records) >= 2)
+        assert not waiting.done()
+        facts = {(r.getMessage(), vars(r)["endpoints"]) for r in caplog.records}
+        assert facts == {("waiting for etcd", server.endpoint)}
+        server.start()
+        await asyncio.wait_for(waiting, 30)
+    finally:
+        waiting.cancel()
+        await client.close()
+        server.close()
+
+
+async def test_follow_lists_and_then_tells_every_change_in_order(etcd: Etcd) -> None:
+    await etcd.put("/test/a", b"0")
+    async with contextlib.aclosing(etcd.follow(PREFIX)) as stream:
+        listing = await anext(stream)
+        assert isinstance(listing, Listing)
+        assert [kv.value for kv in listing.items.values()] == [b"0"]
+        for index in range(100):
+            await etcd.put("/test/a", b"%d" % index)
+        await etcd.put("/elsewhere", b"")
+        await etcd.delete("/test/a")
+        changes = [await anext(stream) for _ in range(101)]
+    assert all(isinstance(change, Change) for change in changes)
+    values = [text(change.value) for change in changes if isinstance(change, Change)]
+    assert values == [*(b"%d" % index for index in range(100)), None]
+
+
+async def test_follow_survives_restarts_of_etcd_without_a_gap(
+    etcd: Etcd, etcd_server: ProgramServer, follower: Follower
+) -> None:
+    writer = Etcd(etcd_server.endpoint)
+    for index in range(5):
+        await writer.put(f"/test/before-{index}", b"")
+        etcd_server.kill()
+        etcd_server.start()
+        await etcd_server.wait_ready()
+        await writer.put(f"/test/after-{index}", b"")
+        await writer.delete(f"/test/before-{index}")
+    await writer.close()
+    expected = {f"/test/after-{index}" for index in range(5)}
+    await eventually(lambda: set(follower.items) == expected)
+
+
+async def test_follow_notices_what_changed_while_etcd_hung(
+    etcd: Etcd, etcd_server: ProgramServer, follower: Follower
+) -> None:
+    lease_id = await etcd.grant(1)
+    await etcd.put("/test/leased", b"", lease_id)
+    await eventually(lambda: "/test/leased" in follower.items)
+    etcd_server.suspend()
+    await asyncio.sleep(2)  # longer than the lease
+    etcd_server.resume()
+    await eventually(lambda: follower.items == {})
+
+
+async def test_follow_lists_anew_when_its_revision_was_compacted_away(
+    etcd: Etcd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true_list = Etcd.list
+    listed = 0
+
+    async def list_and_fall_behind(client: Etcd, prefix: str) -> Listing:
+        """As if much happened, and was compacted, between the first listing and its watch."""
+        nonlocal listed
+        listing = await true_list(client, prefix)
+        listed += 1
+        if listed == 1:
+            for index in range(10):
+                await client.put("/test/a", b"%d" % index)
+            await compact(client)
+        return listing
+
+    monkeypatch.setattr(Etcd, "list", list_and_fall_behind)
+    follower = Follower(etcd)
+    await eventually(lambda: follower.items == {"/test/a": b"9"})
+    assert follower.listings == 2
+    await etcd.put("/test/b", b"")
+    await eventually(lambda: "/test/b" in follower.items)
+    await follower.close()
+
+
+async def test_follow_lists_anew_from_time_to_time(etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(etcd_module, "RELIST_S", 0.05)
+    follower = Follower(etcd)
+    await eventually(lambda: follower.listings >= 3)
+    await etcd.put("/test/a", b"")
+    await eventually(lambda: "/test/a" in follower.items)
+    await follower.close()
+
+
+async def test_many_changes_between_re_listings_are_all_seen(etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(etcd_module, "RELIST_S", 0.02)
+    follower = Follower(etcd)
+    for index in range(300):
+        await etcd.put(f"/test/{index}", b"")
+        if index % 2:
+            await etcd.delete(f"/test/{index - 1}")
+    expected = {f"/test/{index}" for index in range(1, 300, 2)}
+    await eventually(lambda: set(follower.items) == expected)
+    assert follower.listings > 1
+    await follower.close()
+
+
+async def test_closing_a_follower_ends_its_watch(etcd: Etcd) -> None:
+    before = asyncio.all_tasks()
+    stream = etcd.follow(PREFIX)
+    await anext(stream)
+    await etcd.put("/test/a", b"")
+    await anext(stream)
+    await stream.aclose()
+    await eventually(lambda: asyncio.all_tasks() <= before)
+
+
+async def test_a_mirror_holds_what_etcd_holds_and_keeps_it_while_etcd_is_away(
+    etcd: Etcd, etcd_server: ProgramServer
+) -> None:
+    changes = 0
+
+    def count() -> None:
+        nonlocal changes
+        changes += 1
+
+    await etcd.put("/test/a", b"1")
+    mirror = Mirror(etcd, PREFIX, int, count)
+    running = asyncio.create_task(mirror.run())
+    await asyncio.wait_for(mirror.synced.wait(), 30)
+    assert mirror.items == {"a": 1}
+    await etcd.put("/test/b", b"2")
+    await eventually(lambda: mirror.items == {"a": 1, "b": 2})
+    found = await etcd.get("/test/b")
+    assert found is not None
+    assert mirror.revisions["b"] == found.mod_revision
+    etcd_server.kill()
+    with pytest.raises(UnavailableError):
+        await etcd.get("/test/a")
+    assert mirror.items == {"a": 1, "b": 2}
+    etcd_server.start()
+    await etcd_server.wait_ready()
+    await etcd.delete("/test/a")
+    await eventually(lambda: mirror.items == {"b": 2})
+    assert set(mirror.revisions) == {"b"}
+    assert changes >= 3
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running

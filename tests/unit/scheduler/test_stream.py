@@ -1,0 +1,237 @@
+"""The execute stream against a runner over real gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from modelyard.errors import ExhaustedError, InvalidInputError
+from modelyard.v1 import runner_pb2 as pb
+from modelyard_scheduler.frontdoor.stream import ExecuteStream, InstanceLostError
+from tests.runners import FakeRunner
+from tests.waiting import eventually
+
+
+@contextlib.asynccontextmanager
+async def opened(runner: FakeRunner) -> AsyncIterator[ExecuteStream]:
+    """A connected stream; at the end it is closed."""
+    stream = ExecuteStream(runner.instance, lambda: None)
+    try:
+        await eventually(lambda: stream.usable)
+        yield stream
+    finally:
+        await stream.close()
+
+
+async def test_every_call_gets_its_own_reply() -> None:
+    async with FakeRunner().serve() as runner, opened(runner) as stream:
+        requests = [b"%d" % i for i in range(200)]
+        assert await asyncio.gather(*(stream.call(r, None) for r in requests)) == requests
+        assert runner.metadata == ["m@1"]
+        assert {c.instance for c in runner.calls} == {"m@1"}
+        assert stream.outstanding == 0
+
+
+async def test_calls_at_hand_share_a_message() -> None:
+    async with FakeRunner().serve() as runner, opened(runner) as stream:
+        await asyncio.gather(*(stream.call(b"x", None) for _ in range(100)))
+        assert sum(runner.messages) == 100
+        assert len(runner.messages) < 100
+
+
+async def test_what_is_left_of_the_deadline_travels_with_the_call() -> None:
+    async with FakeRunner().serve() as runner, opened(runner) as stream:
+        await stream.call(b"x", 1.5)
+        await stream.call(b"x", None)
+        await stream.call(b"x", 1e-9)
+        assert [c.timeout_us for c in runner.calls] == [1_500_000, 0, 1]
+
+
+async def test_a_failure_is_raised_as_the_error_that_it_names() -> None:
+    async with FakeRunner().serve() as runner, opened(runner) as stream:
+        runner.failure = pb.Failure(error="InvalidInputError", message="bad", retry_after_ms=0)
+        with pytest.raises(InvalidInputError, match="bad"):
+            await stream.call(b"x", None)
+        runner.failure = pb.Failure(error="ExhaustedError", message="full", retry_after_ms=250)
+        with pytest.raises(ExhaustedError) as caught:
+            await stream.call(b"x", None)
+        assert caught.value.retry_after_s == 0.25
+
+
+async def test_a_broken_stream_loses_its_calls_and_connects_anew() -> None:
+    async with FakeRunner().serve() as runner, opened(runner) as stream:
+        runner.go.clear()
+        call = asyncio.ensure_future(stream.call(b"x", None))
+        await runner.received(1)
+        runner.cut()
+        with pytest.raises(InstanceLostError) as lost:
+            await call
+        assert lost.value.executing
+        await eventually(lambda: stream.usable)
+        runner.go.set()
+        assert await stream.call(b"y", None) == b"y"
+
+
+async def test_when_calls_are_lost_the_stream_is_no_longer_usable() -> None:
+    async with FakeRunner().serve() as runner, opened(runner) as stream:
+        runner.go.clear()
+        usable = []
+
+        async def call() -> None:
+            with pytest.raises(InstanceLostError):
+                await stream.call(b"x", None)
+            usable.append(stream.usable)
+
+        calls = [asyncio.ensure_future(call()) for _ in range(10)]
+        await runner.received(1)
+        runner.cut()
+        await asyncio.gather(*calls)
+        assert usable == [False] * 10
+
+
+async def test_ids_are_not_used_again_on_the_next_connection() -> None:
+    async with FakeRunner().serve() as runner, opened(runner) as stream:
+        await stream.call(b"x", None)
+        runner.cut()
+        await eventually(lambda: not stream.usable)
+        await eventually(lambda: stream.usable)
+        await stream.call(b"y", None)
+        assert [c.id for c in runner.calls] == [1, 2]
+
+
+async def test_a_runner_that_refuses_the_stream_gets_no_calls_until_it_accepts() -> None:
+    runner = FakeRunner()
+    runner.refuse = True
+    async with runner.serve():
+        stream = ExecuteStream(runner.instance, lambda: None)
+        await eventually(lambda: len(runner.metadata) >= 3)
+        assert not stream.connected
+        runner.refuse = False
+        await eventually(lambda: stream.usable)
+        await stream.close()
+
+
+async def test_a_cancelled_call_that_was_not_sent_yet_is_not_sent() -> None:
+    async with FakeRunner().serve() as runner, opened(runner) as stream:
+        first, second = (asyncio.ensure_future(stream.call(r, None)) for r in (b"1", b"2"))
+        await asyncio.sleep(0)  # both are in the outbox, the writer has not run
+        first.cancel()
+        assert await second == b"2"
+        assert [c.request for c in runner.calls] == [b"2"]
+        assert stream.outstanding == 0
+
+
+async def test_the_late_reply_of_a_cancelled_call_is_dropped() -> None:
+    async with FakeRunner().serve() as runner, opened(runner) as stream:
+        runner.go.clear()
+        call = asyncio.ensure_future(stream.call(b"1", None))
+        await runner.received(1)
+        call.cancel()
+        runner.go.set()
+        assert await stream.call(b"2", None) == b"2"
+
+
+async def test_draining_finishes_what_is_under_way_and_takes_nothing_new() -> None:
+    async with FakeRunner().serve() as runner, opened(runner) as stream:
+        runner.go.clear()
+        calls = [asyncio.ensure_future(stream.call(b"x", None)) for _ in range(5)]
+        await runner.received(1)
+        drain = asyncio.ensure_future(stream.drain())
+        await eventually(lambda: not stream.usable)
+        runner.go.set()
+        assert await asyncio.gather(*calls) == [b"x"] * 5
+        await drain
+        assert not stream.connected
+        await eventually(lambda: not runner.streams)
+
+
+async def test_a_stream_that_breaks_while_it_drains_loses_its_calls_and_ends() -> None:
+    async with FakeRunner().serve() as runner, opened(runner) as stream:
+        runner.go.clear()
+        call = asyncio.ensure_future(stream.call(b"x", None))
+        await runner.received(1)
+        drain = asyncio.ensure_future(stream.drain())
+        await eventually(lambda: not stream.usable)
+        runner.cut()
+        with pytest.raises(InstanceLostError):
+            await call
+        await drain
+
+
+async def test_draining_a_stream_that_is_not_connected_ends_at_once() -> None:
+    runner = FakeRunner()
+    async with runner.serve():
+        pass
+    stream = ExecuteStream(runner.instance, lambda: None)
+    await stream.drain()
+
+
+async def test_close_loses_what_is_under_way() -> None:
+    async with FakeRunner().serve() as runner, opened(runner) as stream:
+        runner.go.clear()
+        call = asyncio.ensure_future(stream.call(b"x", None))
+        await runner.received(1)
+        await stream.close()
+        with pytest.raises(InstanceLostError):
+            await call
+
+
+async def test_reserved_waits_for_those_inside_and_keeps_others_out() -> None:
+    async with FakeRunner().serve() as runner, opened(runner) as stream:
+        runner.go.clear()
+        inside = asyncio.ensure_future(stream.call(b"in", None))
+        await runner.received(1)
+        order = []
+
+        async def alone() -> None:
+            async with stream.reserved():
+                order.append(stream.outstanding)
+                assert await stream.call(b"alone", None) == b"alone"
+                assert not stream.usable
+
+        waiting = asyncio.ensure_future(alone())
+        await eventually(lambda: not stream.usable)
+        runner.go.set()
+        assert await inside == b"in"
+        await waiting
+        assert order == [0]
+        assert stream.usable
+
+
+async def test_reserved_raises_if_the_stream_breaks_first() -> None:
+    async with FakeRunner().serve() as runner, opened(runner) as stream:
+        runner.go.clear()
+        inside = asyncio.ensure_future(stream.call(b"in", None))
+        await runner.received(1)
+
+        async def alone() -> None:
+            async with stream.reserved():
+                raise AssertionError("nobody was to get in")
+
+        waiting = asyncio.ensure_future(alone())
+        await eventually(lambda: not stream.usable)
+        runner.cut()
+        with pytest.raises(InstanceLostError) as lost:
+            await waiting
+        assert not lost.value.executing
+        with pytest.raises(InstanceLostError):
+            await inside
+
+
+async def test_every_change_is_told() -> None:
+    changes = []
+    async with FakeRunner().serve() as runner:
+        stream = ExecuteStream(runner.instance, lambda: changes.append(stream.usable))
+        await eventually(lambda: stream.usable)
+        assert changes == [True]
+        runner.cut()
+        await eventually(lambda: len(changes) >= 3)
+        assert changes[:3] == [True, False, True]
+        async with stream.reserved():
+            pass
+        assert changes[-1]
+        await stream.close()
+        assert not changes[-1]
