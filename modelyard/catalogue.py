@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 CHUNK_SIZE_BYTES = 8 << 20
 """The size of every chunk of a file but its last."""
@@ -59,11 +60,31 @@ class Model:
     create_time_s: float = 0.0
     aliases: tuple[Alias, ...] = ()
     latest_version: str = ""
+    update_time_s: float = 0.0
+    keep_last: int = 0
+    """How many of its versions are kept; 0: all."""
+
+
+class VersionState(StrEnum):
+    """Whether a version can be used."""
+
+    ACTIVE = "ACTIVE"
+    DELETED = "DELETED"
+    """Its bytes are kept until `expire_time_s`."""
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Where a version came from; empty: not stated."""
+
+    parent_version: str = ""
+    job: str = ""
+    dataset: str = ""
 
 
 @dataclass(frozen=True)
 class Version:
-    """A published version: immutable, its bytes named by the manifest's sha256."""
+    """A published version. What it computes never changes: its bytes are named by the manifest's sha256."""
 
     model: str
     version: str
@@ -76,6 +97,13 @@ class Version:
     description: str = ""
     tenant: str = "default"
     create_time_s: float = 0.0
+    state: VersionState = VersionState.ACTIVE
+    lineage: Lineage = Lineage()
+    metrics: dict[str, float] = field(default_factory=dict)
+    update_time_s: float = 0.0
+    expire_time_s: float = 0.0
+    """Of a DELETED version: when its bytes may go."""
+    request_id: str = ""
 
 
 @dataclass(frozen=True)

@@ -149,5 +149,11 @@ def crash_on_input() -> onnx.ModelProto:
     return build([node], [tensor("x", "INT32", [-1])], [tensor("y", "INT32", [-1])], [_scalar("a", INT32_MIN)])
 
 
+def unimplemented() -> onnx.ModelProto:
+    """A valid model with an operator that ONNX Runtime does not have: x UINT8 [-1] -> y UINT8 [-1, -1, -1]."""
+    node = helper.make_node("ImageDecoder", ["x"], ["y"])
+    return build([node], [tensor("x", "UINT8", [-1])], [tensor("y", "UINT8", ["height", "width", "channels"])])
+
+
 def _scalar(name: str, value: int) -> onnx.TensorProto:
     return numpy_helper.from_array(np.array([value], np.int32), name)

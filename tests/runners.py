@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from modelyard.deployment import Instance, InstanceState
-from modelyard.errors import NotFoundError
+from modelyard.errors import NotFoundError, UnavailableError
 from modelyard.rpc.server import Server
 from modelyard.rpc.status import INSTANCE_KEY
 from modelyard.v1 import runner_pb2 as pb
@@ -21,7 +21,7 @@ class FakeRunner:
 
     Attributes:
         refuse: whether streams are refused, as by a runner that does not hold the instance.
-        streams: how many streams are open; `cut` breaks them.
+        streams: those that are open; `cut` breaks them.
     """
 
     def __init__(self, worker: str = "w0", model: str = "m", version: str = "1") -> None:
@@ -36,7 +36,7 @@ class FakeRunner:
         self.go = asyncio.Event()
         self.go.set()
         self.arrived = asyncio.Condition()
-        self.streams: set[asyncio.Task[Any]] = set()
+        self.streams: set[asyncio.Queue[pb.Reply | None]] = set()
         self.endpoint = ""
 
     @property
@@ -57,8 +57,8 @@ class FakeRunner:
 
     def cut(self) -> None:
         """Break every stream."""
-        for task in self.streams:
-            task.cancel()
+        for stream in self.streams:
+            stream.put_nowait(None)
 
     async def received(self, count: int) -> list[pb.Call]:
         """Wait until so many calls have come."""
@@ -72,24 +72,29 @@ class FakeRunner:
         self.metadata += [str(v) for k, v in context.invocation_metadata() if k == INSTANCE_KEY]
         if self.refuse:
             raise NotFoundError("not here")
-        task = asyncio.current_task()
-        assert task is not None
-        self.streams.add(task)
+        await context.send_initial_metadata(())
+        replies: asyncio.Queue[pb.Reply | None] = asyncio.Queue()
+        self.streams.add(replies)
+        reading = asyncio.ensure_future(self._read(requests, replies))
         try:
-            await context.send_initial_metadata(())
-            async for request in requests:
-                self.messages.append(len(request.calls))
-                for call in request.calls:
-                    await self._arrive(call)
-                    await self.go.wait()
-                    yield pb.ExecuteResponse(replies=[self._reply(call)])
+            while (reply := await replies.get()) is not None:
+                yield pb.ExecuteResponse(replies=[reply])
+            if not reading.done():
+                raise UnavailableError("cut")
         finally:
-            self.streams.discard(task)
+            self.streams.discard(replies)
+            reading.cancel()
 
-    async def _arrive(self, call: pb.Call) -> None:
-        self.calls.append(call)
-        async with self.arrived:
-            self.arrived.notify_all()
+    async def _read(self, requests: AsyncIterator[pb.ExecuteRequest], replies: asyncio.Queue[pb.Reply | None]) -> None:
+        async for request in requests:
+            self.messages.append(len(request.calls))
+            for call in request.calls:
+                self.calls.append(call)
+                async with self.arrived:
+                    self.arrived.notify_all()
+                await self.go.wait()
+                replies.put_nowait(self._reply(call))
+        replies.put_nowait(None)
 
     def _reply(self, call: pb.Call) -> pb.Reply:
         if self.failure is not None:

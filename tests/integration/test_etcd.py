@@ -1,7 +1,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -316,3 +316,15 @@ async def test_a_mirror_holds_what_etcd_holds_and_keeps_it_while_etcd_is_away(
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await running
+
+
+async def test_a_listing_replaces_what_a_mirror_knew(etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def two_listings(client: Etcd, prefix: str) -> AsyncGenerator[Listing, None]:
+        for keys in ("ab", "bc"):
+            yield Listing(1, {prefix + key: KeyValue(prefix + key, b"1", 1, 1, 0) for key in keys})
+
+    monkeypatch.setattr(Etcd, "follow", two_listings)
+    mirror = Mirror(etcd, PREFIX, int, lambda: None)
+    await mirror.run()
+    assert mirror.items == {"b": 1, "c": 1}
+    assert set(mirror.revisions) == {"b", "c"}

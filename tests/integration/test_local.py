@@ -189,6 +189,8 @@ def test_ctrl_c_reaches_up_alone_and_stops_everything(suite: Callable[..., Runni
     os.kill(one.up_pid, signal.SIGINT)
     assert one.wait() == 0
     assert gone(family)
+    assert not one.status().running
+    assert one.status().processes == ()
 
 
 def test_a_second_signal_exits_at_once_and_leaves_no_orphan(suite: Callable[..., RunningSuite], tmp_path: Path) -> None:

@@ -172,6 +172,22 @@ async def test_announcements_during_a_renewal_are_not_lost(etcd: Etcd, session: 
     await eventually(settled)
 
 
+async def test_announcements_between_the_puts_of_a_renewal_are_not_lost(etcd: Etcd, session: Session) -> None:
+    others: list[asyncio.Task[None]] = []
+
+    async def announce_more(_: int) -> None:
+        others.extend(asyncio.create_task(session.put(f"{KEY}-{n}", b"")) for n in range(10))
+
+    first = session.lease_id
+    session.on_lease = announce_more
+    await etcd.revoke(first)
+    await eventually(lambda: session.lease_id not in {0, first})
+    await asyncio.gather(*others)
+    listing = await etcd.list(KEY)
+    assert set(listing.items) == {KEY, *(f"{KEY}-{n}" for n in range(10))}
+    assert {kv.lease_id for kv in listing.items.values()} == {session.lease_id}
+
+
 async def test_a_key_is_claimed_by_one_alone(etcd: Etcd, session: Session) -> None:
     other = Session(etcd, TTL_S)
     await other.start()

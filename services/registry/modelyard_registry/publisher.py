@@ -56,6 +56,7 @@ class Publisher:
         check_manifest(draft.manifest)
         suffix = check_format(draft.format)
         await self._catalogue.check_model(draft.model)
+        await check_chunks(self._store, draft.manifest)
         version = Version(
             model=draft.model,
             version=draft.version,

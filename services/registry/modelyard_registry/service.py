@@ -38,14 +38,11 @@ class Catalogue:
         backoff = _backoff()
         for _ in range(ATTEMPTS):
             found = await self._etcd.get(key)
-            if found:
-                old = codec.decode(Model, found.value)
-                model = dataclasses.replace(model, tenant=old.tenant, create_time_s=old.create_time_s)
-            else:
-                model = dataclasses.replace(model, create_time_s=time.time())
+            old = codec.decode(Model, found.value) if found else dataclasses.replace(model, create_time_s=time.time())
+            new = dataclasses.replace(model, tenant=old.tenant, create_time_s=old.create_time_s)
             compare = Compare(key, found.mod_revision if found else 0, "mod")
-            if await self._etcd.commit([compare], [Put(key, _record(model))]):
-                return await self._completed(model)
+            if await self._etcd.commit([compare], [Put(key, _record(new))]):
+                return await self._completed(new)
             await asyncio.sleep(backoff.next())
         raise AbortedError(f"model {model.name!r}: others keep changing it")
 
@@ -95,17 +92,11 @@ class Catalogue:
             NotFoundError: no such model.
             PreconditionError: a version of it is deployed.
         """
-        deployments = f"{keys.DEPLOYMENTS}{name}@"
-        backoff = _backoff()
-        for _ in range(ATTEMPTS):
-            record = await self._model_record(name)
-            if await self._etcd.page(deployments, deployments, 1):
-                raise PreconditionError(f"model {name!r}: a version of it is deployed; undeploy it first")
-            compares = [Compare(record.key, record.mod_revision, "mod"), Compare(deployments, 0, prefix=True)]
-            if await self._etcd.commit(compares, [Delete(record.key), Delete(record.key + "/", prefix=True)]):
-                return
-            await asyncio.sleep(backoff.next())
-        raise AbortedError(f"model {name!r}: others keep changing it")
+        await self._model_record(name)
+        key = keys.model(name)
+        undeployed = Compare(f"{keys.DEPLOYMENTS}{name}@", 0, prefix=True)
+        if not await self._etcd.commit([undeployed], [Delete(key), Delete(key + "/", prefix=True)]):
+            raise PreconditionError(f"model {name!r}: a version of it is deployed; undeploy it first")
 
     async def publish(self, draft: Version) -> Version:
         """Make a version visible; an empty name becomes the next number.

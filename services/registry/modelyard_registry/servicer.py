@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 from modelyard.catalogue import Alias, Model
-from modelyard.errors import InvalidInputError
+from modelyard.errors import InvalidInputError, ModelyardError
 from modelyard.rpc import convert
 from modelyard.rpc.interceptor import Context, tenant_of
 from modelyard.v1 import registry_pb2 as pb
@@ -16,6 +18,9 @@ from modelyard_registry.service import Catalogue
 from modelyard_registry.store import ChunkStore
 
 PIECE_BYTES = 1 << 20
+DRAIN_BYTES = 64 << 20
+SILENCE_S = 1.0
+"""So much of an upload that has failed is read on, and so long a pause ends that."""
 MAX_PAGE = 1000
 DEFAULT_PAGE = 100
 
@@ -109,12 +114,16 @@ class RegistryServicer:
     ) -> pb.UploadChunksResponse:
         """Keep chunks; at most one of them is in memory at a time."""
         intake = Intake(self._store)
-        async for request in requests:
-            if request.WhichOneof("part") == "header":
-                intake.begin(request.header.digest, request.header.size_bytes)
-            else:
-                await intake.add(request.data)
-        intake.end()
+        try:
+            async for request in requests:
+                if request.WhichOneof("part") == "header":
+                    intake.begin(request.header.digest, request.header.size_bytes)
+                else:
+                    await intake.add(request.data)
+            intake.end()
+        except ModelyardError:
+            await _drain(requests)
+            raise
         return pb.UploadChunksResponse(chunks=intake.chunks, size_bytes=intake.size_bytes)
 
     async def GetManifest(self, request: pb.GetManifestRequest, context: Context) -> pb.Manifest:
@@ -130,3 +139,12 @@ class RegistryServicer:
             yield pb.DownloadChunksResponse(header=pb.ChunkHeader(digest=digest, size_bytes=len(data)))
             for start in range(0, len(data), PIECE_BYTES):
                 yield pb.DownloadChunksResponse(data=data[start : start + PIECE_BYTES])
+
+
+async def _drain(requests: AsyncIterator[pb.UploadChunksRequest]) -> None:
+    """Read on while more is coming: grpc.aio's client loses a status that reaches it while it writes."""
+    left_bytes = DRAIN_BYTES
+    with contextlib.suppress(StopAsyncIteration, TimeoutError):
+        while left_bytes > 0:
+            async with asyncio.timeout(SILENCE_S):
+                left_bytes -= (await anext(requests)).ByteSize() or 1

@@ -103,6 +103,18 @@ async def test_uploads_that_are_refused(
     assert server.scratch() == []
 
 
+async def test_a_refusal_reaches_a_client_that_is_still_sending(registry: Remote) -> None:
+    requests = [header(sha256(DATA), len(DATA)), piece(OTHER), *messages([bytes(4 << 20)])]
+    for _ in range(20):
+        assert "expected that sha256" in await refused(DataLossError, registry.upload(requests))
+
+
+async def test_a_refusal_reaches_a_client_that_waits_for_it(registry: Remote) -> None:
+    call = registry.stub.UploadChunks(timeout=30)
+    await call.write(piece(DATA))
+    assert "header before data" in await refused(InvalidInputError, call)
+
+
 async def test_chunks_before_a_bad_one_are_kept(registry: Remote, fresh: bytes) -> None:
     bad = fresh[::-1]
     await refused(DataLossError, registry.upload([*messages([fresh]), header(sha256(bad), len(bad)), piece(fresh)]))

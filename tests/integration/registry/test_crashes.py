@@ -162,9 +162,11 @@ async def test_sigterm_withdraws_and_exits_with_0(own: RegistryServer, etcd: Etc
 async def test_sigterm_lets_a_call_finish(own: RegistryServer) -> None:
     async def upload(remote: Remote) -> None:
         call = remote.stub.UploadChunks()
-        await call.write(REQUESTS[0])
+        for request in REQUESTS[:9]:
+            await call.write(request)
+        await eventually(own.chunks)
         own.signal_stop()
-        for request in REQUESTS[1:]:
+        for request in REQUESTS[9:]:
             await call.write(request)
         await call.done_writing()
         assert (await call).chunks == len(CHUNKS)

@@ -147,7 +147,7 @@ async def test_names_that_begin_alike(registry: Remote, onnx_bytes: bytes) -> No
 
 
 async def test_a_token_of_another_prefix_finds_nothing_else(registry: Remote) -> None:
-    for name in ("a", "b", "c"):
+    for name in ("a", "ab", "b", "c"):
         await registry("RegisterModel", name=name)
     assert await names(registry, name_prefix="b", page_token="a") == ["b"]
     assert await names(registry, name_prefix="b", page_token="c") == []

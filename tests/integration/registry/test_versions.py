@@ -11,7 +11,6 @@ from modelyard.deployment import Deployment
 from modelyard.errors import (
     AlreadyExistsError,
     InvalidInputError,
-    ModelyardError,
     NotFoundError,
     PreconditionError,
 )
@@ -20,11 +19,10 @@ from modelyard_registry.service import Catalogue
 from tests.integration.registry.remote import Remote, refused
 
 DIGEST = "0" * 64
-OTHER = "1" * 64
 
 
-def draft(version: str = "", digest: str = DIGEST, model: str = "digits", time_s: float = 0.0) -> Version:
-    return Version(model, version, "onnx", Signature(), Resources(), digest, 10, create_time_s=time_s)
+def draft(version: str = "", time_s: float = 0.0) -> Version:
+    return Version("digits", version, "onnx", Signature(), Resources(), DIGEST, 10, create_time_s=time_s)
 
 
 @pytest.fixture
@@ -80,12 +78,6 @@ async def test_twenty_at_once_get_numbers_of_their_own(digits: Remote, onnx_byte
     assert sorted(int(v.version) for v in created) == list(range(1, 21))
 
 
-async def test_many_replicas_publish_at_once(etcd: Etcd, catalogue: Catalogue) -> None:
-    replicas = [catalogue, Catalogue(etcd), Catalogue(etcd)]
-    published = await asyncio.gather(*(replicas[n % 3].publish(draft()) for n in range(60)))
-    assert sorted(int(v.version) for v in published) == list(range(1, 61))
-
-
 async def test_the_same_twice_is_one(digits: Remote, onnx_bytes: bytes) -> None:
     files = {"m.onnx": onnx_bytes, "readme": b"text"}
     first = await digits.push("digits", files, "v1", description="first")
@@ -98,28 +90,6 @@ async def test_other_content_is_refused(digits: Remote, onnx_bytes: bytes) -> No
         message = await refused(AlreadyExistsError, digits.push("digits", files, "v1"))
         assert first.manifest_digest[:12] in message
     assert await digits("GetVersion", model="digits", version="v1") == first
-
-
-async def test_of_two_with_one_name_one_wins(etcd: Etcd, catalogue: Catalogue) -> None:
-    other = Catalogue(etcd)
-    for name in map(str, range(20)):
-        results = await asyncio.gather(
-            catalogue.publish(draft(name)), other.publish(draft(name, OTHER)), return_exceptions=True
-        )
-        held = await catalogue.version("digits", name)
-        won, lost = results if held.manifest_digest == DIGEST else results[::-1]
-        assert won == held
-        assert type(lost) is AlreadyExistsError
-
-
-async def test_no_version_outlives_its_model(etcd: Etcd, catalogue: Catalogue) -> None:
-    other = Catalogue(etcd)
-    for _ in range(20):
-        await catalogue.register(Model("digits"))
-        results = await asyncio.gather(catalogue.publish(draft()), other.delete_model("digits"), return_exceptions=True)
-        assert results[1] is None
-        assert isinstance(results[0], Version | NotFoundError)
-        assert not (await etcd.list(keys.MODELS)).items
 
 
 async def test_the_newest_is_the_last_published_whatever_the_clocks_say(catalogue: Catalogue) -> None:
@@ -216,31 +186,3 @@ async def test_a_version_in_use_is_not_deleted(digits: Remote, etcd: Etcd) -> No
     await etcd.delete(keys.deployment("digits", "1"))
     await digits("DeleteVersion", **delete)
     await refused(NotFoundError, digits("GetVersion", **delete))
-
-
-async def test_no_alias_points_at_a_deleted_version(etcd: Etcd, catalogue: Catalogue) -> None:
-    other = Catalogue(etcd)
-    refusals: set[type[object]] = set()
-    for _ in range(40):
-        await catalogue.publish(draft("1"))
-        results = await asyncio.gather(
-            catalogue.set_alias("digits", Alias("prod", "1")),
-            other.delete_version("digits", "1"),
-            return_exceptions=True,
-        )
-        refusals |= {type(r) for r in results if isinstance(r, ModelyardError)}
-        model = await catalogue.model("digits")
-        assert [a.version for a in model.aliases] == ([model.latest_version] if model.aliases else [])
-        if model.aliases:
-            await catalogue.delete_alias("digits", "prod")
-    assert refusals <= {NotFoundError, PreconditionError}
-
-
-async def test_a_name_is_never_both_a_version_and_an_alias(etcd: Etcd, catalogue: Catalogue) -> None:
-    other = Catalogue(etcd)
-    await catalogue.publish(draft("1"))
-    for name in (f"n{n}" for n in range(20)):
-        results = await asyncio.gather(
-            catalogue.set_alias("digits", Alias(name, "1")), other.publish(draft(name)), return_exceptions=True
-        )
-        assert [type(r) for r in results if isinstance(r, Exception)] == [AlreadyExistsError]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -170,14 +171,31 @@ def test_external_data_that_is_not_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "location", ["../weights.bin", "/etc/passwd", "..", "sub/../../weights.bin", "", ".", "a\0b", "x" * 5000]
+    ("location", "said"),
+    [
+        ("../weights.bin", "beside the model, got"),
+        ("/etc/passwd", "beside the model, got"),
+        ("..", "beside the model, got"),
+        ("x/../../weights.bin", "beside the model, got"),
+        ("", "which is missing"),
+        (".", "which is missing"),
+        ("a\0b", "which is missing"),
+        ("x" * 5000, "which is missing"),
+    ],
 )
-def test_external_data_elsewhere(tmp_path: Path, location: str) -> None:
+def test_external_data_elsewhere(tmp_path: Path, location: str, said: str) -> None:
     (tmp_path / "sub").mkdir()
     path = models.external(tmp_path / "sub")
-    (tmp_path / "sub" / "weights.bin").rename(tmp_path / "weights.bin")
+    shutil.copy(tmp_path / "sub" / "weights.bin", tmp_path / "weights.bin")
     edit_external(path, location=location)
-    assert "external data" in refusal(tmp_path)
+    assert said in refusal(tmp_path)
+
+
+def test_external_data_behind_a_link(tmp_path: Path) -> None:
+    models.external(tmp_path)
+    (tmp_path / "weights.bin").rename(tmp_path / "elsewhere")
+    (tmp_path / "weights.bin").symlink_to(tmp_path / "elsewhere")
+    assert "weights.bin" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("field", ["offset", "length"])

@@ -53,28 +53,34 @@ class OnnxRuntime:
             tuple(_spec(node) for node in self._session.get_outputs()),
         )
         self._kinds = {t.name: t.datatype for t in (*self.signature.inputs, *self.signature.outputs)}
-        self._bfloat16 = "BF16" in self._kinds.values()
+        _check_bfloat16(self.signature)
 
     def run(self, inputs: dict[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
         """Execute; see Runtime."""
-        fed = {name: _decoded(name, array) if self._kinds[name] == "BYTES" else array for name, array in inputs.items()}
+        fed = {name: self._fed(name, array) for name, array in inputs.items()}
         try:
-            if self._bfloat16:
+            if any(self._kinds[name] == "BF16" for name in outputs):
                 return self._run_values(fed, outputs)
             return dict(zip(outputs, self._session.run(outputs, fed), strict=True))
         except Exception as error:
             raise ModelExecutionError(str(error).strip()) from error
 
-    def _run_values(self, inputs: dict[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
-        fed = {name: self._value(name, array) for name, array in inputs.items()}
-        values = self._session.run_with_ort_values(outputs, fed)
-        return {name: self._array(name, value) for name, value in zip(outputs, values, strict=True)}
+    def _fed(self, name: str, array: Array) -> Any:
+        """An input as the session takes it; numpy has no bfloat16, so that is ORT's own value."""
+        if self._kinds[name] == "BYTES":
+            return _decoded(name, array)
+        if self._kinds[name] == "BF16":
+            # ORT keeps a reference to this memory, which must be writable.
+            return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(np.array(array, np.uint16), _ONNX_BFLOAT16)
+        return array
 
-    def _value(self, name: str, array: Array) -> Any:
-        if self._kinds[name] != "BF16":
-            return ort.OrtValue.ortvalue_from_numpy(array)
-        # ORT keeps a reference to this memory, which must be writable.
-        return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(np.array(array, np.uint16), _ONNX_BFLOAT16)
+    def _run_values(self, fed: dict[str, Any], outputs: Sequence[str]) -> dict[str, Array]:
+        """As `session.run`, which cannot return bfloat16."""
+        feed = {
+            name: ort.OrtValue.ortvalue_from_numpy(v) if isinstance(v, np.ndarray) else v for name, v in fed.items()
+        }
+        values = self._session.run_with_ort_values(outputs, feed)
+        return {name: self._array(name, value) for name, value in zip(outputs, values, strict=True)}
 
     def _array(self, name: str, value: Any) -> Array:
         if self._kinds[name] != "BF16":
@@ -88,6 +94,14 @@ def _spec(node: Any) -> TensorSpec:
     if kind is None:
         raise InvalidInputError(f"{node.name!r}: expected a tensor of an OIP datatype, got {node.type}")
     return TensorSpec(node.name, kind, tuple(d if isinstance(d, int) else -1 for d in node.shape))
+
+
+def _check_bfloat16(signature: Signature) -> None:
+    takes_bytes = any(t.datatype == "BYTES" for t in signature.inputs)
+    if takes_bytes and any(t.datatype == "BF16" for t in signature.outputs):
+        raise InvalidInputError(
+            "expected no BYTES input beside a BF16 output: ONNX Runtime's Python has no way to run it"
+        )
 
 
 def _decoded(name: str, array: Array) -> Array:

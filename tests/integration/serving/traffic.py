@@ -1,0 +1,95 @@
+"""Clients that call without pause and without retries, and note what they get; and the processes that they call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import grpc.aio
+import numpy as np
+
+from modelyard.local import kernel
+from modelyard.oip import messages
+from modelyard.oip.tensors import decode_response, encode_request
+from modelyard.rpc.channel import Stub, open_channel
+from tests.suites import RunningSuite
+from tests.waiting import eventually
+
+MODEL = "mlp"
+ROWS = np.random.default_rng(0).standard_normal((2, 64)).astype(np.float32)
+
+
+class Traffic:
+    """Raw gRPC clients, each on a connection of its own, calling the model one call after the other.
+
+    Attributes:
+        statuses: how often each status came; `details` has what came with those that are not OK.
+        workers: which worker answered how often.
+    """
+
+    def __init__(self, address: str, clients: int = 8, model: str = MODEL) -> None:
+        self.statuses: Counter[str] = Counter()
+        self.details: Counter[str] = Counter()
+        self.workers: Counter[str] = Counter()
+        self._address = address
+        self._request = encode_request(model, "", {"x": ROWS})
+        self._stopped = False
+        self._clients = [asyncio.ensure_future(self._call()) for _ in range(clients)]
+
+    async def __aenter__(self) -> Self:
+        """Wait until the first answers have come."""
+        await self.more(50)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let the calls under way finish."""
+        self._stopped = True
+        await asyncio.gather(*self._clients)
+
+    @property
+    def failures(self) -> Counter[str]:
+        """What came that was not OK, with its message."""
+        return self.details
+
+    async def more(self, count: int) -> None:
+        """Wait until so many further calls have been answered."""
+        least = self.statuses["OK"] + count
+        await eventually(lambda: self.statuses["OK"] >= least, 60)
+
+    async def answered_by(self, *workers: str) -> None:
+        """Wait until each of these workers has answered anew."""
+        before = self.workers.copy()
+        await eventually(lambda: all(self.workers[w] > before[w] for w in workers), 60)
+
+    async def _call(self) -> None:
+        async with open_channel(self._address) as channel:
+            infer = Stub(channel, messages.SERVICE).ModelInfer
+            while not self._stopped:
+                try:
+                    answer = await infer(self._request, timeout=60)
+                except grpc.aio.AioRpcError as error:
+                    self.statuses[error.code().name] += 1
+                    self.details[f"{error.code().name}: {error.details()}"] += 1
+                    await asyncio.sleep(0.01)
+                else:
+                    assert decode_response(answer)["y"].shape == (2, 10)
+                    self.statuses["OK"] += 1
+                    self.workers[answer.parameters["worker"].string_param] += 1
+
+
+def runners(suite: RunningSuite, instance: str) -> dict[str, kernel.Process]:
+    """The runners of an instance ("model@version") that live now, by worker."""
+    found = {}
+    for process in suite.tree():
+        try:
+            arguments = Path(f"/proc/{process.pid}/cmdline").read_text().split("\0")
+        except OSError:  # it ended meanwhile
+            continue
+        if "modelyard_worker.runner" in arguments and arguments[arguments.index("--instance") + 1] == instance:
+            found[arguments[arguments.index("--worker") + 1]] = process
+    return found
