@@ -17,7 +17,7 @@ from modelyard.etcd import Etcd
 from modelyard.process import Parent
 from modelyard.redis import Redis
 from modelyard.rpc.server import Server, on_termination
-from modelyard.session import Election, Session
+from modelyard.session import Session
 from modelyard.tasks import background, unless
 from modelyard.v1 import scheduler_pb2
 from modelyard_scheduler.config import Config
@@ -58,7 +58,7 @@ async def serve(config: Config, parent: Parent) -> None:
         await session.start()
         stack.push_async_callback(session.close)
         await session.put(keys.member("scheduler", config.id), codec.encode(member))
-        leader = Leader(etcd, state, Election(etcd, keys.LEADER, codec.encode(member)), changed)
+        leader = Leader(etcd, state, member, changed)
         await stack.enter_async_context(background(session.run(), leader.run()))
         port = held.getsockname()[1]
         front_doors = FrontDoors(config, port)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable
 
 from modelyard import codec, keys
-from modelyard.deployment import Deployment, Placement, Worker
+from modelyard.deployment import Deployment, Member, Placement, Worker
 from modelyard.errors import UnavailableError
 from modelyard.etcd import Delete, Etcd, Put
 from modelyard.session import Election, Term
@@ -27,10 +27,12 @@ PROBE_TIMEOUT_S = 1.0
 class Leader:
     """Campaigns, and decides while it leads."""
 
-    def __init__(self, etcd: Etcd, state: State, election: Election, changed: asyncio.Event) -> None:
+    def __init__(self, etcd: Etcd, state: State, member: Member, changed: asyncio.Event) -> None:
+        """`member`: this replica; `changed` is set after every change of the state."""
         self._etcd = etcd
         self._state = state
-        self._election = election
+        self._member = member
+        self._election = Election(etcd, keys.LEADER, codec.encode(member))
         self._changed = changed
         self._lost = LostWorkers()
         self._known: dict[str, Worker] = {}
@@ -38,11 +40,27 @@ class Leader:
     async def run(self) -> None:
         """Campaign and lead, for ever."""
         await self._state.synced()
+        await self._bury_predecessor()
         while True:
             term = await self._election.campaign()
             log.info("leading", extra={"epoch": term.epoch})
             await self._lead(term)
             log.warning("no longer leading", extra={"epoch": term.epoch})
+
+    async def _bury_predecessor(self) -> None:
+        """End the leadership that a dead process of this very replica left behind, which would else run out slowly."""
+        try:
+            held = await self._etcd.get(keys.LEADER)
+            leader = codec.decode(Member, held.value) if held else None
+            if held and leader and leader.id == self._member.id and await self._is_dead(leader):
+                log.info("ending the leadership of a dead predecessor", extra={"address": leader.address})
+                await self._etcd.revoke(held.lease_id)
+        except UnavailableError as error:
+            log.warning("a predecessor's leadership is left to run out", extra={"reason": str(error)})
+
+    async def _is_dead(self, leader: Member) -> bool:
+        """Whether nobody is where it listened; where we listen ourselves it cannot be."""
+        return leader.address == self._member.address or await refuses(leader.address)
 
     async def _lead(self, term: Term) -> None:
         self._lost = LostWorkers()  # what an earlier term saw is long past
