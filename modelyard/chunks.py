@@ -14,7 +14,12 @@ from pathlib import Path, PurePosixPath
 
 from modelyard.catalogue import CHUNK_SIZE_BYTES, File, Manifest
 from modelyard.errors import DataLossError, InvalidInputError
+from modelyard.pickled import CONVERSION, looks_pickled
 
+RECIPE = "recipe.json"
+"""The file at the top of a safetensors artifact that declares its signature."""
+
+_SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "safetensors": ".safetensors"}
 _BLOCK_BYTES = 1 << 20
 
 
@@ -177,13 +182,30 @@ def is_whole(path: Path, file: File, chunk_size_bytes: int = CHUNK_SIZE_BYTES) -
 
 
 def guess_format(manifest: Manifest) -> str:
-    """Name the format of an artifact: `onnx` for exactly one .onnx file among its files.
+    """Name the format of an artifact by the names of its files.
+
+    Returns:
+        `onnx` for one .onnx file, `torch_export` for one .pt2 file, `safetensors` for .safetensors files and a
+        recipe.json; other files may be there too.
 
     Raises:
-        InvalidInputError: it is no known format.
+        InvalidInputError: it is no known format; of files that look like pickles it says how to convert them.
     """
-    models = [file.path for file in manifest.files if file.path.endswith(".onnx")]
-    if len(models) == 1:
-        return "onnx"
-    found = ", ".join(models or [file.path for file in manifest.files][:5]) or "no file"
-    raise InvalidInputError(f"artifact: expected a .onnx file or a directory with exactly one, found {found}")
+    paths = [file.path for file in manifest.files]
+    files = {name: [path for path in paths if path.endswith(suffix)] for name, suffix in _SUFFIXES.items()}
+    found = [name for name in files if files[name]]
+    if found == ["safetensors"] and RECIPE not in paths:
+        raise InvalidInputError(
+            f"artifact: expected a {RECIPE} beside {files['safetensors'][0]}, which declares its signature"
+        )
+    if len(found) == 1 and (len(files[found[0]]) == 1 or found == ["safetensors"]):
+        return found[0]
+    pickles = [path for path in paths if looks_pickled(path)]
+    if pickles and not found:
+        raise InvalidInputError(
+            f"artifact: {pickles[0]} looks like a pickle, which runs code when it is read; {CONVERSION}"
+        )
+    shown = ", ".join([path for name in found for path in files[name]][:5] or paths[:5]) or "no file"
+    raise InvalidInputError(
+        f"artifact: expected one .onnx file, one .pt2 file, or .safetensors files and a {RECIPE}; found {shown}"
+    )

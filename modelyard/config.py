@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_type_hints
 
 T = TypeVar("T")
 PREFIX = "MODELYARD_"
+_BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 _UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
 
@@ -35,11 +36,20 @@ def load(kind: type[T], argv: Sequence[str], environ: Mapping[str, str]) -> T:
         text = environ.get(PREFIX + f.name.upper())
         parser.add_argument(
             "--" + f.name.replace("_", "-"),
-            type=types[f.name],
+            type=_boolean if types[f.name] is bool else types[f.name],
+            nargs="?" if types[f.name] is bool else None,
+            const=True if types[f.name] is bool else None,
             default=f.default if text is None else text,  # argparse converts a default that is a string
             help=f"{f.metadata['help']} (default {f.default!r})",
         )
     return kind(**vars(parser.parse_args(argv)))
+
+
+def _boolean(text: str) -> bool:
+    """Read a flag that may also stand alone: --flag, --flag=true, --flag=false."""
+    if text not in _BOOLEANS:
+        raise argparse.ArgumentTypeError(f"expected one of {', '.join(_BOOLEANS)}; got {text!r}")
+    return _BOOLEANS[text]
 
 
 def parse_bytes(text: str) -> int:

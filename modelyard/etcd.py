@@ -266,7 +266,8 @@ class Etcd:
             ends = asyncio.get_running_loop().time() + RELIST_S
             while (left_s := ends - asyncio.get_running_loop().time()) > 0:
                 try:
-                    reply = await asyncio.wait_for(call.read(), left_s)
+                    async with asyncio.timeout(left_s):
+                        reply = await call.read()
                 except TimeoutError:
                     return
                 if reply is EOF or reply.canceled:

@@ -96,7 +96,8 @@ class Session:
     async def _until_due(self) -> None:
         """Return when a third of the lease is over, or at once when it is given up."""
         try:
-            await asyncio.wait_for(self._lost.wait(), self._ttl_s / 3)
+            async with asyncio.timeout(self._ttl_s / 3):
+                await self._lost.wait()
         except TimeoutError:
             return
 

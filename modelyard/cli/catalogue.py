@@ -28,7 +28,7 @@ Reference = Annotated[
 def push(  # noqa: PLR0913, PLR0917 (each is an option)
     session: Session,
     name: Annotated[str, typer.Argument(metavar="NAME", help="the model; registered if it is new")],
-    path: Annotated[Path, typer.Argument(metavar="FILE_OR_DIR", help="a .onnx file, or a directory with exactly one")],
+    path: Annotated[Path, typer.Argument(metavar="FILE_OR_DIR", help="a .onnx or .pt2 file, or a directory with one")],
     version: Annotated[str, typer.Option(help="the version's name; the next number where none is given")] = "",
     alias: Annotated[str, typer.Option(help="a name to point at the version")] = "",
     label: Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help="may be given several times")] = None,

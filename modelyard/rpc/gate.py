@@ -36,4 +36,5 @@ class Gate:
         self._shut = True
         if self._under_way:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), grace_s)
+                async with asyncio.timeout(grace_s):
+                    await self._idle.wait()

@@ -161,18 +161,43 @@ def manifest_of(*paths: str) -> Manifest:
     return Manifest(tuple(File(path, 0, ()) for path in paths))
 
 
-def test_one_onnx_file_is_onnx() -> None:
-    assert chunks.guess_format(manifest_of("model/net.onnx", "model/net.onnx.data")) == "onnx"
+@pytest.mark.parametrize(
+    ("manifest", "expected"),
+    [
+        (manifest_of("model/net.onnx", "model/net.onnx.data"), "onnx"),
+        (manifest_of("net.pt2", "labels.txt"), "torch_export"),
+        (manifest_of("a.safetensors", "b/c.safetensors", "recipe.json", "config.json"), "safetensors"),
+        (manifest_of("net.onnx", "optimizer.pt"), "onnx"),  # for the registry to judge
+    ],
+)
+def test_formats_are_known_by_their_files(manifest: Manifest, expected: str) -> None:
+    assert chunks.guess_format(manifest) == expected
 
 
 @pytest.mark.parametrize(
     ("manifest", "found"),
     [
-        (manifest_of("a.onnx", "b.onnx"), "found a.onnx, b.onnx"),
-        (manifest_of("weights.pt"), "found weights.pt"),
-        (manifest_of(), "found no file"),
+        (manifest_of("a.onnx", "b.onnx"), "a.onnx, b.onnx"),
+        (manifest_of("a.pt2", "b.pt2"), "a.pt2, b.pt2"),
+        (manifest_of("b.pt2", "a.onnx", "c.txt"), "a.onnx, b.pt2"),
+        (manifest_of("a.safetensors", "a.onnx", "recipe.json"), "a.onnx, a.safetensors"),
+        (manifest_of("readme.md"), "readme.md"),
+        (manifest_of(), "no file"),
     ],
 )
 def test_other_files_are_no_format(manifest: Manifest, found: str) -> None:
-    with pytest.raises(InvalidInputError, match=f"exactly one, {found}"):
+    with pytest.raises(InvalidInputError, match=f"^artifact: expected one .onnx file, .*; found {found}$"):
         chunks.guess_format(manifest)
+
+
+def test_weights_without_a_recipe() -> None:
+    with pytest.raises(InvalidInputError, match=r"^artifact: expected a recipe.json beside a.safetensors, "):
+        chunks.guess_format(manifest_of("a.safetensors", "sub/recipe.json"))
+
+
+@pytest.mark.parametrize("name", ["weights.pt", "sub/model.PTH", "pytorch_model.bin", "m.pkl", "m.joblib"])
+def test_what_looks_like_a_pickle_is_told_how_to_convert(name: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        chunks.guess_format(manifest_of("readme.md", name))
+    assert caught.value.message.startswith(f"artifact: {name} looks like a pickle")
+    assert "torch.onnx.export(" in caught.value.message

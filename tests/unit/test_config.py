@@ -64,6 +64,36 @@ def test_help_names_every_field_with_its_default(capsys: pytest.CaptureFixture[s
         assert words in text
 
 
+@dataclass(frozen=True)
+class Switch:
+    """A service with a flag."""
+
+    loud: bool = option(False, "whether it shouts")
+
+
+@pytest.mark.parametrize(
+    ("argv", "environ", "expected"),
+    [
+        ([], {}, False),
+        (["--loud"], {}, True),
+        (["--loud=true"], {}, True),
+        (["--loud", "false"], {}, False),
+        ([], {"MODELYARD_LOUD": "1"}, True),
+        ([], {"MODELYARD_LOUD": "0"}, False),
+        (["--loud=false"], {"MODELYARD_LOUD": "true"}, False),
+    ],
+)
+def test_flags_that_are_on_or_off(argv: list[str], environ: dict[str, str], expected: bool) -> None:
+    assert config.load(Switch, argv, environ) == Switch(expected)
+
+
+@pytest.mark.parametrize(("argv", "environ"), [(["--loud=maybe"], {}), ([], {"MODELYARD_LOUD": ""})])
+def test_flags_that_are_neither(argv: list[str], environ: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        config.load(Switch, argv, environ)
+    assert "--loud: expected one of true, false, 1, 0; got " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "size_bytes"),
     [("0", 0), ("512", 512), ("1KiB", 1024), ("64MiB", 64 << 20), ("1.5GiB", 3 << 29), (" 2 TiB ", 2 << 40)],

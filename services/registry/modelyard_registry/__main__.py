@@ -44,7 +44,7 @@ async def serve(config: Config, environ: Mapping[str, str], parent: Parent) -> N
         server = Server(config.id)
         service = registry_pb2.DESCRIPTOR.services_by_name["Registry"]
         catalogue = Catalogue(etcd)
-        publisher = Publisher(catalogue, store, Inspector(environ))
+        publisher = Publisher(catalogue, store, Inspector(environ, allow_unsafe=config.allow_unsafe))
         server.add(service, RegistryServicer(catalogue, publisher, store))
         bound = await server.start(f"{config.host}:{config.port}")
         stack.push_async_callback(server.stop)

@@ -15,4 +15,5 @@ class Config:
     advertise: str = option("", "host under which others reach this replica; empty: as --host")
     etcd: str = option("127.0.0.1:2379", "etcd endpoints, host:port, separated by commas")
     store: str = option("modelyard-store", "where chunks are kept: a directory or an fsspec URL")
+    allow_unsafe: bool = option(False, "whether artifacts may hold pickles and custom code, which run when loaded")
     log_level: str = option("INFO", "DEBUG, INFO, WARNING or ERROR")

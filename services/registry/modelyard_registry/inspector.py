@@ -11,6 +11,7 @@ from pathlib import Path
 from modelyard import codec, process
 from modelyard.catalogue import Signature
 from modelyard.errors import ExhaustedError, InvalidInputError
+from modelyard_registry.formats import ALLOW_UNSAFE
 
 TIMEOUT_S = 120.0
 PARALLEL = 2
@@ -20,10 +21,11 @@ PARALLEL = 2
 class Inspector:
     """Reads signatures."""
 
-    def __init__(self, environ: Mapping[str, str], timeout_s: float = TIMEOUT_S) -> None:
-        """`environ` is handed to the processes."""
+    def __init__(self, environ: Mapping[str, str], timeout_s: float = TIMEOUT_S, *, allow_unsafe: bool = False) -> None:
+        """`environ` is handed to the processes; `allow_unsafe`: accept pickles and custom code in artifacts."""
         self._environ = environ
         self._timeout_s = timeout_s
+        self._options = [ALLOW_UNSAFE] if allow_unsafe else []
         self._slots = asyncio.Semaphore(PARALLEL)
 
     async def signature(self, format_name: str, directory: Path) -> Signature:
@@ -47,7 +49,8 @@ class Inspector:
         raise RuntimeError(f"inspection ended with {ended}")
 
     async def _inspect(self, format_name: str, directory: Path) -> tuple[dict[str, str], int]:
-        command = [sys.executable, "-P", "-m", "modelyard_registry.inspection", format_name, str(directory)]
+        command = [sys.executable, "-P", "-m", "modelyard_registry.inspection"]
+        command += [format_name, str(directory), *self._options]
         child = await process.start(command, self._environ, None)
         try:
             async with asyncio.timeout(self._timeout_s):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -103,8 +104,8 @@ async def load_manifest(store: ChunkStore, digest: str) -> Manifest:
         raise NotFoundError(f"chunk {digest}: not a manifest") from None
 
 
-async def lay_out(store: ChunkStore, manifest: Manifest, directory: Path, suffix: str) -> None:
-    """Write the files with a suffix below a directory, one chunk in memory at a time; of the others only the size.
+async def lay_out(store: ChunkStore, manifest: Manifest, directory: Path, looked_at: Callable[[str], int]) -> None:
+    """Write the files below a directory, one chunk in memory at a time: as many bytes as are looked at, and the size.
 
     Raises:
         DataLossError: a chunk is damaged, or gone.
@@ -116,8 +117,9 @@ async def lay_out(store: ChunkStore, manifest: Manifest, directory: Path, suffix
         try:
             with target.open("wb") as out:
                 out.truncate(file.size_bytes)
-                for digest in file.chunks if file.path.endswith(suffix) else ():
-                    await asyncio.to_thread(out.write, await store.get(digest))
+                left = min(looked_at(file.path), file.size_bytes)
+                for digest in file.chunks[: -(-left // CHUNK_SIZE_BYTES)]:
+                    left -= await asyncio.to_thread(out.write, (await store.get(digest))[:left])
         except OSError as error:
             raise no_room(error, file.size_bytes) or error from error
         except NotFoundError as error:

@@ -6,12 +6,13 @@ import dataclasses
 import math
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 from modelyard.catalogue import Manifest, Resources, Signature, Version
 from modelyard.errors import InvalidInputError
 from modelyard.names import check_name
-from modelyard_registry.formats import check_format
+from modelyard_registry.formats import check_format, looked_at
 from modelyard_registry.inspector import Inspector
 from modelyard_registry.manifests import check_chunks, check_manifest, lay_out, save_manifest
 from modelyard_registry.service import Catalogue
@@ -54,14 +55,14 @@ class Publisher:
             check_name("version", draft.version)
         check_resources(draft.resources)
         check_manifest(draft.manifest)
-        suffix = check_format(draft.format)
+        check_format(draft.format)
         await self._catalogue.check_model(draft.model)
         await check_chunks(self._store, draft.manifest)
         version = Version(
             model=draft.model,
             version=draft.version,
             format=draft.format,
-            signature=await self._signature(draft, suffix),
+            signature=await self._signature(draft),
             resources=draft.resources,
             manifest_digest=await save_manifest(self._store, draft.manifest),
             size_bytes=draft.manifest.size_bytes,
@@ -72,9 +73,9 @@ class Publisher:
         )
         return await self._catalogue.publish(version)
 
-    async def _signature(self, draft: Draft, suffix: str) -> Signature:
+    async def _signature(self, draft: Draft) -> Signature:
         with tempfile.TemporaryDirectory(dir=self._store.scratch_directory) as scratch:
-            await lay_out(self._store, draft.manifest, Path(scratch), suffix)
+            await lay_out(self._store, draft.manifest, Path(scratch), partial(looked_at, draft.format))
             return await self._inspector.signature(draft.format, Path(scratch))
 
 

@@ -85,7 +85,8 @@ class Leader:
             except UnavailableError as error:
                 log.warning("no decision without etcd", extra={"reason": str(error)})
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), TICK_S)
+                async with asyncio.timeout(TICK_S):
+                    await self._changed.wait()
 
     async def _decide(self, term: Term) -> bool:
         """Write what differs; return whether we still lead."""
@@ -152,7 +153,8 @@ async def refuses(address: str) -> bool:
     """Whether connections to host:port are refused or reset: nobody is there. Silence proves nothing."""
     host, _, port = address.rpartition(":")
     try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(host, int(port)), PROBE_TIMEOUT_S)
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
+            _, writer = await asyncio.open_connection(host, int(port))
     except (ConnectionRefusedError, ConnectionResetError):
         return True
     except (TimeoutError, OSError):

@@ -146,7 +146,9 @@ class InstanceKeeper:
         silent, reports = 0, child.reports()
         while silent < LOOKS:
             try:
-                await asyncio.wait_for(anext(reports), SILENCE_S / LOOKS)
+                # Not wait_for: before Python 3.12 it drops a cancellation that comes together with a beat.
+                async with asyncio.timeout(SILENCE_S / LOOKS):
+                    await anext(reports)
                 silent = 0
             except StopAsyncIteration:
                 return f"the runner ended: {await _end(child)}"
@@ -203,7 +205,8 @@ async def _kill(child: process.Child) -> int:
 async def _end(child: process.Child) -> str:
     """How a child ended that has closed its pipe; one that only closed the pipe is ended."""
     try:
-        return process.describe_exit(await asyncio.wait_for(child.wait(), SILENCE_S))
+        async with asyncio.timeout(SILENCE_S):
+            return process.describe_exit(await child.wait())
     except TimeoutError:
         await _kill(child)
         return "it closed its report pipe and was killed"

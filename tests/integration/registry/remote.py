@@ -37,6 +37,7 @@ class RegistryServer(ProgramServer):
         name: str = "registry-0",
         store: Path | None = None,
         prefix: Sequence[str] = (),
+        options: Sequence[str] = (),
     ) -> None:
         port = Port()
         directory.mkdir(parents=True, exist_ok=True)
@@ -44,7 +45,7 @@ class RegistryServer(ProgramServer):
         self.log = directory / f"{name}.log"
         flags = {"id": name, "port": port.number, "etcd": etcd, "store": self.store}
         command = [sys.executable, "-m", "modelyard_registry", *(f"--{k}={v}" for k, v in flags.items())]
-        super().__init__([*prefix, *command], [port], self.log, _serves)
+        super().__init__([*prefix, *command, *options], [port], self.log, _serves)
 
     def chunk(self, digest: str) -> Path:
         """Where the store keeps a chunk."""
@@ -160,9 +161,10 @@ class Remote:
         return found
 
     async def push(self, model: str, files: dict[str, bytes], version: str = "", **fields: Any) -> pb.Version:
-        """Upload and publish."""
+        """Upload and publish, as ONNX unless `format` says otherwise."""
         sent = await self.send(files)
-        created = await self("CreateVersion", model=model, version=version, format="onnx", manifest=sent, **fields)
+        request = {"model": model, "version": version, "format": "onnx", "manifest": sent} | fields
+        created = await self("CreateVersion", **request)
         assert isinstance(created, pb.Version)
         return created
 

@@ -197,8 +197,8 @@ async def test_drafts_that_are_refused(digits: Remote, etcd: Etcd, onnx_bytes: b
     sent = await digits.send({"m.onnx": onnx_bytes})
     outside = pb.Manifest(files=[pb.File(path="../m.onnx", size_bytes=3, chunks=[ABSENT])], chunk_size_bytes=8 << 20)
     cases: list[tuple[str, dict[str, Any]]] = [
-        ("expected one of onnx; got ''", {"manifest": sent, "format": ""}),
-        ("expected one of onnx; got 'pickle'", {"manifest": sent, "format": "pickle"}),
+        ("expected one of onnx, torch_export, safetensors; got ''", {"manifest": sent, "format": ""}),
+        ("expected one of onnx, torch_export, safetensors; got 'pickle'", {"manifest": sent, "format": "pickle"}),
         ("at least one file", {}),
         ("without '..', got '../m.onnx'", {"manifest": outside}),
         ("resources: cpu", {"manifest": sent, "resources": {"cpu": math.nan}}),

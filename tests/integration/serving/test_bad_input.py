@@ -152,7 +152,7 @@ async def test_requests_that_do_not_fit(running_suite: RunningSuite, client: Cli
         assert type(error) is kind, spoil.__name__
         assert error.message.startswith(message), spoil.__name__
     async with open_channel(running_suite.address) as channel:
-        garbage = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        garbage = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer", bytes, bytes)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await garbage(b"\xff" * 7)
         assert error_of(caught.value).message == "expected a ModelInferRequest, got 7 bytes that are none"

@@ -26,13 +26,14 @@ class Traffic:
     """Raw gRPC clients, each on a connection of its own, calling the model one call after the other.
 
     Attributes:
-        statuses: how often each status came; `details` has what came with those that are not OK.
+        statuses: how often each status came.
+        failures: what came that was not OK, with its message.
         workers: which worker answered how often.
     """
 
     def __init__(self, address: str, clients: int = 8, model: str = MODEL) -> None:
         self.statuses: Counter[str] = Counter()
-        self.details: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()
         self.workers: Counter[str] = Counter()
         self._address = address
         self._request = encode_request(model, "", {"x": ROWS})
@@ -50,11 +51,6 @@ class Traffic:
         """Let the calls under way finish."""
         self._stopped = True
         await asyncio.gather(*self._clients)
-
-    @property
-    def failures(self) -> Counter[str]:
-        """What came that was not OK, with its message."""
-        return self.details
 
     async def more(self, count: int) -> None:
         """Wait until so many further calls have been answered."""
@@ -74,7 +70,7 @@ class Traffic:
                     answer = await infer(self._request, timeout=60)
                 except grpc.aio.AioRpcError as error:
                     self.statuses[error.code().name] += 1
-                    self.details[f"{error.code().name}: {error.details()}"] += 1
+                    self.failures[f"{error.code().name}: {error.details()}"] += 1
                     await asyncio.sleep(0.01)
                 else:
                     assert decode_response(answer)["y"].shape == (2, 10)
@@ -82,14 +78,19 @@ class Traffic:
                     self.workers[answer.parameters["worker"].string_param] += 1
 
 
+def arguments(process: kernel.Process) -> list[str]:
+    """The command line of a process; empty if it has ended."""
+    try:
+        return Path(f"/proc/{process.pid}/cmdline").read_text().split("\0")
+    except OSError:
+        return []
+
+
 def runners(suite: RunningSuite, instance: str) -> dict[str, kernel.Process]:
     """The runners of an instance ("model@version") that live now, by worker."""
     found = {}
     for process in suite.tree():
-        try:
-            arguments = Path(f"/proc/{process.pid}/cmdline").read_text().split("\0")
-        except OSError:  # it ended meanwhile
-            continue
-        if "modelyard_worker.runner" in arguments and arguments[arguments.index("--instance") + 1] == instance:
-            found[arguments[arguments.index("--worker") + 1]] = process
+        line = arguments(process)
+        if "modelyard_worker.runner" in line and line[line.index("--instance") + 1] == instance:
+            found[line[line.index("--worker") + 1]] = process
     return found

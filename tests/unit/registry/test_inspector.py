@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 import signal
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from onnx import helper
 from modelyard import process
 from modelyard.errors import ExhaustedError, InvalidInputError
 from modelyard_registry.formats import FORMATS, check_format
-from modelyard_registry.inspection import READERS, inspect
+from modelyard_registry.inspection import inspect
 from modelyard_registry.inspector import PARALLEL, Inspector
 from tests import models
 from tests.waiting import eventually
@@ -38,11 +39,15 @@ def instead(monkeypatch: pytest.MonkeyPatch, text: str) -> list[process.Child]:
     return started
 
 
-def test_every_format_has_a_reader() -> None:
-    assert FORMATS.keys() == READERS.keys()
-    assert check_format("onnx") == ".onnx"
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_has_a_reader(tmp_path: Path, name: str) -> None:
+    check_format(name)
+    assert inspect(name, tmp_path)["error"].startswith(f"format {name}: expected ")
+
+
+def test_other_formats() -> None:
     for name in ("", "ONNX", "pickle", "x" * 1_000_000):
-        with pytest.raises(InvalidInputError, match="expected one of onnx; got") as caught:
+        with pytest.raises(InvalidInputError, match="expected one of onnx, torch_export, safetensors; got") as caught:
             check_format(name)
         assert len(caught.value.message) < 200
 
@@ -50,6 +55,13 @@ def test_every_format_has_a_reader() -> None:
 async def test_a_signature(artifact: Path) -> None:
     found = await Inspector(os.environ).signature("onnx", artifact)
     assert [str(t) for t in found.inputs + found.outputs] == ["x: FP32 [-1, 4]", "y: FP32 [-1, 2]"]
+
+
+async def test_pickles_are_refused_unless_allowed(artifact: Path) -> None:
+    (artifact / "labels").write_bytes(pickle.dumps(["cat", "dog"]))
+    with pytest.raises(InvalidInputError, match="labels: expected a file that is read without running code"):
+        await Inspector(os.environ).signature("onnx", artifact)
+    assert (await Inspector(os.environ, allow_unsafe=True).signature("onnx", artifact)).inputs
 
 
 async def test_a_reason(artifact: Path) -> None:

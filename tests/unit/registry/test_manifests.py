@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import errno
+import sys
 from pathlib import Path
 
 import pytest
 
 from modelyard.catalogue import CHUNK_SIZE_BYTES, File, Manifest
 from modelyard.errors import DataLossError, InvalidInputError, NotFoundError
+from modelyard_registry.formats import HEAD_BYTES, MAX_HEADER_BYTES, looked_at
 from modelyard_registry.manifests import check_chunks, check_manifest, lay_out, load_manifest, save_manifest
 from modelyard_registry.store import ChunkStore, sha256
 
@@ -132,23 +134,42 @@ async def test_what_is_no_manifest(store: ChunkStore) -> None:
         await load_manifest(store, DIGEST)
 
 
-async def test_laid_out_are_the_files_with_the_suffix_and_the_size_of_others(store: ChunkStore, tmp_path: Path) -> None:
+async def test_laid_out_is_what_is_looked_at_and_the_size_of_the_rest(store: ChunkStore, tmp_path: Path) -> None:
     first, last = await keep(store, b"x" * CHUNK_SIZE_BYTES), await keep(store, b"end")
-    files = file("sub/m.onnx", CHUNK_SIZE_BYTES + 3, first, last), file("sub/weights", 3, last), File("empty", 0, ())
-    await lay_out(store, Manifest(files), tmp_path / "out", ".onnx")
-    assert (tmp_path / "out/sub/m.onnx").read_bytes() == b"x" * CHUNK_SIZE_BYTES + b"end"
-    assert (tmp_path / "out/sub/weights").read_bytes() == b"\0\0\0"
+    looked_at = {"all": 1 << 60, "sub/some": CHUNK_SIZE_BYTES + 1, "sub/head": 5, "none": 0}
+    sizes = CHUNK_SIZE_BYTES + 3, (first, last)
+    files = tuple(File(path, *sizes) for path in looked_at)
+    await lay_out(store, Manifest((*files, File("empty", 0, ()))), tmp_path / "out", lambda p: looked_at.get(p, 1))
+    for path, expected in looked_at.items():
+        found = (tmp_path / "out" / path).read_bytes()
+        assert found == (b"x" * CHUNK_SIZE_BYTES + b"end")[:expected].ljust(len(found), b"\0"), path
+        assert len(found) == CHUNK_SIZE_BYTES + 3
     assert (tmp_path / "out/empty").read_bytes() == b""
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "expected"),
+    [
+        ("onnx", "sub/m.onnx", sys.maxsize),
+        ("onnx", "weights.bin", HEAD_BYTES),
+        ("torch_export", "m.pt2", sys.maxsize),
+        ("safetensors", "a/m.safetensors", MAX_HEADER_BYTES + 8),
+        ("safetensors", "recipe.json", sys.maxsize),
+        ("safetensors", "tokenizer.json", HEAD_BYTES),
+    ],
+)
+def test_how_much_is_looked_at(name: str, path: str, expected: int) -> None:
+    assert looked_at(name, path) == expected
 
 
 async def test_a_chunk_that_went_is_data_loss(store: ChunkStore, tmp_path: Path) -> None:
     with pytest.raises(DataLossError, match="not in the artifact store"):
-        await lay_out(store, Manifest((file(),)), tmp_path / "out", ".onnx")
+        await lay_out(store, Manifest((file(),)), tmp_path / "out", len)
 
 
 async def test_other_trouble_with_files_is_not_called_a_full_disk(store: ChunkStore, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "m.onnx").mkdir()
     with pytest.raises(OSError, match="directory") as caught:
-        await lay_out(store, Manifest((file(),)), tmp_path / "out", ".onnx")
+        await lay_out(store, Manifest((file(),)), tmp_path / "out", len)
     assert caught.value.errno == errno.EISDIR

@@ -183,7 +183,7 @@ async def test_malformed_names_are_refused_before_anything_is_sent(
 async def test_what_is_no_artifact_is_refused(fakes: FakeSuite, client: Client, tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="found nothing"):
         await client.push("digits", tmp_path / "absent")
-    with pytest.raises(InvalidInputError, match="exactly one, found no file"):
+    with pytest.raises(InvalidInputError, match="found no file"):
         await client.push("digits", tmp_path)
     assert not fakes.registry.calls
 

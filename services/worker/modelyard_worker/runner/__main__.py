@@ -97,6 +97,7 @@ def main() -> int:
         _log.exception("load failed")
         parent.report(state="failed", reason=reason)
         return 1
+    _log.info("model loaded", extra={"platform": runtime.platform, "threads": options.threads})
     uvloop.run(serve(options, runtime, parent))
     return 0
 

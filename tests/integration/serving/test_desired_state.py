@@ -1,0 +1,198 @@
+"""Deploy and undeploy on a real etcd: what is written, and what happens when others write at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+
+from modelyard import codec, keys
+from modelyard.catalogue import Resources, Signature, Version
+from modelyard.deployment import Deployment, Instance, InstanceState, Placement, Worker
+from modelyard.errors import AbortedError, ExhaustedError, InvalidInputError, NotFoundError
+from modelyard.etcd import Etcd
+from modelyard_scheduler.service import ATTEMPTS, RUNNER_BYTES, Deployments, estimate
+from modelyard_scheduler.state import State
+
+GIB = 1 << 30
+
+
+def version(number: str = "1", **facts: object) -> Version:
+    made = Version("m", number, "onnx", Signature(), Resources(), "d" * 64, 1000, create_time_s=float(number))
+    return replace(made, **facts)  # type: ignore[arg-type]
+
+
+class Catalogue:
+    """The registry's answers, and its keys in etcd."""
+
+    def __init__(self, etcd: Etcd) -> None:
+        self.etcd = etcd
+        self.versions: dict[str, Version] = {}
+        self.asked = 0
+        self.before_answer: Callable[[], Awaitable[None]] | None = None
+
+    async def publish(self, one: Version) -> None:
+        self.versions[one.version] = one
+        await self.etcd.put(keys.version("m", one.version), codec.encode(one))
+
+    async def delete(self, number: str) -> None:
+        del self.versions[number]
+        await self.etcd.delete(keys.version("m", number))
+
+    async def find(self, model: str, reference: str) -> Version:
+        self.asked += 1
+        number = reference or max(self.versions, default="")
+        if model != "m" or number not in self.versions:
+            raise NotFoundError(f"model {model!r}: no version {number!r}")
+        found = self.versions[number]
+        if self.before_answer is not None:
+            await self.before_answer()
+        return found
+
+
+@pytest.fixture
+async def catalogue(etcd: Etcd) -> Catalogue:
+    found = Catalogue(etcd)
+    await found.publish(version("1"))
+    return found
+
+
+@pytest.fixture
+def deployments(etcd: Etcd, catalogue: Catalogue) -> Deployments:
+    return Deployments(etcd, State(etcd, lambda: None), catalogue.find)
+
+
+async def stored(etcd: Etcd) -> dict[str, Deployment]:
+    items = (await etcd.list(keys.DEPLOYMENTS)).items
+    return {key.removeprefix(keys.DEPLOYMENTS): codec.decode(Deployment, kv.value) for key, kv in items.items()}
+
+
+def test_the_need_is_what_is_stated_or_else_estimated() -> None:
+    assert estimate(version(size_bytes=1000)).memory_bytes == RUNNER_BYTES + 2000
+    stated = Resources(cpu=2, memory_bytes=5 * GIB, gpu=1)
+    assert estimate(version(resources=stated)) == stated
+    assert estimate(version(resources=Resources(cpu=2))) == Resources(cpu=2, memory_bytes=RUNNER_BYTES + 2000)
+
+
+async def test_what_is_declared_is_what_is_stored(etcd: Etcd, deployments: Deployments) -> None:
+    made = await deployments.deploy("m", "", 2, "acme")
+    assert await stored(etcd) == {"m@1": made}
+    assert (made.replicas, made.tenant, made.manifest_digest, made.version_time_s) == (2, "acme", "d" * 64, 1.0)
+    changed = await deployments.deploy("m", "1", 3, "other")
+    assert changed == replace(made, replicas=3)
+    assert await stored(etcd) == {"m@1": changed}
+    assert (await deployments.deploy("m", "1", 0, "acme")).replicas == 1
+
+
+@pytest.mark.parametrize("replicas", [-1, 1001])
+async def test_replicas_out_of_range(replicas: int, etcd: Etcd, deployments: Deployments) -> None:
+    with pytest.raises(InvalidInputError, match=f"expected 1 to 1000, got {replicas}"):
+        await deployments.deploy("m", "", replicas, "acme")
+    assert await stored(etcd) == {}
+
+
+async def test_a_version_that_is_deleted_meanwhile_is_not_deployed(
+    etcd: Etcd, catalogue: Catalogue, deployments: Deployments
+) -> None:
+    async def delete() -> None:
+        catalogue.before_answer = None
+        await catalogue.delete("1")
+
+    catalogue.before_answer = delete
+    with pytest.raises(NotFoundError):
+        await deployments.deploy("m", "1", 1, "acme")
+    assert await stored(etcd) == {}
+
+
+async def test_many_who_deploy_at_once_all_succeed(etcd: Etcd, deployments: Deployments) -> None:
+    made = await asyncio.gather(*(deployments.deploy("m", "1", n, "acme") for n in range(1, 9)))
+    (left,) = (await stored(etcd)).values()
+    assert left in made
+    assert len({d.create_time_s for d in [left, *made]} & {left.create_time_s}) == 1
+
+
+async def test_a_race_that_is_lost_for_good_is_aborted(
+    etcd: Etcd, catalogue: Catalogue, deployments: Deployments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get = etcd.get
+
+    async def overtaken(key: str) -> object:
+        found = await get(key)
+        if key.startswith(keys.DEPLOYMENTS):
+            await etcd.put(key, codec.encode(Deployment("m", "1", 1, Resources(), "d" * 64, "onnx")))
+        return found
+
+    monkeypatch.setattr(etcd, "get", overtaken)
+    with pytest.raises(AbortedError, match="deployment 'm': others keep changing it"):
+        await deployments.deploy("m", "1", 5, "acme")
+    assert catalogue.asked == ATTEMPTS
+
+
+async def test_what_fits_on_no_worker_is_refused_and_without_workers_it_waits(etcd: Etcd, catalogue: Catalogue) -> None:
+    state = State(etcd, lambda: None)
+    deployments = Deployments(etcd, state, catalogue.find)
+    await catalogue.publish(version("2", resources=Resources(memory_bytes=3 * GIB)))
+    await deployments.deploy("m", "2", 1, "acme")
+    await deployments.undeploy("m", "2")
+    for index in range(7):
+        state.workers.items[f"w{index}"] = Worker(f"w{index}", "127.0.0.1:1", 1.0, 2 * GIB, "")
+    with pytest.raises(ExhaustedError) as caught:
+        await deployments.deploy("m", "2", 1, "acme")
+    assert caught.value.message.startswith(
+        "m@2: no live worker can hold it: w0: needs 3 GiB of memory, it has 2 GiB; w1: "
+    )
+    assert caught.value.message.count("needs") == 5
+    state.workers.items["w9"] = Worker("w9", "127.0.0.1:1", 1.0, 3 * GIB, "")
+    assert (await deployments.deploy("m", "2", 1, "acme")).version == "2"
+
+
+async def test_undeploying_one_or_all(etcd: Etcd, catalogue: Catalogue, deployments: Deployments) -> None:
+    for number in ("1", "2", "10"):
+        await catalogue.publish(version(number))
+        await deployments.deploy("m", number, 1, "acme")
+    await etcd.put(keys.deployment("m2", "1"), codec.encode(Deployment("m2", "1", 1, Resources(), "d", "onnx")))
+    assert await deployments.undeploy("m", "1") == ["1"]
+    with pytest.raises(NotFoundError, match="m@1: not deployed"):
+        await deployments.undeploy("m", "1")
+    assert (await deployments.get("m", "")).version == "10"
+    assert [d.version for d in await deployments.select("m", "")] == ["2", "10"]
+    assert [d.version for d in await deployments.select("m", "2")] == ["2"]
+    assert set(await deployments.undeploy("m", "")) == {"2", "10"}
+    with pytest.raises(NotFoundError, match="model 'm': not deployed"):
+        await deployments.undeploy("m", "")
+    with pytest.raises(NotFoundError, match="m@2: not deployed"):
+        await deployments.get("m", "2")
+    with pytest.raises(NotFoundError):
+        await deployments.select("m", "")
+    assert set(await stored(etcd)) == {"m2@1"}
+    for call in (deployments.get("a/b", ""), deployments.undeploy("", ""), deployments.select("x" * 129, "")):
+        with pytest.raises(InvalidInputError):
+            await call
+
+
+async def test_explaining_what_is_registered_only(etcd: Etcd, catalogue: Catalogue) -> None:
+    state = State(etcd, lambda: None)
+    deployments = Deployments(etcd, state, catalogue.find)
+    state.workers.items["big"] = Worker("big", "127.0.0.1:1", 1.0, 64 * GIB, "")
+    state.workers.items["small"] = Worker("small", "127.0.0.1:1", 1.0, 1 << 20, "")
+    assert await deployments.explain("m", "") == [
+        "m@1: registered, not deployed",
+        "big: could hold it",
+        "small: needs 128 MiB of memory, it has 1 MiB",
+    ]
+    with pytest.raises(NotFoundError):
+        await deployments.explain("nobody", "")
+
+
+async def test_ready_replicas_are_those_that_answer(etcd: Etcd, catalogue: Catalogue) -> None:
+    state = State(etcd, lambda: None)
+    deployments = Deployments(etcd, state, catalogue.find)
+    made = await deployments.deploy("m", "", 3, "acme")
+    for index, kind in enumerate((InstanceState.READY, InstanceState.FAILED, InstanceState.READY)):
+        state.instances.items[f"w{index}/m@1"] = Instance("m", "1", f"w{index}", kind)
+    state.instances.items["w0/m@2"] = Instance("m", "2", "w0", InstanceState.READY)
+    assert deployments.ready_replicas(made) == 2
+    state.placements.items["w0/m@1"] = Placement("m", "1", "w0", "d", "onnx", Resources(memory_bytes=GIB), 1)
+    assert state.load().reserved == {}  # its worker is not live

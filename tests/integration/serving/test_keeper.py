@@ -1,0 +1,329 @@
+"""One placement made real, with real runners: what is announced, what is restarted, and that nothing is left over."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+
+from modelyard import process
+from modelyard.backoff import Backoff
+from modelyard.catalogue import Manifest, Resources, TensorSpec
+from modelyard.deployment import Instance, InstanceState, Placement
+from modelyard.errors import InvalidInputError, UnavailableError
+from modelyard.local import kernel
+from modelyard_worker import instance as instances
+from modelyard_worker.cache import ArtifactCache
+from modelyard_worker.instance import InstanceKeeper, RunnerSettings
+from tests import models
+from tests.waiting import eventually
+
+LOADING, READY, FAILED, UNLOADING = InstanceState
+IDLE = "import time; time.sleep(600)"
+
+
+class NoSource:
+    """A registry that nobody can reach; `go` lets a pull fail."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.go = asyncio.Event()
+
+    async def manifest(self, digest: str) -> Manifest:
+        self.asked.set()
+        await self.go.wait()
+        raise UnavailableError("no registry is live")
+
+    async def pieces(self, digest: str) -> AsyncIterator[bytes]:
+        raise UnavailableError("no registry is live")
+        yield b""
+
+
+class Kept:
+    """A keeper that runs, and what it announced."""
+
+    def __init__(self, directory: Path, source: NoSource) -> None:
+        placement = Placement("m", "1", "w0", "d" * 64, "onnx", Resources(), 1)
+        settings = RunnerSettings("w0", "127.0.0.1", "127.0.0.1", 1, directory / "logs")
+        self.said: list[Instance] = []
+        self.refuse: type[Exception] | None = None
+        self.keeper = InstanceKeeper(
+            placement, settings, ArtifactCache(directory / "artifacts", source), self._announce
+        )
+        self.task = asyncio.ensure_future(self.keeper.run())
+
+    async def _announce(self, instance: Instance) -> None:
+        self.said.append(instance)
+        if self.refuse is not None and instance.state is READY:
+            raise self.refuse("refused")
+
+    @property
+    def states(self) -> list[InstanceState]:
+        return [i.state for i in self.said]
+
+    async def says(self, state: InstanceState, count: int = 1) -> Instance:
+        """Wait until a state has been announced so often."""
+        await eventually(lambda: self.states.count(state) >= count or self.task.done(), 60)
+        return [i for i in self.said if i.state is state][count - 1]
+
+    async def unload(self) -> None:
+        self.task.cancel()
+        await asyncio.wait([self.task])
+        await self.keeper.unload()
+
+
+@pytest.fixture
+def source() -> NoSource:
+    return NoSource()
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Callable[[onnx.ModelProto], None]:
+    """Have a model in the cache."""
+
+    def put(model: onnx.ModelProto) -> None:
+        place = tmp_path / "artifacts" / ("d" * 64)
+        place.mkdir(parents=True)
+        models.save(model, place / "model.onnx")
+
+    return put
+
+
+@pytest.fixture
+async def kept(tmp_path: Path, source: NoSource) -> AsyncIterator[Callable[[], Kept]]:
+    """Start keepers; they are unloaded afterwards, and leave no process."""
+    started: list[Kept] = []
+
+    def start() -> Kept:
+        started.append(Kept(tmp_path, source))
+        return started[-1]
+
+    yield start
+    for one in started:
+        await one.unload()
+    assert children() == []
+
+
+def children() -> list[kernel.Process]:
+    """The processes below this one that are runners."""
+    found = []
+    for child in kernel.tree(os.getpid())[1:]:
+        with contextlib.suppress(OSError):
+            if "modelyard_worker.runner" in Path(f"/proc/{child.pid}/cmdline").read_text() and child.lives:
+                found.append(child)
+    return found
+
+
+def instead(monkeypatch: pytest.MonkeyPatch, *programs: str) -> list[process.Child]:
+    """Have these Python programs run in the place of the first runners; return the processes as they are started."""
+    started: list[process.Child] = []
+    start = process.start
+
+    async def replaced(command: list[str], *rest: Any) -> process.Child:
+        if len(started) < len(programs):
+            text = "import os\nfrom modelyard.process import Parent\nparent = Parent(dict(os.environ))\n"
+            command = [sys.executable, "-c", text + programs[len(started)], "modelyard_worker.runner"]
+        started.append(await start(command, *rest))
+        return started[-1]
+
+    monkeypatch.setattr(process, "start", replaced)
+    return started
+
+
+async def test_from_loading_to_ready_to_gone(stored: Callable[..., None], kept: Callable[[], Kept]) -> None:
+    stored(models.mlp((4, 2)))
+    one = kept()
+    ready = await one.says(READY)
+    assert one.states == [LOADING, READY]
+    assert (ready.model, ready.version, ready.worker, ready.platform) == ("m", "1", "w0", "onnxruntime_onnx")
+    assert ready.signature.inputs == (TensorSpec("x", "FP32", (-1, 4)),)
+    assert ready.endpoint.startswith("127.0.0.1:")
+    assert len(children()) == 1
+    await one.unload()
+    assert one.states == [LOADING, READY, UNLOADING]
+    assert children() == []
+
+
+async def test_a_runner_that_dies_is_replaced(stored: Callable[..., None], kept: Callable[[], Kept]) -> None:
+    stored(models.mlp((4, 2)))
+    one = kept()
+    first = await one.says(READY)
+    children()[0].signal(signal.SIGKILL)
+    second = await one.says(READY, 2)
+    assert second.endpoint != first.endpoint
+    assert one.said[2] == Instance("m", "1", "w0", LOADING, "the runner ended: killed by SIGKILL; starting anew")
+
+
+async def test_a_runner_that_is_suspended_is_replaced(
+    stored: Callable[..., None], kept: Callable[[], Kept], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instances, "SILENCE_S", 2.5)
+    stored(models.mlp((4, 2)))
+    one = kept()
+    await one.says(READY)
+    (runner,) = children()
+    runner.signal(signal.SIGSTOP)
+    assert (await one.says(LOADING, 2)).reason == "the runner was silent for 2.5 s and was killed; starting anew"
+    await one.says(READY, 2)
+    assert not runner.lives
+
+
+async def test_a_pause_of_the_agent_is_not_the_runners_silence(
+    stored: Callable[..., None], kept: Callable[[], Kept], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instances, "SILENCE_S", 2.0)
+    stored(models.mlp((4, 2)))
+    one = kept()
+    await one.says(READY)
+    (runner,) = children()
+    for _ in range(2):
+        time.sleep(2.5)  # noqa: ASYNC251 (blocks this process, as a suspended machine would)
+        await asyncio.sleep(0.1)
+    assert one.states == [LOADING, READY]
+    assert runner.lives
+
+
+async def test_what_kills_the_runner_at_load_fails_with_how_it_ended(
+    stored: Callable[..., None], kept: Callable[[], Kept]
+) -> None:
+    stored(models.crash_at_load())
+    one = kept()
+    failed = await one.says(FAILED, 2)
+    assert failed.reason == "the runner ended while it loaded the model: killed by SIGFPE; starting anew"
+    assert READY not in one.states
+
+
+async def test_what_cannot_be_loaded_fails_with_the_engines_words(
+    stored: Callable[..., None], kept: Callable[[], Kept]
+) -> None:
+    stored(models.unimplemented())
+    failed = await kept().says(FAILED)
+    assert failed.reason.startswith("load failed: NotImplemented: ")
+    assert "ImageDecoder" in failed.reason
+
+
+async def test_a_reason_of_any_length_is_cut(
+    stored: Callable[..., None], kept: Callable[[], Kept], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(models.mlp((4, 2)))
+    instead(monkeypatch, "parent.report(state='failed', reason='x' * 1_000_000)")
+    assert len((await kept().says(FAILED)).reason) == instances.MAX_REASON
+
+
+async def test_a_runner_that_never_reports_is_given_up(
+    stored: Callable[..., None], kept: Callable[[], Kept], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instances, "LOAD_TIMEOUT_S", 0.5)
+    stored(models.mlp((4, 2)))
+    started = instead(monkeypatch, IDLE)
+    one = kept()
+    assert (await one.says(FAILED)).reason == "not loaded within 0.5 s; starting anew"
+    assert started[0].returncode == -signal.SIGKILL
+    monkeypatch.setattr(instances, "LOAD_TIMEOUT_S", 600)
+    await one.says(READY)
+
+
+@pytest.mark.parametrize("report", ["", "parent.report(state='ready', address='h:1', signature='{}', platform='p');"])
+async def test_a_runner_that_only_closes_its_pipe_is_ended(
+    report: str, stored: Callable[..., None], kept: Callable[[], Kept], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instances, "SILENCE_S", 1.0)
+    stored(models.mlp((4, 2)))
+    started = instead(monkeypatch, f"{report}os.close(parent._report_fd); {IDLE}")
+    one = kept()
+    await eventually(lambda: any("it closed its report pipe and was killed" in i.reason for i in one.said))
+    assert started[0].returncode == -signal.SIGKILL
+    await one.says(READY, 2 if report else 1)
+
+
+async def test_a_report_that_is_none_fails_the_instance_and_not_the_worker(
+    stored: Callable[..., None], kept: Callable[[], Kept], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(models.mlp((4, 2)))
+    instead(monkeypatch, "os.write(parent._report_fd, b'no json\\n'); " + IDLE)
+    one = kept()
+    assert (await one.says(FAILED)).reason == "internal error: JSONDecodeError; the worker's log has its stack"
+    await one.says(READY)
+
+
+async def test_what_cannot_be_announced_does_not_leave_its_runner(
+    stored: Callable[..., None], kept: Callable[[], Kept]
+) -> None:
+    stored(models.mlp((4, 2)))
+    one = kept()
+    one.refuse = InvalidInputError
+    await one.says(FAILED)
+    assert children() == []
+    one.refuse = None
+    await one.says(READY, 2)
+
+
+async def test_restarts_are_spaced_by_a_back_off(
+    stored: Callable[..., None], kept: Callable[[], Kept], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[float] = []
+    draw = Backoff.next
+
+    def noted(self: Backoff) -> float:
+        drawn.append(draw(self))
+        return 0.0
+
+    monkeypatch.setattr(Backoff, "next", noted)
+    stored(models.mlp((4, 2)))
+    instead(monkeypatch, *["exit(3)"] * 7)
+    one = kept()
+    await one.says(READY)
+    assert one.states == [LOADING, *[FAILED] * 7, READY]
+    assert {i.reason for i in one.said if i.reason} == {
+        "the runner ended while it loaded the model: exit status 3; starting anew"
+    }
+    assert [d <= 0.25 * 2**i for i, d in enumerate(drawn)] == [True] * 7
+    assert drawn[6] >= 4
+
+
+async def test_while_no_registry_answers_it_is_loading(kept: Callable[[], Kept], source: NoSource) -> None:
+    source.go.set()
+    one = kept()
+    assert (await one.says(LOADING, 2)).reason == "no registry is live"
+
+
+async def test_unload_while_it_is_pulled(kept: Callable[[], Kept], source: NoSource, tmp_path: Path) -> None:
+    one = kept()
+    await asyncio.wait_for(source.asked.wait(), 30)
+    await one.unload()
+    assert one.states == [LOADING, UNLOADING]
+    assert list((tmp_path / "artifacts").iterdir()) == []
+
+
+async def test_unload_while_the_runner_loads(
+    stored: Callable[..., None], kept: Callable[[], Kept], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(models.mlp((4, 2)))
+    started = instead(monkeypatch, IDLE)
+    one = kept()
+    await eventually(lambda: started)
+    await one.unload()
+    assert one.states == [LOADING, UNLOADING]
+    assert started[0].returncode == -signal.SIGTERM
+
+
+async def test_unload_at_any_moment_of_the_start_leaves_no_runner(
+    stored: Callable[..., None], kept: Callable[[], Kept]
+) -> None:
+    stored(models.mlp((4, 2)))
+    for steps in range(30):
+        one = kept()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await one.unload()
+        assert one.states[-1] is UNLOADING
+        assert children() == []
