@@ -130,6 +130,7 @@ class Client:
     register_model = _blocking(aio.Client.register_model)
     model = _blocking(aio.Client.model)
     models = _blocking(aio.Client.models)
+    search = _blocking(aio.Client.search)
     delete_model = _blocking(aio.Client.delete_model)
     push = _blocking(aio.Client.push)
     pull = _blocking(aio.Client.pull)

@@ -97,10 +97,11 @@ class Delete:
 
 @dataclass(frozen=True)
 class Change:
-    """What a watch saw: a new value, or with None the end of a key."""
+    """What a watch saw: a new value, or with None the end of a key; and the revision of that."""
 
     key: str
     value: KeyValue | None
+    revision: int
 
 
 @dataclass(frozen=True)
@@ -274,7 +275,8 @@ class Etcd:
                     raise UnavailableError(f"etcd ended the watch of {prefix}")
                 for event in reply.events:
                     deleted = event.type == event.DELETE
-                    yield Change(event.kv.key.decode(), None if deleted else _key_value(event.kv))
+                    value = None if deleted else _key_value(event.kv)
+                    yield Change(event.kv.key.decode(), value, event.kv.mod_revision)
         finally:
             call.cancel()
 
@@ -314,7 +316,7 @@ class Mirror(Generic[T]):
         self.items.clear()
         self.revisions.clear()
         for kv in listing.items.values():
-            self._apply(Change(kv.key, kv))
+            self._apply(Change(kv.key, kv, kv.mod_revision))
 
     def _apply(self, change: Change) -> None:
         name = change.key.removeprefix(self._prefix)

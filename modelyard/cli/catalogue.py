@@ -77,13 +77,28 @@ def _parse_size(option: str, text: str) -> int:
 @app.command()
 @remote
 def models(
-    session: Session, prefix: Annotated[str, typer.Argument(metavar="[PREFIX]", help="how their names begin")] = ""
+    session: Session,
+    prefix: Annotated[str, typer.Argument(metavar="[PREFIX]", help="how their names begin")] = "",
+    condition: Annotated[str, typer.Option("--filter", help="versions by conditions; see docs/filters.md")] = "",
+    order_by: Annotated[str, typer.Option("--order-by", help="with --filter: fields, each perhaps with ' desc'")] = "",
 ) -> None:
-    """List models."""
+    """List models, or with --filter the versions that it finds."""
+    if condition or order_by:
+        _search(session, " ".join(filter(None, (f'name = "{prefix}*"' if prefix else "", condition))), order_by)
+        return
     with session.client() as client:
         found = client.models(prefix)
     rows = [(m.name, m.latest_version, _aliases(m), pairs(m.labels), m.tenant, m.description) for m in found]
     session.output.show(found, table("model", "latest", "aliases", "labels", "tenant", "description", rows=rows))
+
+
+def _search(session: Session, condition: str, order_by: str) -> None:
+    with session.client() as client:
+        found = client.search(condition, order_by=order_by)
+    document = [{"model": model, "version": version} for model, version in found]
+    rows = [(model.name, *row) for (model, _), row in zip(found, _rows([v for _, v in found]), strict=True)]
+    columns = ("model", "version", "published", "size", "format", "signature", "needs")
+    session.output.show(document, table(*columns, rows=rows))
 
 
 def _aliases(model: Model) -> str:

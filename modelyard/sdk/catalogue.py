@@ -38,6 +38,21 @@ class CatalogueCalls(Calls):
         pages = self._pages(self._connection.registry.ListModels, request)
         return [convert.model_from_pb(model) async for page in pages for model in page.models]
 
+    async def search(self, condition: str = "", *, order_by: str = "") -> list[tuple[Model, Version]]:
+        """Return the versions that a filter finds, each with its model. What was pushed a moment ago may be missing.
+
+        Args:
+            condition: a filter in the language of docs/filters.md; every version where empty.
+            order_by: fields separated by commas, each perhaps with " desc"; else by model and age, newest first.
+
+        Raises:
+            InvalidInputError: the filter or the order is not understood; the message names the column.
+        """
+        request = pb.SearchRequest(filter=condition, order_by=order_by, page_size=PAGE_SIZE)
+        pages = self._pages(self._connection.registry.Search, request)
+        found = [result async for page in pages for result in page.results]
+        return [(convert.model_from_pb(r.model), convert.version_from_pb(r.version)) for r in found]
+
     async def delete_model(self, name: str) -> None:
         """Delete a model with all its versions and aliases.
 

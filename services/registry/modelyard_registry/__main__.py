@@ -20,6 +20,7 @@ from modelyard.session import Session
 from modelyard.tasks import background, unless
 from modelyard.v1 import registry_pb2
 from modelyard_registry.config import Config
+from modelyard_registry.discovery import Discovery
 from modelyard_registry.inspector import Inspector
 from modelyard_registry.publisher import Publisher
 from modelyard_registry.service import Catalogue
@@ -43,9 +44,9 @@ async def serve(config: Config, environ: Mapping[str, str], parent: Parent) -> N
             return
         server = Server(config.id)
         service = registry_pb2.DESCRIPTOR.services_by_name["Registry"]
-        catalogue = Catalogue(etcd)
+        catalogue, discovery = Catalogue(etcd), Discovery(etcd)
         publisher = Publisher(catalogue, store, Inspector(environ, allow_unsafe=config.allow_unsafe))
-        server.add(service, RegistryServicer(catalogue, publisher, store))
+        server.add(service, RegistryServicer(catalogue, discovery, publisher, store))
         bound = await server.start(f"{config.host}:{config.port}")
         stack.push_async_callback(server.stop)
         address = f"{config.advertise or config.host}:{bound.rpartition(':')[2]}"
@@ -53,7 +54,7 @@ async def serve(config: Config, environ: Mapping[str, str], parent: Parent) -> N
         await session.start()
         stack.push_async_callback(session.close)
         await session.put(keys.member("registry", config.id), codec.encode(Member(config.id, address)))
-        await stack.enter_async_context(background(session.run()))
+        await stack.enter_async_context(background(session.run(), discovery.run()))
         parent.report(state="ready", address=address)
         await stop.wait()
 

@@ -5,6 +5,7 @@ The language is explained in docs/filters.md, the rules of takes, returns and fi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -25,6 +26,7 @@ from modelyard_registry.predicates import Either, Every, Facet, Inverse, Leaf, P
 from modelyard_registry.syntax import parse
 
 MAX_DEPTH = 32
+MAX_CONDITIONS = 64
 ACTIVE = Leaf(Facet("state", lambda entry: entry.version.state), lambda state: state is VersionState.ACTIVE)
 
 
@@ -79,19 +81,23 @@ def compile_filter(text: str) -> Filter:
         return Filter(ACTIVE)
     condition = parse(text)
     found = _compile(condition, 0)
-    return found if _names_state(condition) else Filter(Every((ACTIVE, found.predicate)), found.narrowing)
+    leaves = list(_leaves(condition))
+    if len(leaves) > MAX_CONDITIONS:
+        raise refusal(leaves[MAX_CONDITIONS].column, f"at most {MAX_CONDITIONS} conditions", f"{len(leaves)}")
+    if any(isinstance(leaf, Comparison) and leaf.field.text == "state" for leaf in leaves):
+        return found
+    return Filter(Every((ACTIVE, found.predicate)), found.narrowing)
 
 
-def _names_state(condition: Condition) -> bool:
+def _leaves(condition: Condition) -> Iterator[Condition]:
     match condition:
-        case Comparison():
-            return condition.field.text == "state"
         case Negation():
-            return _names_state(condition.operand)
+            yield from _leaves(condition.operand)
         case Conjunction() | Disjunction():
-            return any(map(_names_state, condition.operands))
+            for operand in condition.operands:
+                yield from _leaves(operand)
         case _:
-            return False
+            yield condition
 
 
 def _compile(condition: Condition, depth: int) -> Filter:

@@ -11,6 +11,7 @@ from modelyard.errors import InvalidInputError, ModelyardError
 from modelyard.rpc import convert
 from modelyard.rpc.interceptor import Context, tenant_of
 from modelyard.v1 import registry_pb2 as pb
+from modelyard_registry.discovery import Discovery
 from modelyard_registry.intake import Intake
 from modelyard_registry.manifests import load_manifest
 from modelyard_registry.publisher import Draft, Publisher
@@ -34,8 +35,9 @@ def _page_size(asked: int) -> int:
 class RegistryServicer:
     """The registry over gRPC."""
 
-    def __init__(self, catalogue: Catalogue, publisher: Publisher, store: ChunkStore) -> None:
+    def __init__(self, catalogue: Catalogue, discovery: Discovery, publisher: Publisher, store: ChunkStore) -> None:
         self._catalogue = catalogue
+        self._discovery = discovery
         self._publisher = publisher
         self._store = store
 
@@ -101,6 +103,18 @@ class RegistryServicer:
         """Delete an alias."""
         await self._catalogue.delete_alias(request.model, request.alias)
         return pb.DeleteAliasResponse()
+
+    async def Search(self, request: pb.SearchRequest, context: Context) -> pb.SearchResponse:
+        """Return a page of the versions that a filter finds."""
+        size = _page_size(request.page_size)
+        page = self._discovery.search(request.filter, request.order_by, size, request.page_token)
+        results = [
+            pb.SearchResult(model=convert.model_to_pb(model), version=convert.version_to_pb(version))
+            for model, version in page.results
+        ]
+        return pb.SearchResponse(
+            results=results, next_page_token=page.next_page_token, revision=self._discovery.revision
+        )
 
     async def FindMissingChunks(
         self, request: pb.FindMissingChunksRequest, context: Context

@@ -49,7 +49,7 @@ street quantised fast
 "100% \"sure\""
 "a\\b"
 -slow
-- speech OR street
+-speech OR street
 NOT slow
 NOT (slow OR speech)
 -(slow fast)
@@ -175,7 +175,6 @@ name != image-*
 name:speech
 name < image
 version > 10
-version = 1*0
 description = fast
 description != Classifies*
 licence != *
@@ -294,7 +293,7 @@ OPERATOR = "an operator (= != < <= > >= :)"
         ("fits(cpu=4", 11, "',' or ')'", "the end"),
         ("fits()", 6, "a value", ")"),
         ('takes("FP32[1,a]")', 15, "a size, -1 or *", "a"),
-        ('takes( "x: FP32 64")', 17, "'[' or the end", "64"),
+        ('takes( "FP32 64")', 14, "'[' or the end", "64"),
         ('takes("")', 8, "a tensor such as x: FP32[-1,64] or a datatype", "the end"),
         ('fast takes("FP32[-2]")', 18, "a size, -1 or * or ']'", "-2"),
     ],
@@ -345,6 +344,7 @@ def test_syntax_errors_name_the_column(text: str, column: int, expected: str, go
         ("fits(cpu=4GiB)", 10, "a number"),
         ("fits(memory=much)", 13, "a size"),
         ("x" * 4097, 4097, "at most 4096 characters"),
+        ("fast " * 65, 321, "at most 64 conditions"),
         ("-(" * 33 + "x" + ")" * 33, 67, "at most 32 levels"),
     ],
 )
@@ -356,7 +356,7 @@ def test_other_errors_name_the_column(text: str, column: int, expected: str) -> 
 
 
 def test_long_filters_that_are_right() -> None:
-    assert matches(" OR ".join(["slow"] * 580 + ["fast"]))
+    assert matches(" OR ".join(["slow"] * 63 + ["fast"]))
     assert matches("(" * 2000 + "fast" + ")" * 2000)
     assert matches("-(" * 32 + "fast" + ")" * 32)
 
@@ -399,5 +399,6 @@ def test_what_an_index_can_use(text: str, narrowing: Narrowing) -> None:
     [("1", "2", "9", "10", "11", "100"), ("v1.9", "v1.10", "v1.10.1", "v2"), ("", "0", "a", "a0", "a1", "b")],
 )
 def test_numbers_in_texts_count_as_numbers(ordered: tuple[str, ...]) -> None:
-    assert tuple(sorted(reversed(ordered), key=natural)) == ordered
+    assert [natural(text) for text in ordered] == sorted(natural(text) for text in ordered)
+    assert len({natural(text) for text in ordered}) == len(ordered)
     assert natural("007") == natural("7")
