@@ -81,7 +81,7 @@ class Family:
 
     def complete(self, model: Model) -> Model:
         """Fill in the aliases, by name, and the newest version that is not deleted."""
-        active = [v for v in self.versions.values() if True]
+        active = [v for v in self.versions.values() if v.state is VersionState.ACTIVE]
         newest = max(active, key=lambda v: (v.create_time_s, natural(v.version)), default=None)
         aliases = tuple(self.aliases[name] for name in sorted(self.aliases))
         return dataclasses.replace(model, aliases=aliases, latest_version=newest.version if newest else "")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from typing import Any
 
 import pytest
@@ -263,6 +264,18 @@ def test_precedence(one: str, other: str) -> None:
     for description in ("", "slow", "slow fast", "fast", "signs", "signs fast", "signs slow"):
         entry = Entry.join(Model("m"), dataclasses.replace(VERSION, model="m", description=description), ())
         assert compile_filter(one).matches(entry) == compile_filter(other).matches(entry), description
+
+
+def test_a_date_is_its_midnight_in_utc_wherever_the_server_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert compile_filter("create_time = 2026-01-31 state:*").matches(
+            Entry.join(MODEL, dataclasses.replace(VERSION, create_time_s=1_769_817_600.0), ())
+        )
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 WORD = "a word, a field, a function or '('"
