@@ -17,6 +17,7 @@ import grpc
 import grpc.aio
 from aetcd import rpc
 
+from modelyard import codec
 from modelyard.backoff import Backoff
 from modelyard.errors import InvalidInputError, UnavailableError
 
@@ -320,9 +321,14 @@ class Mirror(Generic[T]):
 
     def _apply(self, change: Change) -> None:
         name = change.key.removeprefix(self._prefix)
+        self.items.pop(name, None)
+        self.revisions.pop(name, None)
         if change.value is None:
-            self.items.pop(name, None)
-            self.revisions.pop(name, None)
-        else:
+            return
+        try:
             self.items[name] = self._decode(change.value.value)
             self.revisions[name] = change.value.mod_revision
+        except (
+            codec.MalformedError
+        ) as error:  # of a later release, perhaps: it must not take those down that can be read
+            log.error("record not understood", extra={"key": change.key, "reason": str(error)})

@@ -72,7 +72,7 @@ class FakeRunner:
         self.metadata += [str(v) for k, v in context.invocation_metadata() if k == INSTANCE_KEY]
         if self.refuse:
             raise NotFoundError("not here")
-        await context.send_initial_metadata(())
+        await context.send_initial_metadata(((INSTANCE_KEY, f"{self.model}@{self.version}"),))
         replies: asyncio.Queue[pb.Reply | None] = asyncio.Queue()
         self.streams.add(replies)
         reading = asyncio.ensure_future(self._read(requests, replies))

@@ -15,8 +15,10 @@ ERROR_KEY = "modelyard-error"
 REQUEST_ID_KEY = "modelyard-request-id"
 TENANT_KEY = "modelyard-tenant"
 INSTANCE_KEY = "modelyard-instance"
-"""On an execute stream: "model@version", which a runner must hold to accept it."""
+"""On an execute stream: "model@version". A runner that holds it accepts the stream by saying the same."""
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
+LOST_STATUS = "Internal error from Core"
+"""What grpc.aio's client says in the place of a server's status that reached it while it was sending."""
 MAX_DETAILS_BYTES = 2000
 
 CODES: dict[str, grpc.StatusCode] = {code.name: code for code in grpc.StatusCode}

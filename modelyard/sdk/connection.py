@@ -15,7 +15,7 @@ from modelyard.errors import DeadlineError, InvalidInputError, ModelyardError, U
 from modelyard.names import ModelVersion, check_name, parse_reference
 from modelyard.oip import messages
 from modelyard.rpc.channel import Stub, open_channel
-from modelyard.rpc.status import TENANT_KEY, error_of
+from modelyard.rpc.status import LOST_STATUS, TENANT_KEY, error_of
 from modelyard.sdk.attempts import Attempts
 from modelyard.v1 import registry_pb2, scheduler_pb2
 
@@ -41,9 +41,6 @@ class _Opened:
     registry: Any
     scheduler: Any
     inference: Any
-
-
-_LOST_STATUS = "Internal error from Core"
 
 
 class Connection:
@@ -110,7 +107,7 @@ class Connection:
         server ended the call, put an error of its own in place of the server's status.
         """
         error = error_of(failure)
-        if failure.details() == _LOST_STATUS:
+        if failure.details() == LOST_STATUS:
             return UnavailableError(f"{self.address}: ended the call while it was being sent")
         late = isinstance(error, DeadlineError) and not self._connected()
         return self._unreachable() if late else error

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 from aetcd import rpc
 
+from modelyard import codec
 from modelyard import etcd as etcd_module
+from modelyard.deployment import Member
 from modelyard.errors import InvalidInputError, UnavailableError
 from modelyard.etcd import Change, Compare, Delete, Etcd, KeyValue, Listing, Mirror, Put
+from modelyard.tasks import background
 from tests.servers import ProgramServer, new_etcd
 from tests.waiting import eventually
 
@@ -328,3 +331,16 @@ async def test_a_listing_replaces_what_a_mirror_knew(etcd: Etcd, monkeypatch: py
     await mirror.run()
     assert mirror.items == {"b": 1, "c": 1}
     assert set(mirror.revisions) == {"b", "c"}
+
+
+async def test_a_mirror_passes_over_what_it_cannot_read(etcd: Etcd) -> None:
+    await etcd.put("/m/good", codec.encode(Member("a", "x:1")))
+    await etcd.put("/m/bad", b"{")
+    mirror = Mirror(etcd, "/m/", lambda data: codec.decode(Member, data), lambda: None)
+    async with background(mirror.run()):
+        await eventually(lambda: "good" in mirror.items)
+        assert set(mirror.items) == {"good"}
+        await etcd.put("/m/good", b"[]")
+        await eventually(lambda: not mirror.items)
+        await etcd.put("/m/bad", codec.encode(Member("b", "x:2")))
+        await eventually(lambda: set(mirror.items) == {"bad"})

@@ -12,6 +12,10 @@ from modelyard_registry.entry import Entry
 from modelyard_registry.predicates import Facet, Mask, Quantity, Slots, Tests
 
 _ROOM = 1024
+_END = b"\xff"
+"""Ends a text among others: UTF-8 has no such byte."""
+_WORTH = 4
+"""Texts are looked into one by one if this many times so many are less than all."""
 
 
 class Values:
@@ -46,6 +50,47 @@ class Values:
     def stale(self, entries: int) -> bool:
         """Whether most values are such that no entry has any more, if there are so many entries."""
         return len(self._values) > 2 * entries + _ROOM
+
+
+class Texts(Values):
+    """A column of a facet whose values are texts, which also lie one after the other in memory to be searched at once.
+
+    That takes a third of the time of looking into each: they would come from all over the memory.
+    """
+
+    def __init__(self, facet: Facet) -> None:
+        super().__init__(facet)
+        self._joined = b""
+        self._starts = np.zeros(0, np.int64)
+
+    def containing(self, part: str, slots: Slots) -> Mask:
+        """Whether the texts in these slots have a part in them."""
+        if not part or len(slots) * _WORTH < len(self._values):
+            return self.ask(lambda texts: [part in text for text in texts], slots)
+        if len(self._values) > len(self._starts) + _ROOM:
+            self._join()
+        answers = np.zeros(len(self._values), np.bool_)
+        answers[np.searchsorted(self._starts, self._places(_encode(part)), side="right") - 1] = True
+        answers[len(self._starts) :] = [part in str(text) for text in self._values[len(self._starts) :]]
+        return answers[self._slots[slots]]
+
+    def _join(self) -> None:
+        texts = [_encode(str(text)) + _END for text in self._values]
+        self._joined = b"".join(texts)
+        self._starts = np.cumsum([0, *map(len, texts)])[:-1]
+
+    def _places(self, part: bytes) -> list[int]:
+        """Where the part is, once a text. UTF-8 has no character inside of another."""
+        places = []
+        place = self._joined.find(part)
+        while place >= 0:
+            places.append(place)
+            place = self._joined.find(part, self._joined.index(_END, place))
+        return places
+
+
+def _encode(text: str) -> bytes:
+    return text.encode(errors="surrogatepass")
 
 
 class Numbers:

@@ -9,7 +9,7 @@ import logging
 from modelyard import codec, keys
 from modelyard.errors import UnavailableError
 from modelyard.etcd import Change, Etcd, KeyValue, Listing
-from modelyard_registry.families import address
+from modelyard_registry.families import Address, Record, address
 from modelyard_registry.index import Index, Page
 
 log = logging.getLogger(__name__)
@@ -64,9 +64,17 @@ class Discovery:
         place = address(change.key)
         if place is None:
             return
-        self._index.apply(change.key, codec.decode(place.kind, change.value.value) if change.value else None)
+        self._index.apply(change.key, self._decoded(place, change))
         self._remember(change.key, change.value)
         self.revision = max(self.revision, change.revision)
+
+    def _decoded(self, place: Address, change: Change) -> Record | None:
+        """The record; None for one that is gone, or that nobody can read: it is not found, and harms no other."""
+        try:
+            return codec.decode(place.kind, change.value.value) if change.value else None
+        except codec.MalformedError as error:
+            log.error("record not understood", extra={"key": change.key, "reason": str(error)})
+            return None
 
     def _remember(self, key: str, value: KeyValue | None) -> None:
         if value is None:

@@ -47,6 +47,9 @@ class Columns(Protocol):
     def ask(self, facet: Facet, tests: Tests, slots: Slots) -> Mask:
         """Whether the values in these slots pass."""
 
+    def containing(self, facet: Facet, part: str, slots: Slots) -> Mask:
+        """Whether the texts in these slots have a part in them."""
+
     def numbers(self, quantity: Quantity, slots: Slots) -> npt.NDArray[np.float64]:
         """The numbers in these slots, NaN for None."""
 
@@ -86,15 +89,11 @@ class Containing:
 
     def matches(self, entry: Entry) -> bool:
         """Ask one entry."""
-        return any(self._tests([self.facet.read(entry)]))
+        return self.part in str(self.facet.read(entry))
 
     def mask(self, columns: Columns, slots: Slots) -> Mask:
         """Ask many."""
-        return columns.ask(self.facet, self._tests, slots)
-
-    def _tests(self, texts: list[Any]) -> list[bool]:
-        part = self.part
-        return [part in text for text in texts]  # half the time of a function a text
+        return columns.containing(self.facet, self.part, slots)
 
 
 @dataclass(frozen=True)

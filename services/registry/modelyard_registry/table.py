@@ -13,20 +13,20 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from modelyard_registry.columns import Numbers, Values
+from modelyard_registry.columns import Numbers, Texts, Values
 from modelyard_registry.entry import Entry
 from modelyard_registry.orders import DEFAULT, Key, Order, by_age
 from modelyard_registry.predicates import Facet, Mask, Predicate, Quantity, Slots, Tests
 
 KEPT_COLUMNS = 32
-"""Of facets, and as many of quantities."""
+"""Of each kind."""
 KEPT_ORDERS = 8
 _FIRST = 1024
 """How many entries are asked before all others, for a page may be found among them."""
 _PAST_ALL = chr(0x10FFFF)
 K = TypeVar("K")
 V = TypeVar("V")
-C = TypeVar("C", Values, Numbers)
+C = TypeVar("C", Values, Texts, Numbers)
 
 
 class Table:
@@ -37,6 +37,7 @@ class Table:
         self._free: list[int] = []
         self._slot_of: dict[Entry, int] = {}
         self._values: dict[Facet, Values] = {}
+        self._texts: dict[Facet, Texts] = {}
         self._numbers: dict[Quantity, Numbers] = {}
         self._orders: dict[Order, Slots] = {}
 
@@ -56,10 +57,10 @@ class Table:
         self._entries[slot : slot + 1] = [entry]
         self._slot_of[entry] = slot
         self._values = {facet: column for facet, column in self._values.items() if not column.stale(len(self))}
-        for column in self._values.values():
+        self._texts = {facet: column for facet, column in self._texts.items() if not column.stale(len(self))}
+        columns: list[Values | Numbers] = [*self._values.values(), *self._texts.values(), *self._numbers.values()]
+        for column in columns:
             column.set(slot, entry)
-        for numbers in self._numbers.values():
-            numbers.set(slot, entry)
         for order, slots in self._orders.items():
             self._orders[order] = np.insert(slots, self._position(order, slots, entry), slot)
 
@@ -77,6 +78,10 @@ class Table:
     def ask(self, facet: Facet, tests: Tests, slots: Slots) -> Mask:
         """Whether the values in these slots pass."""
         return _kept(self._values, facet, lambda: self._filled(Values(facet)), KEPT_COLUMNS).ask(tests, slots)
+
+    def containing(self, facet: Facet, part: str, slots: Slots) -> Mask:
+        """Whether the texts in these slots have a part in them."""
+        return _kept(self._texts, facet, lambda: self._filled(Texts(facet)), KEPT_COLUMNS).containing(part, slots)
 
     def numbers(self, quantity: Quantity, slots: Slots) -> npt.NDArray[np.float64]:
         """The numbers in these slots, NaN for None."""

@@ -13,6 +13,7 @@ import uvloop
 from modelyard import codec, keys, log
 from modelyard.config import load
 from modelyard.deployment import Member
+from modelyard.errors import UnavailableError
 from modelyard.etcd import Etcd
 from modelyard.process import Parent
 from modelyard.redis import Redis
@@ -79,6 +80,8 @@ def main() -> None:
         uvloop.run(serve(config, parent))
     except OSError as error:
         sys.exit(f"error: cannot serve on {config.host}:{config.port}: {error.strerror or error}")
+    except UnavailableError as error:  # etcd went away again before we were announced
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

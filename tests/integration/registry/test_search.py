@@ -75,3 +75,9 @@ async def test_a_syntax_error_names_its_column(discovery: Discovery, etcd: Etcd)
     await follows(discovery, etcd, keys.model("a"))
     with pytest.raises(InvalidInputError, match="column 8"):
         discovery.search("name = ", "", 10, "")
+
+
+async def test_a_record_that_nobody_can_read_harms_no_other(etcd: Etcd, discovery: Discovery) -> None:
+    await etcd.commit([], [Put(keys.version("a", "2"), b"{}"), *puts("a", "1")])
+    await follows(discovery, etcd, keys.model("a"))
+    assert names(discovery, "") == ["a@1"]

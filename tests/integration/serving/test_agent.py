@@ -22,6 +22,7 @@ from modelyard_worker.agent import Agent
 from modelyard_worker.cache import ArtifactCache
 from modelyard_worker.instance import RunnerSettings
 from tests import models
+from tests.integration.serving.traffic import own_runners
 from tests.servers import ProgramServer
 from tests.waiting import eventually
 
@@ -164,6 +165,8 @@ async def test_closing_ends_everything_also_what_is_being_unloaded(etcd: Etcd, t
             await machine.place(name, digest)
             await machine.becomes(name, READY)
         await machine.withdraw("m")
+        await eventually(lambda: "m@1" not in machine.agent._kept)
+    assert own_runners() == []
     assert (await etcd.list(keys.INSTANCES)).items == {}
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import signal
 import sys
 import time
@@ -20,11 +18,11 @@ from modelyard.backoff import Backoff
 from modelyard.catalogue import Manifest, Resources, TensorSpec
 from modelyard.deployment import Instance, InstanceState, Placement
 from modelyard.errors import InvalidInputError, UnavailableError
-from modelyard.local import kernel
 from modelyard_worker import instance as instances
 from modelyard_worker.cache import ArtifactCache
 from modelyard_worker.instance import InstanceKeeper, RunnerSettings
 from tests import models
+from tests.integration.serving.traffic import own_runners
 from tests.waiting import eventually
 
 LOADING, READY, FAILED, UNLOADING = InstanceState
@@ -110,17 +108,7 @@ async def kept(tmp_path: Path, source: NoSource) -> AsyncIterator[Callable[[], K
     yield start
     for one in started:
         await one.unload()
-    assert children() == []
-
-
-def children() -> list[kernel.Process]:
-    """The processes below this one that are runners."""
-    found = []
-    for child in kernel.tree(os.getpid())[1:]:
-        with contextlib.suppress(OSError):
-            if "modelyard_worker.runner" in Path(f"/proc/{child.pid}/cmdline").read_text() and child.lives:
-                found.append(child)
-    return found
+    assert own_runners() == []
 
 
 def instead(monkeypatch: pytest.MonkeyPatch, *programs: str) -> list[process.Child]:
@@ -147,17 +135,17 @@ async def test_from_loading_to_ready_to_gone(stored: Callable[..., None], kept: 
     assert (ready.model, ready.version, ready.worker, ready.platform) == ("m", "1", "w0", "onnxruntime_onnx")
     assert ready.signature.inputs == (TensorSpec("x", "FP32", (-1, 4)),)
     assert ready.endpoint.startswith("127.0.0.1:")
-    assert len(children()) == 1
+    assert len(own_runners()) == 1
     await one.unload()
     assert one.states == [LOADING, READY, UNLOADING]
-    assert children() == []
+    assert own_runners() == []
 
 
 async def test_a_runner_that_dies_is_replaced(stored: Callable[..., None], kept: Callable[[], Kept]) -> None:
     stored(models.mlp((4, 2)))
     one = kept()
     first = await one.says(READY)
-    children()[0].signal(signal.SIGKILL)
+    own_runners()[0].signal(signal.SIGKILL)
     second = await one.says(READY, 2)
     assert second.endpoint != first.endpoint
     assert one.said[2] == Instance("m", "1", "w0", LOADING, "the runner ended: killed by SIGKILL; starting anew")
@@ -170,7 +158,7 @@ async def test_a_runner_that_is_suspended_is_replaced(
     stored(models.mlp((4, 2)))
     one = kept()
     await one.says(READY)
-    (runner,) = children()
+    (runner,) = own_runners()
     runner.signal(signal.SIGSTOP)
     assert (await one.says(LOADING, 2)).reason == "the runner was silent for 2.5 s and was killed; starting anew"
     await one.says(READY, 2)
@@ -184,7 +172,7 @@ async def test_a_pause_of_the_agent_is_not_the_runners_silence(
     stored(models.mlp((4, 2)))
     one = kept()
     await one.says(READY)
-    (runner,) = children()
+    (runner,) = own_runners()
     for _ in range(2):
         time.sleep(2.5)  # noqa: ASYNC251 (blocks this process, as a suspended machine would)
         await asyncio.sleep(0.1)
@@ -262,7 +250,7 @@ async def test_what_cannot_be_announced_does_not_leave_its_runner(
     one = kept()
     one.refuse = InvalidInputError
     await one.says(FAILED)
-    assert children() == []
+    assert own_runners() == []
     one.refuse = None
     await one.says(READY, 2)
 
@@ -326,4 +314,4 @@ async def test_unload_at_any_moment_of_the_start_leaves_no_runner(
             await asyncio.sleep(0)
         await one.unload()
         assert one.states[-1] is UNLOADING
-        assert children() == []
+        assert own_runners() == []

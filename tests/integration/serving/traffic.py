@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
 from pathlib import Path
 from types import TracebackType
@@ -94,3 +95,9 @@ def runners(suite: RunningSuite, instance: str) -> dict[str, kernel.Process]:
         if "modelyard_worker.runner" in line and line[line.index("--instance") + 1] == instance:
             found[line[line.index("--worker") + 1]] = process
     return found
+
+
+def own_runners() -> list[kernel.Process]:
+    """The runners that live below this very process."""
+    below = kernel.tree(os.getpid())[1:]
+    return [p for p in below if p.lives and "modelyard_worker.runner" in arguments(p)]

@@ -42,6 +42,7 @@ FILTERS = (
     "version = v*",
     "version = *1*",
     "description:FAST",
+    'description:"" -fast',
     "description = fast",
     "description:*",
     "licence = MIT OR licence:gpl",

@@ -10,8 +10,8 @@ import pytest
 from modelyard import keys
 from modelyard.catalogue import Alias, Model, Resources, Signature, Version, VersionState
 from modelyard.errors import InvalidInputError
+from modelyard_registry import columns, table
 from modelyard_registry import index as index_module
-from modelyard_registry import table
 from modelyard_registry.index import Index
 from tests.unit.registry import catalogues
 from tests.unit.registry.catalogues import FILTERS, ORDERS, Records
@@ -45,6 +45,7 @@ def walk(index: Index, filter_text: str = "", order_by: str = "", page_size: int
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make small catalogues go the way of large ones."""
     monkeypatch.setattr(index_module, "FEW", 3)
+    monkeypatch.setattr(columns, "_ROOM", 2)
     monkeypatch.setattr(table, "_FIRST", 4)
     monkeypatch.setattr(table, "KEPT_COLUMNS", 2)
     monkeypatch.setattr(table, "KEPT_ORDERS", 2)
@@ -253,8 +254,12 @@ def test_an_empty_index_finds_nothing() -> None:
 def test_nothing_grows_with_changes() -> None:
     index = full()
     for number in range(1500):
-        put(index, Model("m", f"text {number}"))
-        assert walk(index, f'"text {number}"', page_size=9) == [("m", name) for name in "43210"]
+        put(index, Model("m", f"text {number}", licence=f"{number}"))
+        assert walk(index, f'licence = {number} description:"text {number}"', page_size=9) == [
+            ("m", name) for name in "43210"
+        ]
     kept = index._table
     assert len(kept._entries) == 5
-    assert max(len(column._values) for column in kept._values.values()) <= 2 * 5 + 1024 + 1
+    kept_columns = [*kept._values.values(), *kept._texts.values()]
+    assert len(kept_columns) == 4
+    assert max(len(column._values) for column in kept_columns) <= 2 * 5 + 2 + 1

@@ -170,6 +170,19 @@ async def test_a_call_that_kills_two_runners_fails_and_takes_no_other_with_it(ta
         assert sum(d.deaths for d in dying) == 2
 
 
+async def test_two_calls_that_kill_at_the_same_time_take_no_other_with_them(table: Streams) -> None:
+    async with runners(table, 3) as found:
+        dying = [DyingRunner(r) for r in found]
+        router = routed(table)
+        calls = [b"%d" % i for i in range(40)]
+        for place in (31, 7):
+            calls.insert(place, POISON)
+        answers = await asyncio.gather(*(router.infer("m", "1", c, 30) for c in calls), return_exceptions=True)
+        assert [i for i, a in enumerate(answers) if isinstance(a, ModelExecutionError)] == [7, 32]
+        assert [a for a in answers if not isinstance(a, Exception)] == [c for c in calls if c != POISON]
+        assert sum(d.deaths for d in dying) == 4
+
+
 async def test_a_call_that_kills_once_is_answered(table: Streams) -> None:
     async with runners(table, 2) as found:
         dying = DyingRunner(found[0])
@@ -193,6 +206,7 @@ async def test_a_suspect_runs_alone_and_the_others_wait_for_it(table: Streams, m
         await asyncio.wait(others, timeout=10 * routing.CONNECT_S)  # they wait as in a queue, and are not refused
         assert not any(o.done() for o in others)
         assert [c.request for c in runner.calls] == [b"suspect"] * 2
+        assert table.opened[0].outstanding == 1
         runner.go.set()
         assert await suspect == b"suspect"
         assert await asyncio.gather(*others) == [b"other"] * 5

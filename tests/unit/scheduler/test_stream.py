@@ -33,6 +33,7 @@ async def test_every_call_gets_its_own_reply() -> None:
         assert runner.metadata == ["m@1"]
         assert {c.instance for c in runner.calls} == {"m@1"}
         assert stream.outstanding == 0
+        assert stream._sent == set()
 
 
 async def test_calls_at_hand_share_a_message() -> None:
@@ -75,6 +76,17 @@ async def test_a_broken_stream_loses_its_calls_and_connects_anew() -> None:
         assert await stream.call(b"y", None) == b"y"
 
 
+async def test_a_call_that_was_never_sent_is_known_not_to_have_been_executing() -> None:
+    async with FakeRunner().serve() as runner, opened(runner) as stream:
+        call = asyncio.ensure_future(stream.call(b"x", None))
+        await asyncio.sleep(0)  # it is in the outbox now, and the writer has not run
+        stream._lose_all()
+        with pytest.raises(InstanceLostError) as lost:
+            await call
+        assert not lost.value.executing
+        assert runner.calls == []
+
+
 async def test_when_calls_are_lost_the_stream_is_no_longer_usable() -> None:
     async with FakeRunner().serve() as runner, opened(runner) as stream:
         runner.go.clear()
@@ -106,9 +118,10 @@ async def test_a_runner_that_refuses_the_stream_gets_no_calls_until_it_accepts()
     runner = FakeRunner()
     runner.refuse = True
     async with runner.serve():
-        stream = ExecuteStream(runner.instance, lambda: None)
+        usable: list[bool] = []
+        stream = ExecuteStream(runner.instance, lambda: usable.append(stream.usable))
         await eventually(lambda: len(runner.metadata) >= 3)
-        assert not stream.connected
+        assert not any(usable)
         runner.refuse = False
         await eventually(lambda: stream.usable)
         await stream.close()

@@ -95,8 +95,7 @@ async def test_calls_of_one_message_and_of_many_are_answered(stub: Any, echo: Ec
 
 async def test_the_stream_is_accepted_before_the_first_call(stub: Any) -> None:
     stream = stub.Execute(metadata=((INSTANCE_KEY, "m@1"),))
-    await asyncio.wait_for(stream.initial_metadata(), 30)
-    assert not stream.done()
+    assert dict(await asyncio.wait_for(stream.initial_metadata(), 30)) == {INSTANCE_KEY: "m@1"}
     stream.cancel()
 
 

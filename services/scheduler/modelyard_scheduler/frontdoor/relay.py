@@ -8,7 +8,9 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from modelyard.errors import UnavailableError
 from modelyard.rpc.interceptor import Context
+from modelyard.rpc.status import LOST_STATUS
 from modelyard_scheduler.peers import Replicas
 
 _OWN_METADATA = ("user-agent", "grpc-", ":")
@@ -42,13 +44,9 @@ class Relay(grpc.GenericRpcHandler):  # type: ignore[type-arg]
             async for response in call:
                 yield response
         except grpc.aio.AioRpcError as failure:
+            if failure.details() == LOST_STATUS or failure.code() is grpc.StatusCode.CANCELLED:
+                raise UnavailableError("the replica behind the front door ended the call") from failure
             trailers: Any = failure.trailing_metadata() or ()
-            await context.abort(_code(failure), failure.details() or "", tuple(trailers))
+            await context.abort(failure.code(), failure.details() or "", tuple(trailers))
         finally:
             call.cancel()
-
-
-def _code(failure: grpc.aio.AioRpcError) -> grpc.StatusCode:
-    """Its code; a replica that is stopping may cancel a call, which to our client is a reason to try again."""
-    code = failure.code()
-    return grpc.StatusCode.UNAVAILABLE if code is grpc.StatusCode.CANCELLED else code

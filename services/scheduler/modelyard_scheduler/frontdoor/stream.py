@@ -139,9 +139,8 @@ class ExecuteStream:
     async def _exchange(self, stub: Stub, backoff: Backoff) -> None:
         call = stub.Execute(metadata=((INSTANCE_KEY, self._name),))
         try:
-            await call.initial_metadata()  # only what a runner has accepted may be given calls
-            if call.done():
-                await call.read()  # raises why
+            if INSTANCE_KEY not in dict(await call.initial_metadata()):
+                await call.read()  # it was not accepted, and this raises why
                 return
             backoff.reset()
             self.connected = True

@@ -29,10 +29,11 @@ class RunnerServicer:
             NotFoundError: the metadata names an instance that this runner does not hold. (Its address may have been
                 another runner's before.)
         """
-        for key, value in context.invocation_metadata() or ():
-            if key == INSTANCE_KEY and value not in self._executors:
-                raise NotFoundError(f"instance {str(value)!r}: not in this runner")
-        await context.send_initial_metadata(())  # the front door waits for this before it sends calls
+        asked = [(key, value) for key, value in context.invocation_metadata() or () if key == INSTANCE_KEY]
+        for _, instance in asked:
+            if instance not in self._executors:
+                raise NotFoundError(f"instance {str(instance)!r}: not in this runner")
+        await context.send_initial_metadata(tuple(asked))  # the front door sends no call before this
         stream = CallStream(self._executors)
         reading = asyncio.ensure_future(stream.read(requests))
         try:
