@@ -50,9 +50,10 @@ chaos: setup
 demo: setup
 	@$(BIN)/python -m examples.digits.demo
 
-# JSON on standard output.
+# JSON on standard output: what a call costs; how long a search takes.
 bench: setup
 	@$(BIN)/python -m bench.online
+	@$(BIN)/python -m bench.search
 
 clean:
 	rm -rf .venv $(CLIENTS) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache examples/node/node_modules

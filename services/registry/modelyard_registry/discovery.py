@@ -58,7 +58,9 @@ class Discovery:
             if count % STRIDE == STRIDE - 1:
                 await asyncio.sleep(0)
         self.revision = listing.revision
-        self._filled = True
+        if not self._filled:
+            self._index.search("", "", 1, "")  # builds what the first search would wait for
+            self._filled = True
 
     def _apply(self, change: Change) -> None:
         place = address(change.key)

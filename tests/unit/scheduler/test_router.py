@@ -194,7 +194,6 @@ async def test_a_call_that_kills_once_is_answered(table: Streams) -> None:
 
 
 async def test_a_suspect_runs_alone_and_the_others_wait_for_it(table: Streams, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routing, "CONNECT_S", 0.05)
     async with runners(table, 1) as (runner,):
         runner.go.clear()
         router = routed(table)
@@ -202,6 +201,7 @@ async def test_a_suspect_runs_alone_and_the_others_wait_for_it(table: Streams, m
         await runner.received(1)
         runner.cut()
         await runner.received(2)
+        monkeypatch.setattr(routing, "CONNECT_S", 0.05)
         others = [asyncio.ensure_future(router.infer("m", "1", b"other", 30)) for _ in range(5)]
         await asyncio.wait(others, timeout=10 * routing.CONNECT_S)  # they wait as in a queue, and are not refused
         assert not any(o.done() for o in others)
