@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -187,6 +188,29 @@ async def test_decisions_rest_on_what_etcd_holds_and_not_on_a_mirror_that_lags(
         one.state.placements.items.clear()  # as if its events were still under way
         assert await one.leader._decide(term)
         assert await cluster.placed() == {"b": ["w0"]}  # both together would take 6 GiB of 4
+        await term.resign()
+
+
+async def test_an_undeploy_in_the_middle_of_a_decision(
+    cluster: Cluster, candidate: Callable[[str], Candidate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = candidate("a")
+    await cluster.join("w0")
+    await cluster.deploy(deployment("m"), deployment("n"))
+    async with one.running(leading=False):
+        term = await one.election.campaign()
+        commit = cluster.etcd.commit
+
+        async def overtaken(*arguments: Any) -> bool:
+            one.state.deployments.items.clear()
+            return await commit(*arguments)
+
+        monkeypatch.setattr(cluster.etcd, "commit", overtaken)
+        assert await one.leader._decide(term)
+        assert await cluster.placed() == {"m": ["w0"], "n": ["w0"]}
+        await eventually(lambda: len(one.state.placements.items) == 2)
+        assert await one.leader._decide(term)
+        assert await cluster.placed() == {}
         await term.resign()
 
 

@@ -1,0 +1,47 @@
+"""Two front-door processes on one port: a client cannot tell which of them it has."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from modelyard.aio import Client
+from modelyard.errors import PreconditionError
+from tests import models
+from tests.integration.serving.traffic import MODEL, ROWS, Traffic, arguments
+from tests.suites import RunningSuite
+from tests.waiting import eventually
+
+X = {"x": ROWS}
+
+
+async def test_two_front_doors_on_one_port(suite: Callable[..., RunningSuite], tmp_path: Path) -> None:
+    running = suite(workers=2, processes=2)
+    doors = [p for p in running.tree() if "modelyard_scheduler.frontdoor" in arguments(p)]
+    assert len(doors) == 2
+    clients = [Client(running.address, timeout_s=60) for _ in range(12)]  # each has a connection of its own
+    for client in clients:
+        await client.__aenter__()
+    await clients[0].push(MODEL, models.save(models.mlp(), tmp_path / "mlp.onnx"))
+    await clients[0].deploy(MODEL, wait=False)
+    answers = await asyncio.gather(*(c.infer(MODEL, X) for c in clients))  # of none it is "not deployed"
+    assert len({a["y"].tobytes() for a in answers}) == 1
+    await clients[0].deploy(MODEL, replicas=2, timeout_s=60)
+    async with Traffic(running.address) as traffic:
+        doors[0].signal(signal.SIGKILL)
+        await eventually(lambda: not doors[0].lives)
+        await traffic.answered_by("worker-0", "worker-1")
+    assert set(traffic.statuses) <= {"OK", "UNAVAILABLE"}, traffic.failures
+    assert all(f.startswith("UNAVAILABLE") for f in traffic.failures)
+    assert doors[1].lives
+    await clients[0].undeploy(MODEL)
+    await eventually(lambda: _none_serves(clients))
+    for client in clients:
+        await client.__aexit__(None, None, None)
+
+
+async def _none_serves(clients: list[Client]) -> bool:
+    answers = await asyncio.gather(*(c.infer(MODEL, X, timeout_s=2) for c in clients), return_exceptions=True)
+    return all(isinstance(a, PreconditionError) for a in answers)
