@@ -52,6 +52,11 @@ def _boolean(text: str) -> bool:
     return _BOOLEANS[text]
 
 
+def without_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment for a child: without our variables, which are meant for this process alone."""
+    return {name: value for name, value in environ.items() if not name.startswith(PREFIX)}
+
+
 def parse_bytes(text: str) -> int:
     """Read `512`, `64MiB`, `1.5GiB`; raise ValueError saying what was expected."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]iB)?", text.strip())

@@ -54,7 +54,7 @@ def _run(options: UpOptions, environ: Mapping[str, str], parent: Parent) -> None
         stack.callback(ports.release)
         address = ports.front_door.address
         blank = Status(running=True, directory=str(layout.root), pid=os.getpid(), address=address)
-        inherited = {name: value for name, value in environ.items() if not name.startswith(config.PREFIX)}
+        inherited = config.without_settings(environ)
         make_suite = partial(Suite, programs(options, layout, ports), layout, inherited, blank)
         log.configure("up", stream=stack.enter_context(layout.log("up").open("a")))
         stack.callback(layout.forget)

@@ -41,6 +41,11 @@ def method_path(method: MethodDescriptor) -> str:
     return f"/{method.containing_service.full_name}/{method.name}"
 
 
+def arity(method: MethodDescriptor) -> str:
+    """The kind of a method as grpc names it, such as unary_stream."""
+    return f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
+
+
 class Stub:
     """A client of one service: every method of its descriptor is an attribute."""
 
@@ -53,8 +58,7 @@ class Stub:
 
 
 def _multi_callable(channel: grpc.aio.Channel, method: MethodDescriptor) -> Any:
-    arity = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
-    return getattr(channel, arity)(
+    return getattr(channel, arity(method))(
         method_path(method),
         request_serializer=message_factory.GetMessageClass(method.input_type).SerializeToString,
         response_deserializer=message_factory.GetMessageClass(method.output_type).FromString,

@@ -19,7 +19,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from grpc_health.v1 import health, health_pb2
 from grpc_reflection.v1alpha import reflection
 
-from modelyard.rpc.channel import OPTIONS
+from modelyard.rpc.channel import OPTIONS, arity
 from modelyard.rpc.gate import Gate
 from modelyard.rpc.interceptor import ErrorInterceptor
 
@@ -50,8 +50,7 @@ def handlers(service: ServiceDescriptor, servicer: object, raw: Sequence[str] = 
 
 
 def _handler(method: MethodDescriptor, behaviour: Any, raw: bool) -> Any:
-    arity = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
-    make = getattr(grpc, f"{arity}_rpc_method_handler")
+    make = getattr(grpc, f"{arity(method)}_rpc_method_handler")
     if raw:
         return make(behaviour)
     return make(

@@ -89,7 +89,7 @@ class InferenceCalls(Calls):
             return None
 
     async def model_ready(self, name: str, version: str = "") -> bool:
-        """Whether a replica answers; raise NotFoundError if there is no such model or version."""
+        """Whether a replica answers; none does of a model or version that there is not."""
         reference = resolve(name, version)
         request = messages.ModelReadyRequest(name=reference.model, version=reference.version)
         return bool((await self._connection.call(self._connection.inference.ModelReady, request)).ready)

@@ -10,6 +10,7 @@ import sys
 
 from modelyard import process
 from modelyard.backoff import Backoff
+from modelyard.config import without_settings
 from modelyard_scheduler.config import Config
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ class FrontDoors:
     async def _keep(self, index: int) -> None:
         name = f"{self._config.id}/frontdoor-{index}"
         backoff = Backoff(0.1, 5.0)
-        environ = {k: v for k, v in os.environ.items() if not k.startswith("MODELYARD_")}
+        environ = without_settings(os.environ)
         command = [sys.executable, "-m", "modelyard_scheduler.frontdoor", "--name", name, "--address", self._address]
         command += ["--etcd", self._config.etcd, "--log-level", self._config.log_level]
         while True:

@@ -14,6 +14,7 @@ from pathlib import Path
 from modelyard import codec, process
 from modelyard.backoff import Backoff
 from modelyard.catalogue import Signature
+from modelyard.config import without_settings
 from modelyard.deployment import Instance, InstanceState, Placement
 from modelyard.errors import ModelyardError, UnavailableError
 from modelyard_worker.cache import ArtifactCache
@@ -120,7 +121,7 @@ class InstanceKeeper:
         command += ["--worker", settings.worker, "--format", placement.format, "--directory", str(directory)]
         command += ["--host", settings.host, "--threads", str(settings.threads)]
         settings.log_directory.mkdir(parents=True, exist_ok=True)
-        environ = {k: v for k, v in os.environ.items() if not k.startswith("MODELYARD_")}
+        environ = without_settings(os.environ)
         with (settings.log_directory / f"{instance}.log").open("ab") as output:
             starting = asyncio.ensure_future(process.start(command, environ, output))
             try:
