@@ -19,6 +19,7 @@ from typing import IO, Any
 PARENT = "MODELYARD_PARENT_PID"
 REPORT = "MODELYARD_REPORT_FD"
 MAX_REPORT_BYTES = 16 << 20
+READ_BYTES = 64 << 10
 _PR_SET_PDEATHSIG = 1
 
 
@@ -115,11 +116,27 @@ async def start(
         raise
     finally:
         os.close(write_fd)
+    return Child(process, _reader_of(read_fd))
+
+
+def _reader_of(fd: int) -> asyncio.StreamReader:
+    """Read a pipe to its end in the running loop, and close it there.
+
+    Not by connect_read_pipe: uvloop closes the descriptor twice, and the second time it may be another's (uvloop #763).
+    """
+    loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=MAX_REPORT_BYTES)
-    await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read_fd, "rb", 0)
-    )
-    return Child(process, reader)
+
+    def read() -> None:
+        if data := os.read(fd, READ_BYTES):
+            reader.feed_data(data)
+        else:
+            loop.remove_reader(fd)
+            os.close(fd)
+            reader.feed_eof()
+
+    loop.add_reader(fd, read)
+    return reader
 
 
 def describe_exit(returncode: int) -> str:

@@ -4,9 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvloop
 
 from modelyard import process
 from modelyard.local import kernel
@@ -130,6 +133,34 @@ async def test_a_childs_session_is_its_own_so_that_ctrl_c_reaches_only_us() -> N
     child = await process.start(python("parent.report(session=os.getsid(0), pid=os.getpid())"), ENVIRON, None)
     (report,) = [report async for report in child.reports()]
     assert report["session"] == report["pid"] == child.pid
+
+
+def test_descriptors_of_other_threads_are_left_alone(tmp_path: Path) -> None:
+    """Nothing of ours is closed twice: the number may be another file's by then, opened in a thread (uvloop #763)."""
+    (tmp_path / "file").write_bytes(b"content")
+    ended = threading.Event()
+
+    def read_again_and_again() -> int:
+        times = 0
+        while not ended.is_set():
+            assert (tmp_path / "file").read_bytes() == b"content"
+            times += 1
+        return times
+
+    async def report_once() -> list[dict[str, Any]]:
+        child = await process.start(["bash", "-c", 'echo "{}" >&$MODELYARD_REPORT_FD'], ENVIRON, None)
+        reports = [report async for report in child.reports()]
+        await child.wait()
+        return reports
+
+    async def many() -> None:
+        readers = [asyncio.create_task(asyncio.to_thread(read_again_and_again)) for _ in range(4)]
+        for _ in range(50):
+            assert await asyncio.gather(*(report_once() for _ in range(4))) == [[{}]] * 4
+        ended.set()
+        assert all(await asyncio.gather(*readers))
+
+    uvloop.run(many())
 
 
 def test_a_report_is_one_line_of_json() -> None:
