@@ -17,8 +17,8 @@ import psutil
 from bench.online import machine
 from modelyard import keys
 from modelyard.catalogue import Alias, Lineage, Model, Resources, Signature, TensorSpec, Version
-from modelyard_registry.families import Record
-from modelyard_registry.index import Index
+from modelyard_registry.search.families import Record
+from modelyard_registry.search.index import Index
 
 TEAMS, TASKS = 50, 20
 WORDS = """image text speech tabular classifier detector encoder decoder ranking embedding quantised distilled fast

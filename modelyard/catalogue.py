@@ -38,19 +38,53 @@ class Resources:
     gpu: int = 0
 
 
+class Lifecycle(StrEnum):
+    """Whether a model or a version can be used."""
+
+    ACTIVE = "ACTIVE"
+    DELETED = "DELETED"
+    """It can be brought back until `expire_time_s`."""
+
+
 @dataclass(frozen=True)
 class Alias:
-    """A movable name of a version."""
+    """A movable name of a version.
+
+    An `etag` changes with every change of what has it; it is filled in when that is read.
+    """
 
     name: str
     version: str
     tenant: str = "default"
     update_time_s: float = 0.0
+    etag: str = ""
+
+
+@dataclass(frozen=True)
+class AliasChange:
+    """A move of an alias: who, when, from, to.
+
+    Attributes:
+        number: counts the changes of one alias, from 1.
+        from_version: empty when it was created.
+        to_version: empty when it was deleted.
+        rollback: whether this was a roll-back.
+        previous: the number of the change to which a roll-back returns; 0: there is none.
+    """
+
+    alias: str
+    number: int
+    from_version: str
+    to_version: str
+    tenant: str = "default"
+    time_s: float = 0.0
+    rollback: bool = False
+    previous: int = 0
 
 
 @dataclass(frozen=True)
 class Model:
-    """A registered model; `aliases` and `latest_version` are filled in when it is read."""
+    """A registered model; `aliases`, `latest_version` and `etag` are filled in when it is read."""
 
     name: str
     description: str = ""
@@ -62,20 +96,18 @@ class Model:
     latest_version: str = ""
     update_time_s: float = 0.0
     keep_last: int = 0
-    """How many of its versions are kept; 0: all."""
-
-
-class VersionState(StrEnum):
-    """Whether a version can be used."""
-
-    ACTIVE = "ACTIVE"
-    DELETED = "DELETED"
-    """Its bytes are kept until `expire_time_s`."""
+    """How many of its versions are kept; 0: all. Older ones that are neither deployed nor aliased are deleted."""
+    state: Lifecycle = Lifecycle.ACTIVE
+    expire_time_s: float = 0.0
+    """Of a DELETED model: when it may be purged."""
+    last_number: int = 0
+    """The highest number that a version of it was given: a purged one is not given again."""
+    etag: str = ""
 
 
 @dataclass(frozen=True)
 class Lineage:
-    """Where a version came from; empty: not stated."""
+    """Where a version came from; empty: not stated. The parent is "model@version"."""
 
     parent_version: str = ""
     job: str = ""
@@ -84,7 +116,10 @@ class Lineage:
 
 @dataclass(frozen=True)
 class Version:
-    """A published version. What it computes never changes: its bytes are named by the manifest's sha256."""
+    """A published version. What it computes never changes: its bytes are named by the manifest's sha256.
+
+    `etag` is filled in when it is read.
+    """
 
     model: str
     version: str
@@ -97,13 +132,13 @@ class Version:
     description: str = ""
     tenant: str = "default"
     create_time_s: float = 0.0
-    state: VersionState = VersionState.ACTIVE
+    state: Lifecycle = Lifecycle.ACTIVE
     lineage: Lineage = Lineage()
     metrics: dict[str, float] = field(default_factory=dict)
     update_time_s: float = 0.0
     expire_time_s: float = 0.0
-    """Of a DELETED version: when its bytes may go."""
-    request_id: str = ""
+    """Of a DELETED version: when it may be purged."""
+    etag: str = ""
 
 
 @dataclass(frozen=True)
@@ -134,3 +169,30 @@ class Manifest:
             for index, digest in enumerate(file.chunks):
                 sizes[digest] = min(self.chunk_size_bytes, file.size_bytes - index * self.chunk_size_bytes)
         return sizes
+
+
+@dataclass(frozen=True)
+class Hold:
+    """What collection must spare although the catalogue does not name it: an upload, a job's results, a checkpoint.
+
+    Attributes:
+        chunks: sha256 of chunks, or as much of each as its first 16 hex digits.
+        manifests: sha256 of manifests; they are held with all their chunks.
+        expire_time_s: when it ends; 0: when it is deleted.
+    """
+
+    chunks: tuple[str, ...] = ()
+    manifests: tuple[str, ...] = ()
+    expire_time_s: float = 0.0
+    tenant: str = "default"
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What a collection removed and left, in chunks and bytes, and what it purged, as `model@version` or `model`."""
+
+    removed_chunks: int = 0
+    removed_bytes: int = 0
+    kept_chunks: int = 0
+    kept_bytes: int = 0
+    purged: tuple[str, ...] = ()

@@ -22,8 +22,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-from modelyard.catalogue import Signature, TensorSpec
+from modelyard.catalogue import Signature, TensorSpec, Version
 from modelyard.errors import PreconditionError
 
 _MAX_SHOWN = 20
@@ -36,6 +37,30 @@ class Compatibility(enum.IntEnum):
     WIDENED = 2
     NARROWED = 3
     BREAKING = 4
+
+
+@dataclass(frozen=True)
+class FileDifference:
+    """A file that two versions do not have in common; a size is -1 where there is none of that path.
+
+    `shared_bytes` of the other's are in chunks that are the base's too.
+    """
+
+    path: str
+    base_size_bytes: int
+    other_size_bytes: int
+    shared_bytes: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How one version differs from another: what a caller finds, why, and in which files."""
+
+    base: Version
+    other: Version
+    compatibility: Compatibility
+    differences: tuple[str, ...] = ()
+    files: tuple[FileDifference, ...] = ()
 
 
 _Finding = tuple[Compatibility, str]

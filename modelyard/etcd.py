@@ -53,20 +53,23 @@ class KeyValue:
 class Compare:
     """A condition of a transaction: the key's create or mod revision equals `revision` (0: there is no key).
 
-    With `prefix`, of every key that begins with it; for 0: there is none.
+    With `prefix`, of every key that begins with it; for 0: there is none. With `less`: is less than it, which
+    holds too where there is no key.
     """
 
     key: str
     revision: int
     target: str = "create"
     prefix: bool = False
+    less: bool = False
 
     def message(self) -> Any:
         """As etcd's message."""
         target = rpc.Compare.CREATE if self.target == "create" else rpc.Compare.MOD
         fields = {f"{self.target}_revision": self.revision}
         end = prefix_end(self.key) if self.prefix else b""
-        return rpc.Compare(key=self.key.encode(), range_end=end, result=rpc.Compare.EQUAL, target=target, **fields)
+        result = rpc.Compare.LESS if self.less else rpc.Compare.EQUAL
+        return rpc.Compare(key=self.key.encode(), range_end=end, result=result, target=target, **fields)
 
 
 @dataclass(frozen=True)
@@ -203,10 +206,11 @@ class Etcd:
         reply = await self._call(self._kv.Range, request)
         return _key_value(reply.kvs[0]) if reply.kvs else None
 
-    async def commit(self, compares: Sequence[Compare], operations: Sequence[Put | Delete]) -> bool:
-        """Apply all operations if every condition holds; return whether they did."""
+    async def commit(self, compares: Sequence[Compare], operations: Sequence[Put | Delete]) -> int:
+        """Apply all operations if every condition holds; return the revision that they made, 0 if one does not hold."""
         request = rpc.TxnRequest(compare=[c.message() for c in compares], success=[o.message() for o in operations])
-        return bool((await self._call(self._kv.Txn, request)).succeeded)
+        reply = await self._call(self._kv.Txn, request)
+        return int(reply.header.revision) if reply.succeeded else 0
 
     async def put(self, key: str, value: bytes, lease_id: int = 0) -> None:
         """Set the key, whatever it was."""

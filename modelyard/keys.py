@@ -4,6 +4,13 @@ key                                 value                                  lease
 models/{model}                      catalogue.Model                        no
 models/{model}/versions/{version}   catalogue.Version                      no
 models/{model}/aliases/{alias}      catalogue.Alias                        no
+models/{model}/history/{alias}/{n}  catalogue.AliasChange; n: ten digits   no
+models/{model}/requests/{id}        the name of the version that a         no
+                                    request created
+holds/{owner}                       catalogue.Hold                         no
+collection/condemned                JSON list: first 16 hex digits of the  the collector's
+                                    chunks that are being removed
+collection/collector                deployment.Member                      the collector's
 deployments/{model}@{version}       deployment.Deployment                  no
 placements/{worker}/{model}@{v}     deployment.Placement                   no
 workers/{worker}                    deployment.Worker                      the worker's
@@ -22,6 +29,9 @@ PLACEMENTS = PREFIX + "placements/"
 WORKERS = PREFIX + "workers/"
 INSTANCES = PREFIX + "instances/"
 MEMBERS = PREFIX + "members/"
+HOLDS = PREFIX + "holds/"
+CONDEMNED = PREFIX + "collection/condemned"
+COLLECTOR = PREFIX + "collection/collector"
 LEADER = PREFIX + "leader/scheduler"
 
 
@@ -48,6 +58,26 @@ def aliases(model_name: str) -> str:
 def alias(model_name: str, name: str) -> str:
     """Of one alias."""
     return f"{aliases(model_name)}{name}"
+
+
+def history(model_name: str, alias_name: str = "") -> str:
+    """The prefix of all changes of an alias, or of all aliases of a model."""
+    return f"{MODELS}{model_name}/history/" + (f"{alias_name}/" if alias_name else "")
+
+
+def alias_change(model_name: str, alias_name: str, number: int) -> str:
+    """Of one change of an alias."""
+    return f"{history(model_name, alias_name)}{number:010d}"
+
+
+def request(model_name: str, request_id: str) -> str:
+    """Of one request that created a version."""
+    return f"{MODELS}{model_name}/requests/{request_id}"
+
+
+def hold(owner: str) -> str:
+    """Of one owner of chunks."""
+    return f"{HOLDS}{owner}"
 
 
 def deployment(model_name: str, version_name: str) -> str:

@@ -70,8 +70,7 @@ class FakeRegistry(Fake):
 
     async def DeleteModel(self, request: Any, context: Any) -> Any:
         self.called("DeleteModel", context)
-        del self.models[self._model(request.name).name]
-        return registry_pb2.DeleteModelResponse()
+        return self.models.pop(self._model(request.name).name)
 
     async def CreateVersion(self, request: Any, context: Any) -> Any:
         self.called("CreateVersion", context)

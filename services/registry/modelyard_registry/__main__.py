@@ -19,13 +19,13 @@ from modelyard.rpc.server import Server, on_termination
 from modelyard.session import Session
 from modelyard.tasks import background, unless
 from modelyard.v1 import registry_pb2
+from modelyard_registry.artifacts.publisher import Publisher
+from modelyard_registry.artifacts.store import ChunkStore
 from modelyard_registry.config import Config
-from modelyard_registry.discovery import Discovery
-from modelyard_registry.inspector import Inspector
-from modelyard_registry.publisher import Publisher
+from modelyard_registry.formats.inspector import Inspector
+from modelyard_registry.search.discovery import Discovery
 from modelyard_registry.service import Catalogue
 from modelyard_registry.servicer import RegistryServicer
-from modelyard_registry.store import ChunkStore
 
 
 async def serve(config: Config, environ: Mapping[str, str], parent: Parent) -> None:

@@ -118,7 +118,7 @@ class Leader:
     async def _write(self, term: Term, what: str, placement: Placement, operation: Put | Delete) -> bool:
         instance = f"{placement.model}@{placement.version}"
         log.info(what, extra={"instance": instance, "worker": placement.worker, "epoch": term.epoch})
-        return await self._etcd.commit([term.fence], [operation])
+        return bool(await self._etcd.commit([term.fence], [operation]))
 
     async def _look_for_lost_workers(self) -> None:
         live = self._state.workers.items

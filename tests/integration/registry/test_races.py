@@ -27,7 +27,7 @@ class OvertakenEtcd(Etcd):
 
     rival: Callable[[], Awaitable[object]] | None = None
 
-    async def commit(self, compares: Sequence[Compare], operations: Sequence[Put | Delete]) -> bool:
+    async def commit(self, compares: Sequence[Compare], operations: Sequence[Put | Delete]) -> int:
         if self.rival:
             rival, self.rival = self.rival, None
             await rival()

@@ -11,7 +11,7 @@ from modelyard.catalogue import Model, Resources, Signature, TensorSpec, Version
 from modelyard.errors import InvalidInputError
 from modelyard.etcd import Delete, Etcd, Put
 from modelyard.tasks import background
-from modelyard_registry.discovery import Discovery
+from modelyard_registry.search.discovery import Discovery
 from tests.servers import ProgramServer
 from tests.waiting import eventually
 

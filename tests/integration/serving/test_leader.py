@@ -201,7 +201,7 @@ async def test_an_undeploy_in_the_middle_of_a_decision(
         term = await one.election.campaign()
         commit = cluster.etcd.commit
 
-        async def overtaken(*arguments: Any) -> bool:
+        async def overtaken(*arguments: Any) -> int:
             one.state.deployments.items.clear()
             return await commit(*arguments)
 

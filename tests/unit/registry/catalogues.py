@@ -8,11 +8,11 @@ import random
 from typing import Any
 
 from modelyard import keys
-from modelyard.catalogue import Alias, Lineage, Model, Resources, Signature, TensorSpec, Version, VersionState
-from modelyard_registry.entry import Entry
-from modelyard_registry.families import Record
-from modelyard_registry.fields import find_field
-from modelyard_registry.filters import compile_filter
+from modelyard.catalogue import Alias, Lifecycle, Lineage, Model, Resources, Signature, TensorSpec, Version
+from modelyard_registry.search.entry import Entry
+from modelyard_registry.search.families import Record
+from modelyard_registry.search.fields import find_field
+from modelyard_registry.search.filters import compile_filter
 
 Records = dict[str, Record]
 NAMES = ("a", "ab", "abc", "b", "resnet-50", "ResNet", "z.9", "z.10")
@@ -124,7 +124,7 @@ def some_version(model: str, name: str, rng: random.Random) -> Version:
         description=rng.choice(TEXTS),
         tenant=rng.choice(("default", "acme")),
         create_time_s=float(rng.randrange(10)),
-        state=rng.choice((VersionState.ACTIVE, VersionState.ACTIVE, VersionState.DELETED)),
+        state=rng.choice((Lifecycle.ACTIVE, Lifecycle.ACTIVE, Lifecycle.DELETED)),
         lineage=Lineage(rng.choice(("", *VERSIONS)), rng.choice(("", "train-1"))),
         metrics={"accuracy": rng.choice((-1.0, 0.0, 0.5, 0.75, math.nan, math.inf))} if rng.random() < 0.7 else {},
         update_time_s=rng.choice((0.0, float(rng.randrange(10)))),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from modelyard.errors import InvalidInputError
-from modelyard_registry.torch_export_signature import read_signature
+from modelyard_registry.formats.torch_export_signature import read_signature
 
 
 def refusal(directory: Path, *, allow_unsafe: bool = False) -> str:

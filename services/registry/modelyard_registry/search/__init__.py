@@ -1,0 +1,1 @@
+"""Search: the filter language, and the index in memory from which it is served."""
