@@ -50,10 +50,12 @@ chaos: setup
 demo: setup
 	@$(BIN)/python -m examples.digits.demo
 
-# JSON on standard output: what a call costs; how long a search takes.
+# JSON on standard output: what a call costs; how long a search, a push and a pull, and a registry's start take.
 bench: setup
 	@$(BIN)/python -m bench.online
 	@$(BIN)/python -m bench.search
+	@$(BIN)/python -m bench.registry_start
+	@$(BIN)/python -m bench.transfer
 
 clean:
 	rm -rf .venv $(CLIENTS) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache examples/node/node_modules

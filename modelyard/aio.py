@@ -8,12 +8,15 @@ from typing import Self
 from modelyard.sdk.artifacts import ArtifactCalls
 from modelyard.sdk.connection import Connection
 from modelyard.sdk.deployments import DeploymentCalls
+from modelyard.sdk.discovery import DiscoveryCalls
 from modelyard.sdk.inference import InferenceCalls
+from modelyard.sdk.publishing import PublishCalls
+from modelyard.sdk.watch import WatchCalls
 
 DEFAULT_ADDRESS = "127.0.0.1:8001"
 
 
-class Client(ArtifactCalls, DeploymentCalls, InferenceCalls):
+class Client(PublishCalls, ArtifactCalls, DiscoveryCalls, WatchCalls, DeploymentCalls, InferenceCalls):
     """A client of one Modelyard, through its front door.
 
     Use it as a context manager: `async with Client() as client: await client.infer("digits", {"x": array})`.
@@ -31,7 +34,8 @@ class Client(ArtifactCalls, DeploymentCalls, InferenceCalls):
             timeout_s: the deadline of calls that name none, over all their attempts.
 
         Raises:
-            InvalidInputError: the tenant's name is malformed, or timeout_s not positive.
+            InvalidInputError: the address is not host:port, the tenant's name is malformed, or timeout_s is not a
+                finite number above 0.
         """
         super().__init__(Connection(address, tenant, timeout_s))
 

@@ -100,8 +100,6 @@ class Model:
     state: Lifecycle = Lifecycle.ACTIVE
     expire_time_s: float = 0.0
     """Of a DELETED model: when it may be purged."""
-    last_number: int = 0
-    """The highest number that a version of it was given: a purged one is not given again."""
     etag: str = ""
 
 
@@ -169,6 +167,27 @@ class Manifest:
             for index, digest in enumerate(file.chunks):
                 sizes[digest] = min(self.chunk_size_bytes, file.size_bytes - index * self.chunk_size_bytes)
         return sizes
+
+
+@dataclass(frozen=True)
+class Counter:
+    """What has been given to the versions of a model.
+
+    Attributes:
+        number: the highest number: that of a purged version is not given again.
+        create_time_s: the latest time of creation: who is published later has a later one, whatever the clocks say.
+    """
+
+    number: int = 0
+    create_time_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a request that had an id of its own created, so that it creates nothing more when it is repeated."""
+
+    version: str
+    create_time_s: float
 
 
 @dataclass(frozen=True)

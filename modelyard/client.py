@@ -73,7 +73,8 @@ class Client:
             timeout_s: the deadline of calls that name none, over all their attempts.
 
         Raises:
-            InvalidInputError: the tenant's name is malformed, or timeout_s not positive.
+            InvalidInputError: the address is not host:port, the tenant's name is malformed, or timeout_s is not a
+                finite number above 0.
         """
         self._client = aio.Client(address, tenant=tenant, timeout_s=timeout_s)
         self._loop = asyncio.new_event_loop()
@@ -102,6 +103,11 @@ class Client:
             self._thread.join()
             self._loop.close()
 
+    @property
+    def revision(self) -> int:
+        """The newest revision of the catalogue that an answer to this client has seen; 0: none yet."""
+        return self._client.revision
+
     async def _end(self) -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
@@ -128,17 +134,32 @@ class Client:
     wait_connected = _blocking(aio.Client.wait_connected)
 
     register_model = _blocking(aio.Client.register_model)
+    update_model = _blocking(aio.Client.update_model)
     model = _blocking(aio.Client.model)
     models = _blocking(aio.Client.models)
-    search = _blocking(aio.Client.search)
     delete_model = _blocking(aio.Client.delete_model)
+    undelete_model = _blocking(aio.Client.undelete_model)
+
     push = _blocking(aio.Client.push)
-    pull = _blocking(aio.Client.pull)
     version = _blocking(aio.Client.version)
     versions = _blocking(aio.Client.versions)
+    update_version = _blocking(aio.Client.update_version)
     delete_version = _blocking(aio.Client.delete_version)
+    undelete_version = _blocking(aio.Client.undelete_version)
+    compare = _blocking(aio.Client.compare)
+
     set_alias = _blocking(aio.Client.set_alias)
     delete_alias = _blocking(aio.Client.delete_alias)
+    history = _blocking(aio.Client.history)
+    rollback = _blocking(aio.Client.rollback)
+
+    search = _blocking(aio.Client.search)
+    watch = _blocking_stream(aio.Client.watch)
+
+    manifest = _blocking(aio.Client.manifest)
+    pull = _blocking(aio.Client.pull)
+    read_file = _blocking_stream(aio.Client.read_file)
+    collect_garbage = _blocking(aio.Client.collect_garbage)
 
     deploy = _blocking(aio.Client.deploy)
     undeploy = _blocking(aio.Client.undeploy)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MalformedError = msgspec.DecodeError
@@ -23,4 +26,19 @@ def decode(kind: type[T], data: bytes) -> T:
     Raises:
         MalformedError: it is not JSON, or a field is missing or of another type.
     """
-    return msgspec.json.decode(data, type=kind)
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise MalformedError(str(error)) from error
+
+
+def understood(read: Callable[[bytes], T], key: str, data: bytes) -> T | None:
+    """Return what `read` makes of a record; None, with a line in the log, if that is a MalformedError.
+
+    It is of a later release, perhaps: it must not take those down that can be read.
+    """
+    try:
+        return read(data)
+    except MalformedError as error:
+        log.error("record not understood", extra={"key": key, "reason": str(error)})
+        return None

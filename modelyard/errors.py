@@ -14,6 +14,7 @@ class ModelyardError(Exception):
         status: the name of the gRPC status code.
         retryable: whether the same call can succeed later without being changed.
         retry_after_s: how long to wait before that, where the server knows.
+        published: what a `push` published all the same before it failed, as `model@version`; else empty.
     """
 
     status = "INTERNAL"
@@ -23,6 +24,7 @@ class ModelyardError(Exception):
         super().__init__(message)
         self.message = message
         self.retry_after_s = retry_after_s
+        self.published = ""
 
 
 class InvalidInputError(ModelyardError):
@@ -64,10 +66,9 @@ class ExhaustedError(ModelyardError):
 
 
 class AbortedError(ModelyardError):
-    """A compare-and-set race was lost for good."""
+    """A compare-and-set race was lost for good: the same call, with the same etag, will not succeed."""
 
     status = "ABORTED"
-    retryable = True
 
 
 class DeadlineError(ModelyardError):
@@ -117,6 +118,9 @@ class InternalError(ModelyardError):
 
     status = "INTERNAL"
 
+
+PASSING = (UnavailableError, ExhaustedError)
+"""What passes: who goes on for ever tries again after it."""
 
 TABLE: dict[str, type[ModelyardError]] = {
     error.__name__: error

@@ -23,7 +23,8 @@ class EventKind(StrEnum):
 class CatalogueEvent:
     """One change, of one resource of a model; of a DELETE the resource has only its names.
 
-    The changes of one transaction have the same etcd revision.
+    A watch that ends after it goes on from its `revision`: the changes of one transaction have the same etcd revision,
+    and what is told before SYNCED has 0, for it comes in no order of time.
     """
 
     kind: EventKind

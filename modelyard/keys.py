@@ -4,10 +4,13 @@ key                                 value                                  lease
 models/{model}                      catalogue.Model                        no
 models/{model}/versions/{version}   catalogue.Version                      no
 models/{model}/aliases/{alias}      catalogue.Alias                        no
-models/{model}/history/{alias}/{n}  catalogue.AliasChange; n: ten digits   no
-models/{model}/requests/{id}        the name of the version that a         no
-                                    request created
-holds/{owner}                       catalogue.Hold                         no
+history/{model}/{alias}/{n}         catalogue.AliasChange; n: ten digits   no
+requests/{model}/{id}               catalogue.Request                      no
+counters/{model}                    catalogue.Counter                      no
+holds/{owner}                       catalogue.Hold; an owner of many       no
+                                    chunks has several: {owner}/{part}
+search/fence                        nothing: its changes show how far a    no
+                                    watch has come
 collection/condemned                JSON list: first 16 hex digits of the  the collector's
                                     chunks that are being removed
 collection/collector                deployment.Member                      the collector's
@@ -24,12 +27,16 @@ from __future__ import annotations
 
 PREFIX = "/modelyard/v1/"
 MODELS = PREFIX + "models/"
+HISTORY = PREFIX + "history/"
+REQUESTS = PREFIX + "requests/"
+COUNTERS = PREFIX + "counters/"
 DEPLOYMENTS = PREFIX + "deployments/"
 PLACEMENTS = PREFIX + "placements/"
 WORKERS = PREFIX + "workers/"
 INSTANCES = PREFIX + "instances/"
 MEMBERS = PREFIX + "members/"
 HOLDS = PREFIX + "holds/"
+FENCE = PREFIX + "search/fence"
 CONDEMNED = PREFIX + "collection/condemned"
 COLLECTOR = PREFIX + "collection/collector"
 LEADER = PREFIX + "leader/scheduler"
@@ -62,7 +69,7 @@ def alias(model_name: str, name: str) -> str:
 
 def history(model_name: str, alias_name: str = "") -> str:
     """The prefix of all changes of an alias, or of all aliases of a model."""
-    return f"{MODELS}{model_name}/history/" + (f"{alias_name}/" if alias_name else "")
+    return f"{HISTORY}{model_name}/" + (f"{alias_name}/" if alias_name else "")
 
 
 def alias_change(model_name: str, alias_name: str, number: int) -> str:
@@ -70,9 +77,19 @@ def alias_change(model_name: str, alias_name: str, number: int) -> str:
     return f"{history(model_name, alias_name)}{number:010d}"
 
 
+def requests(model_name: str) -> str:
+    """The prefix of all requests that created versions of a model."""
+    return f"{REQUESTS}{model_name}/"
+
+
 def request(model_name: str, request_id: str) -> str:
     """Of one request that created a version."""
-    return f"{MODELS}{model_name}/requests/{request_id}"
+    return f"{requests(model_name)}{request_id}"
+
+
+def counter(model_name: str) -> str:
+    """Of what has been given to the versions of a model."""
+    return f"{COUNTERS}{model_name}"
 
 
 def hold(owner: str) -> str:
@@ -80,9 +97,14 @@ def hold(owner: str) -> str:
     return f"{HOLDS}{owner}"
 
 
+def deployments(model_name: str) -> str:
+    """The prefix of the desired state of all versions of a model."""
+    return f"{DEPLOYMENTS}{model_name}@"
+
+
 def deployment(model_name: str, version_name: str) -> str:
     """Of the desired state of one version."""
-    return f"{DEPLOYMENTS}{model_name}@{version_name}"
+    return f"{deployments(model_name)}{version_name}"
 
 
 def worker(worker_id: str) -> str:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from modelyard.errors import InvalidInputError
 
-MAX_LENGTH = 128
+MAX_LENGTH = 120
+"""Two of them, with what stands between and after, are the name of a file."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 
 
 def check_name(kind: str, name: str) -> str:
-    """Return the name, or raise InvalidInputError: letters, digits, '.', '_' and '-', at most 128 characters."""
+    """Return the name, or raise InvalidInputError: letters, digits, '.', '_' and '-', at most 120 characters."""
     if not name:
         raise InvalidInputError(f"{kind} name: expected 1 to {MAX_LENGTH} characters, got an empty string")
     if len(name) > MAX_LENGTH:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from modelyard.backoff import Backoff
-from modelyard.errors import UnavailableError
+from modelyard.errors import PASSING, UnavailableError
 from modelyard.etcd import Compare, Etcd, Put
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class Session:
                     await self._etcd.put(key, self._keys[key], self.lease_id)
                 else:
                     await self._etcd.delete(key)
-            except UnavailableError as error:
+            except PASSING as error:
                 log.warning("announcement waits for etcd", extra={"key": key, "reason": str(error)})
                 self._give_up()
 
@@ -89,7 +89,7 @@ class Session:
                     await self._renew()
                 backoff.reset()
                 await self._until_due()
-            except UnavailableError as error:
+            except PASSING as error:
                 log.warning("lease not renewed", extra={"reason": str(error)})
                 await asyncio.sleep(backoff.next())
 
@@ -106,7 +106,7 @@ class Session:
         try:
             if self.lease_id:
                 await self._etcd.revoke(self.lease_id)
-        except UnavailableError as error:
+        except PASSING as error:
             log.warning("lease left to run out", extra={"lease": self.lease_id, "reason": str(error)})
 
     async def _renew(self) -> None:
@@ -144,7 +144,7 @@ class Election:
                     return await self._term(lease_id)
                 await self._etcd.revoke(lease_id)
                 await self._until_vacant()
-            except UnavailableError as error:
+            except PASSING as error:
                 log.warning("no election without etcd", extra={"reason": str(error)})
                 await asyncio.sleep(backoff.next())
 
@@ -179,7 +179,7 @@ class Term:
             try:
                 if not await self._etcd.keep_alive(self._lease_id):
                     return
-            except UnavailableError as error:
+            except PASSING as error:
                 log.warning("leadership not renewed", extra={"reason": str(error)})
             await asyncio.sleep(self._ttl_s / 5)
 

@@ -4,13 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Coroutine
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from typing import Any, TypeVar
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
+_failures: contextvars.ContextVar[list[BaseException] | None] = contextvars.ContextVar(
+    "modelyard_failures", default=None
+)
+
+
+async def serving(service: Coroutine[Any, Any, None]) -> None:
+    """Run a service to its end.
+
+    Raises:
+        BackgroundError: it was ended by a failure of its background work.
+    """
+    failures: list[BaseException] = []
+    _failures.set(failures)
+    await service
+    if failures:
+        raise BackgroundError(f"background work failed: {failures[0]!r}") from failures[0]
+
+
+class BackgroundError(Exception):
+    """A service could not go on: background work of it failed."""
 
 
 @contextlib.asynccontextmanager
@@ -45,8 +67,39 @@ async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+async def until(stop: asyncio.Event, stream: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+    """Yield what a stream yields, to its end or until the event is set; either way the stream is closed."""
+    stopped, part = asyncio.ensure_future(stop.wait()), None
+    context = contextvars.copy_context()
+    try:
+        while not stop.is_set():
+            part = asyncio.create_task(_next(stream), context=context)
+            await asyncio.wait([part, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if not part.done() or not (found := part.result()):
+                return
+            yield found[0]
+    finally:
+        tasks = [stopped, part] if part else [stopped]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await stream.aclose()
+
+
+async def _next(stream: AsyncGenerator[T, None]) -> tuple[T] | None:
+    """The next of a stream; None at its end."""
+    async for part in stream:
+        return (part,)
+    return None
+
+
 def stop_on_failure(task: asyncio.Future[None]) -> None:
-    """As a task's done callback: a failure that nobody foresaw is logged, and the process is asked to stop."""
+    """As a task's done callback: a failure that nobody foresaw is logged, and the process is asked to stop.
+
+    Its status is not 0 then, if its service runs within `serving`.
+    """
     if not task.cancelled() and (error := task.exception()):
         log.error("background work failed, stopping", exc_info=error)
+        if (failures := _failures.get()) is not None:
+            failures.append(error)
         os.kill(os.getpid(), signal.SIGTERM)

@@ -78,12 +78,12 @@ class ProgramServer:
         self._process.wait(30)
 
 
-def new_etcd(directory: Path) -> ProgramServer:
-    """Return an etcd, not started, with its data and log in the directory."""
+def new_etcd(directory: Path, *options: str) -> ProgramServer:
+    """Return an etcd, not started, with its data and log in the directory; its own options overrule ours."""
     port, peer = Port(), Port()
     (directory / "data").mkdir(mode=0o700, parents=True)
     command = etcd_command(directory / "data", port.number, peer.number)
-    return ProgramServer(command, [port, peer], directory / "log", health.etcd_answers)
+    return ProgramServer([*command, *options], [port, peer], directory / "log", health.etcd_answers)
 
 
 def new_redis(directory: Path) -> ProgramServer:

@@ -20,7 +20,16 @@ from modelyard.process import PARENT, REPORT
 class RunningSuite:
     """A suite that is ready once this object is made. Its `up` dies with the test run."""
 
-    def __init__(self, directory: Path, *, workers: int = 1, port: int = 0, capacity: str = "", processes: int = 1):
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        workers: int = 1,
+        port: int = 0,
+        capacity: str = "",
+        processes: int = 1,
+        store: str = "",
+    ) -> None:
         self.directory = directory
         self.address = ""
         self._layout = Layout(directory)
@@ -30,6 +39,7 @@ class RunningSuite:
             "port": port,
             "capacity": capacity,
             "processes": processes,
+            "store": store,
         }
         self.output = ""
         """What `up` printed, once it has ended."""

@@ -9,16 +9,17 @@ from typing import Any
 import typer
 
 from modelyard import __version__
-from modelyard.cli import catalogue, deployments, inference, output
+from modelyard.cli import aliases, artifacts, changes, comparison, deployments, inference, models, output, watching
 from modelyard.cli import local as suite
 from modelyard.cli.command import INTERRUPTED, local
+from modelyard.errors import InvalidInputError
 
 app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for part in (suite, catalogue, deployments, inference):
+for part in (suite, artifacts, models, aliases, comparison, changes, watching, deployments, inference):
     app.add_typer(part.app)
 
 # The base of typer's usage errors, which it does not name itself.
@@ -41,10 +42,12 @@ def version(out: output.Output) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0, 1 after an error, 2 after a wrong command line, 130 after Ctrl-C."""
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        status = app(sys.argv[1:] if arguments is None else arguments, standalone_mode=False)
+        status = app(given, standalone_mode=False)
     except _UsageError as error:
-        output.error(f"{error.format_message()} (see --help)")
+        wrong = InvalidInputError(f"{error.format_message()} (see --help)")
+        output.error(wrong, as_json="--json" in given)
         sys.exit(2)
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)

@@ -7,16 +7,12 @@ from typing import Annotated
 
 import typer
 
-from modelyard.cli.command import Session, remote
+from modelyard.cli.command import Reference, Session, remote
 from modelyard.cli.output import pairs, table, when
 from modelyard.config import format_bytes
 from modelyard.results import DeploymentStatus, WorkerStatus
 
 app = typer.Typer()
-
-Reference = Annotated[
-    str, typer.Argument(metavar="NAME[@VERSION]", help="a model, or a version of it by name or alias")
-]
 
 
 @app.command()

@@ -24,7 +24,7 @@ Directory = Annotated[Path, typer.Option("--dir", metavar="DIR", help="where the
 
 @app.command()
 @local
-def up(
+def up(  # noqa: PLR0913, PLR0917 (each is an option)
     output: Output,
     workers: Annotated[int, typer.Option(min=0, help="how many workers to run")] = 1,
     port: Annotated[int, typer.Option(min=0, max=65535, help="the front door's port; 0: any free one")] = 8001,
@@ -32,11 +32,30 @@ def up(
     detach: Annotated[bool, typer.Option("--detach", help="return once it is ready, and leave it running")] = False,
     capacity: Annotated[str, typer.Option(metavar="cpu=8,memory=32GiB", help="what each worker announces")] = "",
     processes: Annotated[int, typer.Option(min=1, help="front-door processes on the one port")] = 1,
+    store: Annotated[
+        str, typer.Option(metavar="URL", help="where artifacts are kept: a directory or s3://BUCKET/PREFIX; remembered")
+    ] = "",
+    allow_unsafe: Annotated[
+        bool | None,
+        typer.Option("--allow-unsafe/--no-allow-unsafe", help="let artifacts hold pickles and code; remembered"),
+    ] = None,
+    grace_s: Annotated[
+        float | None,
+        typer.Option(
+            "--grace-s", min=0, help="seconds for which `undelete` can bring back what was deleted; remembered"
+        ),
+    ] = None,
+    collect_every_s: Annotated[
+        float | None,
+        typer.Option("--collect-every-s", min=0, help="seconds between two collections; 0: never; remembered"),
+    ] = None,
 ) -> None:
     """Run etcd, Redis, registry, scheduler and workers as local processes; Ctrl-C stops them."""
     commands = _commands()
     with _lines(output):
-        status = commands.up(commands.UpOptions(directory, workers, port, detach, capacity, processes))
+        asked = commands.Asked(store, allow_unsafe, grace_s, collect_every_s)
+        options = commands.UpOptions(directory, workers, port, detach, capacity, processes, asked)
+        status = commands.up(options)
     if status:
         raise typer.Exit(status)
 

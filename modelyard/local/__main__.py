@@ -9,7 +9,7 @@ from pathlib import Path
 
 from modelyard import codec
 from modelyard.errors import ModelyardError
-from modelyard.local.commands import UpOptions, down, status, up
+from modelyard.local.commands import Asked, UpOptions, down, status, up
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -21,7 +21,23 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--capacity", default="")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--detach", action="store_true")
+    parser.add_argument("--store", default="")
+    parser.add_argument("--allow-unsafe", action=argparse.BooleanOptionalAction)
+    parser.add_argument("--grace-s", type=float)
+    parser.add_argument("--collect-every-s", type=float)
     return parser.parse_args(arguments)
+
+
+def _options(asked: argparse.Namespace) -> UpOptions:
+    return UpOptions(
+        asked.dir,
+        asked.workers,
+        asked.port,
+        asked.detach,
+        asked.capacity,
+        asked.processes,
+        Asked(asked.store, asked.allow_unsafe, asked.grace_s, asked.collect_every_s),
+    )
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -29,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     asked = _parse(arguments)
     try:
         if asked.command == "up":
-            return up(UpOptions(asked.dir, asked.workers, asked.port, asked.detach, asked.capacity, asked.processes))
+            return up(_options(asked))
         if asked.command == "down":
             return down(asked.dir)
         print(codec.encode(status(asked.dir)).decode())

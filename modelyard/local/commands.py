@@ -14,12 +14,13 @@ from modelyard import config, log
 from modelyard.errors import ModelyardError
 from modelyard.local import detached, ending, health
 from modelyard.local.plan import Ports, UpOptions, programs
+from modelyard.local.settings import Asked, remember, settle
 from modelyard.local.state import Layout, Lock, ProcessStatus, State, Status
 from modelyard.local.suite import Suite
 from modelyard.process import Parent
 from modelyard.rpc.server import on_termination
 
-__all__ = ["ProcessStatus", "State", "Status", "UpOptions", "down", "status", "up"]
+__all__ = ["Asked", "ProcessStatus", "State", "Status", "UpOptions", "down", "status", "up"]
 
 
 def up(options: UpOptions) -> int:
@@ -27,7 +28,8 @@ def up(options: UpOptions) -> int:
 
     Raises:
         InvalidInputError: a number is out of its range.
-        PreconditionError: a suite runs in that directory, the port is taken, or a program is not installed.
+        PreconditionError: a suite runs in that directory, its artifacts are in another store, the port is taken, or a
+            program is not installed.
         UnavailableError: a process does not start.
     """
     options.check()
@@ -55,12 +57,14 @@ def _run(options: UpOptions, environ: Mapping[str, str], parent: Parent) -> None
         address = ports.front_door.address
         blank = Status(running=True, directory=str(layout.root), pid=os.getpid(), address=address)
         inherited = config.without_settings(environ)
-        make_suite = partial(Suite, programs(options, layout, ports), layout, inherited, blank)
+        settings = settle(layout, options.asked)
+        make_suite = partial(Suite, programs(options, settings, layout, ports), layout, inherited, blank)
         log.configure("up", stream=stack.enter_context(layout.log("up").open("a")))
         stack.callback(layout.forget)
 
         def announce() -> None:
             what = f"{options.workers} worker{'' if options.workers == 1 else 's'}, state in {options.directory}"
+            remember(layout, settings)
             line = f"modelyard ready on {address} ({what}, {time.monotonic() - began_s:.1f} s)"
             print(line, flush=True)
             parent.report(state="ready", address=address, line=line)

@@ -54,11 +54,16 @@ def _start_and_wait(options: UpOptions, layout: Layout) -> tuple[subprocess.Pope
 
 
 def _flags(options: UpOptions) -> list[str]:
+    asked = options.asked
     flags = {
         "dir": options.directory,
         "workers": options.workers,
         "port": options.port,
         "capacity": options.capacity,
         "processes": options.processes,
+        "store": asked.store,
+        "grace-s": asked.grace_s,
+        "collect-every-s": asked.collect_every_s,
     }
-    return [f"--{name}={value}" for name, value in flags.items()]
+    unsafe = {None: [], True: ["--allow-unsafe"], False: ["--no-allow-unsafe"]}[asked.allow_unsafe]
+    return [*(f"--{name}={value}" for name, value in flags.items() if value is not None), *unsafe]

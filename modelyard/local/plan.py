@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +12,7 @@ from modelyard.errors import InvalidInputError, PreconditionError
 from modelyard.local import health
 from modelyard.local.ports import Port
 from modelyard.local.programs import HOST, etcd_command, redis_command
+from modelyard.local.settings import Asked, Settings
 from modelyard.local.state import Layout
 from modelyard.local.supervised import Program
 
@@ -29,6 +30,7 @@ class UpOptions:
         detach: whether to return once the suite is ready, and leave it running.
         capacity: what each worker announces, as `cpu=8,memory=32GiB`; empty: what it finds.
         processes: how many front-door processes share the port.
+        asked: what the registry is told; what is left open is as before.
     """
 
     directory: Path
@@ -37,6 +39,7 @@ class UpOptions:
     detach: bool = False
     capacity: str = ""
     processes: int = 1
+    asked: Asked = field(default_factory=Asked)
 
     def check(self) -> None:
         """Raise InvalidInputError if a number is out of its range."""
@@ -47,6 +50,7 @@ class UpOptions:
         ):
             if not least <= value <= most:
                 raise InvalidInputError(f"{name}: expected {least} to {most}, got {value}")
+        self.asked.check()
 
 
 class Ports:
@@ -63,7 +67,7 @@ class Ports:
             port.release()
 
 
-def programs(options: UpOptions, layout: Layout, ports: Ports) -> list[Program]:
+def programs(options: UpOptions, settings: Settings, layout: Layout, ports: Ports) -> list[Program]:
     """Return all programs of the suite.
 
     Raises:
@@ -71,7 +75,12 @@ def programs(options: UpOptions, layout: Layout, ports: Ports) -> list[Program]:
     """
     etcd, redis = ports.etcd, ports.redis
     services = {
-        "registry-0": {"store": str(layout.store), "port": "0"},
+        "registry-0": {
+            "store": settings.store or str(layout.store),
+            "allow-unsafe": str(settings.allow_unsafe).lower(),
+            "port": "0",
+            **_times(settings),
+        },
         "scheduler-0": {
             "redis": redis.address,
             "port": str(ports.front_door.number),
@@ -99,6 +108,11 @@ def programs(options: UpOptions, layout: Layout, ports: Ports) -> list[Program]:
         ),
         *(_service(name, {"etcd": etcd.address, **flags}, layout) for name, flags in services.items()),
     ]
+
+
+def _times(settings: Settings) -> dict[str, str]:
+    times = {"grace-s": settings.grace_s, "collect-every-s": settings.collect_every_s}
+    return {flag: str(seconds) for flag, seconds in times.items() if seconds is not None}
 
 
 def _service(name: str, flags: dict[str, str], layout: Layout) -> Program:

@@ -2,6 +2,7 @@
 
 etcd/ redis/ store/ worker-N/     data
 logs/NAME.log                     what each process printed
+settings.json                     Settings: what the registry was told
 run/lock                          locked (flock) by the `up` that runs; holds its pid
 run/state.json                    Status, written anew at every change
 """
@@ -76,6 +77,7 @@ class Layout:
         self.redis = self.root / "redis"
         self.store = self.root / "store"
         self.logs = self.root / "logs"
+        self.settings = self.root / "settings.json"
         self.lock = self.root / "run" / "lock"
         self.state = self.root / "run" / "state.json"
 

@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError
 from modelyard.errors import InvalidInputError
 from modelyard.oip import messages
 from modelyard.oip.datatypes import Datatype, datatype, datatype_of
+from modelyard.rpc.build import build
 
 Array = npt.NDArray[Any]
 
@@ -32,7 +33,10 @@ def to_raw(array: Array, name: str) -> bytes:
 
 def _element(value: object) -> bytes:
     if isinstance(value, str):
-        return value.encode()
+        try:
+            return value.encode()
+        except UnicodeEncodeError:
+            raise InvalidInputError(f"expected text that UTF-8 can encode, got {value!a:.80}") from None
     if isinstance(value, bytes):
         return value
     raise InvalidInputError(f"expected bytes or str in an array of BYTES, got {type(value).__name__}")
@@ -166,10 +170,11 @@ def encode_request(
     request = messages.ModelInferRequest(model_name=model, model_version=version)
     for name, array in inputs.items():
         kind = datatype_of(array)
-        request.inputs.add(name=name, datatype=kind, shape=array.shape)
+        kept = build(messages.ModelInferRequest.InferInputTensor, name=name, datatype=kind, shape=array.shape)
+        request.inputs.append(kept)
         request.raw_input_contents.append(to_raw(array, kind))
     for name in outputs:
-        request.outputs.add(name=name)
+        request.outputs.append(build(messages.ModelInferRequest.InferRequestedOutputTensor, name=name))
     return request
 
 

@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import stat
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import grpc
@@ -33,6 +33,16 @@ SERVER_OPTIONS = [
     ("grpc.http2.min_ping_interval_without_data_ms", 500),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_ping_strikes", 0),
+]
+
+WINDOW_BYTES = 256 << 10
+"""What a client may send ahead of what is being read; of a message that is being read it may send all."""
+BOUNDED_MESSAGE_BYTES = 32 << 20
+BOUNDED_OPTIONS: list[tuple[str, Any]] = [
+    # Left to itself gRPC widens the window with what the line could carry: tens of MiB on a fast one.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", WINDOW_BYTES),
+    ("grpc.max_receive_message_length", BOUNDED_MESSAGE_BYTES),
 ]
 
 
@@ -63,11 +73,31 @@ def _handler(method: MethodDescriptor, behaviour: Any, raw: bool) -> Any:
 class Server:
     """A gRPC server of one process: its services, grpc.health.v1 and reflection."""
 
-    def __init__(self, name: str, *, reuse_port: bool = False) -> None:
-        options = [(k, int(reuse_port) if k == "grpc.so_reuseport" else v) for k, v in SERVER_OPTIONS]
+    def __init__(
+        self,
+        name: str,
+        *,
+        reuse_port: bool = False,
+        lasting: Collection[str] = (),
+        interceptors: Sequence[grpc.aio.ServerInterceptor[Any, Any]] = (),
+        bounded: bool = False,
+    ) -> None:
+        """Name the server; it does not listen yet.
+
+        Args:
+            name: how its log calls it.
+            reuse_port: whether others may listen on the same port.
+            lasting: paths of methods whose answers have no end: they are ended when the server stops.
+            interceptors: around every handler, within the one that turns errors into statuses.
+            bounded: whether a message may have no more than BOUNDED_MESSAGE_BYTES, and a stream that is not being read
+                may fill no more than WINDOW_BYTES of memory.
+        """
+        options = dict(SERVER_OPTIONS) | {"grpc.so_reuseport": int(reuse_port)}
+        options |= dict(BOUNDED_OPTIONS) if bounded else {}
         self._gate = Gate()
         self._port = 0
-        self._server = grpc.aio.server(interceptors=[ErrorInterceptor(name, self._gate)], options=options)
+        chain = [ErrorInterceptor(name, self._gate, lasting), *interceptors]
+        self._server = grpc.aio.server(interceptors=chain, options=list(options.items()))
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         self._pool = descriptor_pool.DescriptorPool()
         self._names: list[str] = [reflection.SERVICE_NAME, health.SERVICE_NAME]

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import grpc
@@ -17,6 +18,10 @@ TENANT_KEY = "modelyard-tenant"
 INSTANCE_KEY = "modelyard-instance"
 """On an execute stream: "model@version". A runner that holds it accepts the stream by saying the same."""
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
+REVISION_KEY = "modelyard-revision"
+"""In trailing metadata: the newest etcd revision that answering the call has seen."""
+MIN_REVISION_KEY = "modelyard-min-revision"
+"""In a request's metadata: how new the answer must be."""
 LOST_STATUS = "Internal error from Core"
 """What grpc.aio's client says in the place of a server's status that reached it while it was sending."""
 MAX_DETAILS_BYTES = 2000
@@ -40,6 +45,11 @@ def trailers_of(error: ModelyardError) -> tuple[tuple[str, str], ...]:
     if error.retry_after_s is not None:
         trailers.append((PUSHBACK_KEY, str(int(error.retry_after_s * 1000))))
     return tuple(trailers)
+
+
+def revision_of(trailers: Iterable[Any] | None) -> int:
+    """The etcd revision that trailing metadata names; 0 where it names none."""
+    return next((int(value) for key, value in trailers or () if key == REVISION_KEY), 0)
 
 
 def error_of(failure: grpc.aio.AioRpcError) -> ModelyardError:

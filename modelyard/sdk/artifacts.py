@@ -1,108 +1,42 @@
-"""Push and pull: a version's files into the registry and out of it."""
+"""The bytes of versions: pulled, read in part, and removed when nothing refers to them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
-from modelyard import chunks
-from modelyard.catalogue import Manifest, Resources, Version
-from modelyard.errors import DeadlineError, InvalidInputError, ModelyardError, NotFoundError, UnavailableError
-from modelyard.names import check_name
+from modelyard.catalogue import Collected, Manifest, Version
+from modelyard.errors import InvalidInputError
 from modelyard.rpc import convert
-from modelyard.sdk.catalogue import CatalogueCalls
 from modelyard.sdk.connection import resolve
 from modelyard.sdk.download import Download
-from modelyard.sdk.meter import Meter, OnProgress
-from modelyard.sdk.upload import Upload
+from modelyard.sdk.meter import OnProgress
+from modelyard.sdk.reading import Reading
+from modelyard.sdk.settings import check_timeout
+from modelyard.sdk.versions import VersionCalls
 from modelyard.v1 import registry_pb2 as pb
 
+COLLECTION_S = 600.0
 
-class ArtifactCalls(CatalogueCalls):
-    """Versions with their bytes."""
 
-    async def push(  # noqa: PLR0913 (what a user says of a version, each by its name)
-        self,
-        name: str,
-        path: str | Path,
-        *,
-        version: str = "",
-        alias: str = "",
-        labels: Mapping[str, str] | None = None,
-        description: str = "",
-        licence: str = "",
-        resources: Resources | None = None,
-        progress: OnProgress | None = None,
-    ) -> Version:
-        """Publish a file or a directory as a version, and register the model if it is new.
+class ArtifactCalls(VersionCalls):
+    """Versions with their bytes. A `name` may be `name@version_or_alias`."""
 
-        Only what the registry lacks is sent: a push that broke off goes on where it was when repeated.
-
-        Args:
-            name: the model, or `model@version`.
-            path: a .onnx file, or a directory with exactly one.
-            version: its name; the next number where empty.
-            alias: a name to point at the version once it is published.
-            labels: of the version, and of the model if it is new.
-            description: of the version, and of the model if it is new.
-            licence: of the model if it is new.
-            resources: what one instance needs.
-            progress: called in the client's event loop with what has been read and sent.
+    async def manifest(self, name: str, version: str = "") -> Manifest:
+        """Return the files of a version, the newest where none is given, with their sizes and chunks.
 
         Raises:
-            InvalidInputError: nothing is at the path, or it is no artifact, or a name is malformed.
-            AlreadyExistsError: that version has other content.
-            DataLossError: a file changed while it was read.
-            UnavailableError: the registry could not be reached in time.
-            ExhaustedError: the artifact store is full.
+            NotFoundError: no such model or version.
         """
-        reference = resolve(name, version)
-        if alias:
-            check_name("alias", alias)
-        request = pb.CreateVersionRequest(
-            model=reference.model, version=reference.version, labels=labels, description=description
-        )
-        request.resources.CopyFrom(convert.resources_to_pb(resources or Resources()))
-        await self._upload(Path(path), request, progress)
-        model = pb.RegisterModelRequest(name=reference.model, description=description, labels=labels, licence=licence)
-        published = await self._publish(model, request)
-        if alias:
-            await self.set_alias(published.model, alias, published.version)
-        return published
+        return await self._manifest(await self.version(name, version))
 
-    async def _upload(self, path: Path, request: pb.CreateVersionRequest, progress: OnProgress | None) -> None:
-        """Upload the files and say in the request which they are."""
-        manifest = await _scan(path, progress)
-        request.format = chunks.guess_format(manifest)
-        request.manifest.CopyFrom(convert.manifest_to_pb(manifest))
-        await Upload(self._connection, chunks.root_of(path), manifest, progress).run()
-
-    async def _publish(self, model: pb.RegisterModelRequest, request: pb.CreateVersionRequest) -> Version:
-        """Create the version; if that is refused, a model that was registered for it is deleted again."""
-        new = await self._register_if_new(model)
-        try:
-            # Without a number of its own a version must not be created twice.
-            method = self._connection.registry.CreateVersion
-            answer = await self._connection.call(method, request, retry=bool(request.version))
-        except (UnavailableError, DeadlineError):
-            raise
-        except ModelyardError:
-            if new and not (await self.model(model.name)).latest_version:
-                await self.delete_model(model.name)
-            raise
-        return convert.version_from_pb(answer)
-
-    async def _register_if_new(self, request: pb.RegisterModelRequest) -> bool:
-        try:
-            await self.model(request.name)
-        except NotFoundError:
-            await self._connection.call(self._connection.registry.RegisterModel, request)
-            return True
-        return False
+    async def _manifest(self, version: Version) -> Manifest:
+        request = pb.GetManifestRequest(digest=version.manifest_digest)
+        return convert.manifest_from_pb(await self._connection.call(self._connection.registry.GetManifest, request))
 
     async def pull(
-        self, name: str, version: str, directory: str | Path, *, progress: OnProgress | None = None
+        self, name: str, directory: str | Path, *, version: str = "", progress: OnProgress | None = None
     ) -> Version:
         """Fetch the files of a version into a directory, verified by their sha256; return the version.
 
@@ -110,32 +44,73 @@ class ArtifactCalls(CatalogueCalls):
 
         Args:
             name: the model, or `model@version_or_alias`.
-            version: a version or an alias; the newest where both are empty.
             directory: created if it is missing.
+            version: a version or an alias; the newest where none is named.
             progress: called in the client's event loop with what has been received.
 
         Raises:
+            InvalidInputError: the directory is empty text, or a file.
             NotFoundError: no such model or version.
             DataLossError: bytes arrived that have another sha256.
             UnavailableError: the registry could not be reached in time.
         """
+        if directory == "":
+            raise InvalidInputError("directory: expected a path, got an empty one")
         found = await self.version(name, version)
         directory = Path(directory)
-        if directory.exists() and not directory.is_dir():
+        if await asyncio.to_thread(lambda: directory.exists() and not directory.is_dir()):
             raise InvalidInputError(f"{directory}: expected a directory")
-        request = pb.GetManifestRequest(digest=found.manifest_digest)
-        answer = await self._connection.call(self._connection.registry.GetManifest, request)
+        manifest = await self._manifest(found)
         directory.mkdir(parents=True, exist_ok=True)
-        await Download(self._connection, convert.manifest_from_pb(answer), directory, progress).run()
+        await Download(self._connection, manifest, directory, progress).run()
         return found
 
+    async def read_file(
+        self, name: str, path: str, *, version: str = "", offset: int = 0, length: int | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield the bytes of one file of a version as they come; a stream that breaks goes on where it was.
 
-async def _scan(path: Path, progress: OnProgress | None) -> Manifest:
-    loop = asyncio.get_running_loop()
-    total_bytes = sum(file.stat().st_size for file in await asyncio.to_thread(chunks.find_files, path))
-    meter = Meter("read", total_bytes, progress)
+        Args:
+            name: the model, or `model@version_or_alias`.
+            path: the file's, as in the manifest.
+            version: a version or an alias; the newest where none is named.
+            offset: of the first byte wanted.
+            length: how many bytes at most; None: to the end.
 
-    def add(size_bytes: int) -> None:
-        loop.call_soon_threadsafe(meter.add, size_bytes)
+        Raises:
+            InvalidInputError: the offset or the length is negative, or the offset lies beyond the end.
+            NotFoundError: no such model, version or file.
+            DataLossError: the store's bytes have another sha256.
+            UnavailableError: the registry could not be reached in time.
+        """
+        if offset < 0 or (length is not None and length < 0):
+            raise InvalidInputError(f"{path}: expected an offset and a length of at least 0, got {offset}, {length}")
+        reference = resolve(name, version)
+        # By its name, not by an alias: that may move while the file is read.
+        found = await self.version(reference.model, reference.version)
+        async for data in Reading(self._connection, found, path).run(offset, length):
+            yield data
 
-    return await asyncio.to_thread(chunks.scan, path, add)
+    async def collect_garbage(
+        self, *, dry_run: bool = False, uploads: bool = False, timeout_s: float = COLLECTION_S
+    ) -> Collected:
+        """Purge what was deleted and whose grace period is over, and remove chunks that nothing refers to.
+
+        Args:
+            dry_run: only say what would be removed.
+            uploads: also let go what uploads hold that have not been published; one that is under way then has to be
+                repeated.
+            timeout_s: the deadline.
+
+        Raises:
+            InvalidInputError: timeout_s is not a finite number above 0.
+            PreconditionError: another collection is under way.
+            DataLossError: a version's manifest cannot be read: nothing was removed.
+            AbortedError: the collection could not be sure any more that it is the only one; some was removed.
+            UnavailableError: the registry, its etcd or its store could not be reached.
+            DeadlineError: it takes longer.
+        """
+        request = pb.CollectGarbageRequest(dry_run=dry_run, uploads=uploads)
+        method = self._connection.registry.CollectGarbage
+        answer = await self._connection.call(method, request, timeout_s=check_timeout(timeout_s), retry=dry_run)
+        return convert.collected_from_pb(answer)

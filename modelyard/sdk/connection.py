@@ -11,12 +11,13 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from modelyard.errors import DeadlineError, InvalidInputError, ModelyardError, UnavailableError
+from modelyard.errors import DeadlineError, InvalidInputError, ModelyardError, PreconditionError, UnavailableError
 from modelyard.names import ModelVersion, check_name, parse_reference
 from modelyard.oip import messages
 from modelyard.rpc.channel import Stub, open_channel
-from modelyard.rpc.status import LOST_STATUS, TENANT_KEY, error_of
+from modelyard.rpc.status import LOST_STATUS, MIN_REVISION_KEY, TENANT_KEY, error_of, revision_of
 from modelyard.sdk.attempts import Attempts
+from modelyard.sdk.settings import check_address, check_timeout
 from modelyard.v1 import registry_pb2, scheduler_pb2
 
 
@@ -48,11 +49,11 @@ class Connection:
 
     def __init__(self, address: str, tenant: str, timeout_s: float) -> None:
         """`timeout_s` is the deadline of calls that name none."""
-        if timeout_s <= 0:
-            raise InvalidInputError(f"timeout_s: expected more than 0 seconds, got {timeout_s}")
-        self.address = address
-        self.timeout_s = timeout_s
+        self.address = check_address(address)
+        self.timeout_s = check_timeout(timeout_s)
         self.metadata = ((TENANT_KEY, check_name("tenant", tenant)),)
+        self.revision = 0
+        """The newest revision of the catalogue that an answer has seen."""
         self._opened: _Opened | None = None
 
     def open(self) -> None:
@@ -129,7 +130,13 @@ class Connection:
     def _connected(self) -> bool:
         return self._opened is None or self._opened.channel.get_state() is grpc.ChannelConnectivity.READY
 
-    async def call(self, method: Any, request: Any, *, timeout_s: float | None = None, retry: bool = True) -> Any:
+    def note_revision(self, revision: int) -> None:
+        """Say that an answer has seen the catalogue at a revision."""
+        self.revision = max(self.revision, revision)
+
+    async def call(
+        self, method: Any, request: Any, *, timeout_s: float | None = None, retry: bool = True, at_least: int = 0
+    ) -> Any:
         """Make a call and return its answer.
 
         Args:
@@ -137,19 +144,65 @@ class Connection:
             request: its message.
             timeout_s: the deadline over all attempts; None for the connection's.
             retry: whether to try again where the answer is UNAVAILABLE; only for calls that can be repeated.
+            at_least: the revision of the catalogue that the answer must have seen; 0: any.
 
         Raises:
+            PreconditionError: etcd is not at that revision any more; the connection forgets what it has seen of it.
             ModelyardError: the error of the last attempt.
         """
+        metadata = (*self.metadata, (MIN_REVISION_KEY, str(at_least))) if at_least else self.metadata
         attempts = Attempts(self.timeout_s if timeout_s is None else timeout_s)
         while True:
+            call = method(request, timeout=attempts.left_s(), metadata=metadata, wait_for_ready=True)
             try:
-                return await method(request, timeout=attempts.left_s(), metadata=self.metadata, wait_for_ready=True)
+                answer = await call
+                self.note_revision(revision_of(await call.trailing_metadata()))
             except grpc.aio.AioRpcError as failure:
-                error = self.error_of(failure)
+                error = self._failed(failure, at_least)
+            else:
+                return answer
             if not retry:
                 raise error
             await asyncio.sleep(attempts.delay_s(error))
+
+    def _failed(self, failure: grpc.aio.AioRpcError, at_least: int) -> ModelyardError:
+        """The error behind a failed call, noting what it has seen."""
+        error = self.error_of(failure)
+        revision = revision_of(failure.trailing_metadata())
+        if at_least > revision and isinstance(error, PreconditionError):
+            self.revision = revision
+        self.note_revision(revision)
+        return error
+
+    async def endless(self, method: Any, request: Any, attempts: Attempts) -> AsyncGenerator[Any, None]:
+        """Yield the answers of one call that has no end.
+
+        With its first answer `attempts` are restarted; a call that was accepted and breaks without one leaves them
+        their time, but not short delays.
+
+        Raises:
+            ModelyardError: why it broke; an UnavailableError too where it ended, or was not accepted in time.
+        """
+        call = method(request, metadata=self.metadata, wait_for_ready=True)
+        accepted = answered = False
+        try:
+            async with asyncio.timeout(attempts.left_s()):
+                await call.initial_metadata()
+            accepted = not call.done()
+            async for answer in call:
+                answered = True
+                yield answer
+            raise UnavailableError(f"{self.address}: ended a call that has no end")
+        except TimeoutError:
+            raise self._unreachable() from None
+        except grpc.aio.AioRpcError as failure:
+            raise self.error_of(failure) from None
+        finally:
+            call.cancel()
+            if answered:
+                attempts.restart()
+            elif accepted:
+                attempts.extend()
 
     async def stream(self, method: Any, request: Any, timeout_s: float | None = None) -> AsyncGenerator[Any, None]:
         """Yield the answers of a call; it is tried again, as `call` does, until the first of them."""

@@ -11,7 +11,9 @@ from modelyard.deployment import InstanceState
 from modelyard.errors import ModelExecutionError, UnavailableError
 from modelyard.results import DeploymentStatus, Endpoints, LogPart, WorkerStatus
 from modelyard.rpc import convert
+from modelyard.rpc.build import build
 from modelyard.sdk.connection import Calls, resolve
+from modelyard.sdk.settings import check_timeout
 from modelyard.v1 import scheduler_pb2 as pb
 
 FIRST_POLL_S = 0.05
@@ -35,14 +37,14 @@ class DeploymentCalls(Calls):
 
         Raises:
             NotFoundError: no such model or version.
-            InvalidInputError: replicas is not a positive number.
+            InvalidInputError: replicas is not a positive number, or timeout_s not a finite one above 0.
             ModelExecutionError: a replica failed to load; the message is the reason.
             UnavailableError: not all replicas answered in time; the message says what stands in the way.
             ExhaustedError: no worker can hold it.
         """
         reference = resolve(name, version)
-        ends_s = time.monotonic() + timeout_s
-        request = pb.DeployRequest(model=reference.model, version=reference.version, replicas=replicas)
+        ends_s = time.monotonic() + check_timeout(timeout_s)
+        request = build(pb.DeployRequest, model=reference.model, version=reference.version, replicas=replicas)
         answer = await self._connection.call(self._connection.scheduler.Deploy, request, timeout_s=timeout_s)
         status = convert.deployment_from_pb(answer)
         return await self._wait_ready(status, ends_s) if wait else status
@@ -111,7 +113,7 @@ class DeploymentCalls(Calls):
             tail_bytes: how much of each log; 0 for 64 KiB.
         """
         reference = resolve(name, version)
-        request = pb.ReadLogsRequest(model=reference.model, version=reference.version, tail_bytes=tail_bytes)
+        request = build(pb.ReadLogsRequest, model=reference.model, version=reference.version, tail_bytes=tail_bytes)
         async for part in self._connection.stream(self._connection.scheduler.ReadLogs, request):
             yield LogPart(part.worker, part.version, part.data)
 

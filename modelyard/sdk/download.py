@@ -1,21 +1,21 @@
-"""Fetching the files of a version: verified, resumable, one chunk in memory for each file under way."""
+"""Fetching the files of a version: verified, resumable, a few blocks in memory for each file under way."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import hashlib
-import os
-from collections import deque
 from collections.abc import AsyncGenerator
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
 
 import grpc.aio
 
 from modelyard.catalogue import File, Manifest
-from modelyard.chunks import Chunk, chunks_of, count_whole_chunks, is_whole, target_path
+from modelyard.chunks import Chunk, is_whole, target_path
 from modelyard.errors import DataLossError, NotFoundError, UnavailableError
+from modelyard.growing import GrowingFile
+from modelyard.rpc.chunkstream import chunk_pieces
 from modelyard.sdk.attempts import Attempts
 from modelyard.sdk.connection import Connection
 from modelyard.sdk.gather import gather
@@ -55,40 +55,36 @@ class Download:
             await gather([fetch_files() for _ in range(STREAMS)])
 
     async def _fetch_file(self, ways: list[Route], file: File, target: Path) -> None:
-        if await asyncio.to_thread(is_whole, target, file, self._manifest.chunk_size_bytes):
+        chunk_size_bytes = self._manifest.chunk_size_bytes
+        if await asyncio.to_thread(is_whole, target, file, chunk_size_bytes):
             self._meter.add(0, present_bytes=file.size_bytes)
             return
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = _partial_path(target, file)
-        done = await asyncio.to_thread(count_whole_chunks, partial, file, self._manifest.chunk_size_bytes)
-        self._meter.add(0, present_bytes=sum(c.size_bytes for c in self._chunks(file)[:done]))
+        unfinished = _partial_path(target, file)
+        with await asyncio.to_thread(GrowingFile, unfinished, file, chunk_size_bytes) as growing:
+            self._meter.add(0, present_bytes=growing.whole_bytes)
+            await self._fetch_chunks(ways, growing)
+        unfinished.replace(target)
+
+    async def _fetch_chunks(self, ways: list[Route], growing: GrowingFile) -> None:
         for way in ways:
             # What a direct address cannot give, another registry than ours perhaps, the relay may have.
             failures = (UnavailableError, NotFoundError, DataLossError) if way.direct else ()
             with contextlib.suppress(*failures):
-                await self._fetch_chunks(way, file, partial)
-                partial.replace(target)
+                await self._receive(way, growing)
                 return
 
-    def _chunks(self, file: File) -> list[Chunk]:
-        return chunks_of(file, self._manifest.chunk_size_bytes)
-
-    async def _fetch_chunks(self, way: Route, file: File, partial: Path) -> None:
-        done = await asyncio.to_thread(count_whole_chunks, partial, file, self._manifest.chunk_size_bytes)
-        with partial.open("r+b" if done else "wb") as out:
-            out.truncate(done * self._manifest.chunk_size_bytes)
-            out.seek(0, os.SEEK_END)
-            await self._receive(way, deque(self._chunks(file)[done:]), out)
-
-    async def _receive(self, way: Route, waiting: deque[Chunk], out: IO[bytes]) -> None:
+    async def _receive(self, way: Route, growing: GrowingFile) -> None:
         attempts = Attempts(self._connection.timeout_s)
-        while waiting:
+
+        def count(chunk: Chunk) -> None:
+            self._meter.add(chunk.size_bytes)
+            attempts.restart()
+
+        while growing.waiting:
             try:
-                async with contextlib.aclosing(self._stream(way, list(waiting))) as stream:
-                    async for data in stream:
-                        await asyncio.to_thread(out.write, data)
-                        self._meter.add(waiting.popleft().size_bytes)
-                        attempts.restart()
+                async with contextlib.aclosing(self._pieces(way, list(growing.waiting))) as pieces:
+                    await growing.receive(pieces, count)
             except grpc.aio.AioRpcError as failure:
                 error = self._connection.error_of(failure)
             else:
@@ -97,39 +93,15 @@ class Download:
                 raise error
             await asyncio.sleep(attempts.delay_s(error))
 
-    async def _stream(self, way: Route, waiting: list[Chunk]) -> AsyncGenerator[bytes, None]:
-        """Yield the bytes of each chunk, verified."""
+    async def _pieces(self, way: Route, waiting: list[Chunk]) -> AsyncGenerator[bytes, None]:
         request = pb.DownloadChunksRequest(digests=[chunk.digest for chunk in waiting])
         call = way.registry.DownloadChunks(request, metadata=self._connection.metadata, wait_for_ready=not way.direct)
+        within = partial(self._connection.within, "the registry sent no more bytes")
         try:
-            for chunk in waiting:
-                data = await self._read_chunk(call, chunk)
-                if await asyncio.to_thread(_sha256, data) != chunk.digest:
-                    raise DataLossError(f"{chunk.file.path}: chunk {chunk.index} has another sha256 than expected")
-                yield data
+            async for piece in chunk_pieces(call, waiting, within):
+                yield piece
         finally:
             call.cancel()
-
-    async def _read_chunk(self, call: Any, chunk: Chunk) -> bytes:
-        header = await self._read(call, chunk)
-        if header.header.digest != chunk.digest:
-            raise DataLossError(f"download: expected the header of chunk {chunk.digest}, got {header.header.digest!r}")
-        data = bytearray()
-        while len(data) < chunk.size_bytes:
-            data += (await self._read(call, chunk)).data
-        return bytes(data)
-
-    async def _read(self, call: Any, chunk: Chunk) -> pb.DownloadChunksResponse:
-        """The next part. The call has no deadline but for each step: how long it takes depends on the line."""
-        async with self._connection.within("the registry sent no more bytes"):
-            part = await call.read()
-        if not isinstance(part, pb.DownloadChunksResponse):
-            raise DataLossError(f"{chunk.file.path}: the download ended in chunk {chunk.index}")
-        return part
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def _partial_path(target: Path, file: File) -> Path:

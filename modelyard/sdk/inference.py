@@ -14,6 +14,7 @@ from modelyard.oip import messages
 from modelyard.oip.tensors import decode_response, encode_request
 from modelyard.results import Array, InferResult, ModelMetadata, ServerMetadata
 from modelyard.sdk.connection import Calls, resolve
+from modelyard.sdk.settings import check_timeout
 
 PROBE_S = 5.0
 
@@ -44,7 +45,8 @@ class InferenceCalls(Calls):
             Arrays of the outputs' datatypes and shapes; BYTES as dtype object holding bytes, BF16 as float32.
 
         Raises:
-            InvalidInputError: an input is missing, unknown or has another datatype, shape or length.
+            InvalidInputError: an input is missing, unknown or has another datatype, shape or length; timeout_s is not a
+                finite number above 0.
             NotFoundError: no such model or version.
             PreconditionError: the model is not deployed.
             UnavailableError: no replica answered before the deadline.
@@ -67,6 +69,8 @@ class InferenceCalls(Calls):
         """As `infer`, with the version that answered and the worker that it ran on."""
         reference = resolve(name, version)
         arrays = {key: np.asarray(value) for key, value in inputs.items()}
+        if timeout_s is not None:
+            check_timeout(timeout_s)
         request = encode_request(reference.model, reference.version, arrays, outputs)
         answer = await self._connection.call(self._connection.inference.ModelInfer, request, timeout_s=timeout_s)
         worker = answer.parameters["worker"].string_param if "worker" in answer.parameters else ""

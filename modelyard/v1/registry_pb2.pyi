@@ -253,7 +253,7 @@ class UndeleteModelRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class CreateVersionRequest(_message.Message):
-    __slots__ = ("model", "version", "format", "manifest", "resources", "labels", "description", "lineage", "metrics", "declared", "request_id", "upload")
+    __slots__ = ("model", "version", "format", "manifest", "resources", "labels", "description", "lineage", "metrics", "declared", "request_id", "upload", "new_model")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -280,6 +280,7 @@ class CreateVersionRequest(_message.Message):
     DECLARED_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     UPLOAD_FIELD_NUMBER: _ClassVar[int]
+    NEW_MODEL_FIELD_NUMBER: _ClassVar[int]
     model: str
     version: str
     format: str
@@ -292,7 +293,8 @@ class CreateVersionRequest(_message.Message):
     declared: _types_pb2.Signature
     request_id: str
     upload: str
-    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., format: _Optional[str] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., resources: _Optional[_Union[_types_pb2.Resources, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., description: _Optional[str] = ..., lineage: _Optional[_Union[Lineage, _Mapping]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., declared: _Optional[_Union[_types_pb2.Signature, _Mapping]] = ..., request_id: _Optional[str] = ..., upload: _Optional[str] = ...) -> None: ...
+    new_model: RegisterModelRequest
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., format: _Optional[str] = ..., manifest: _Optional[_Union[Manifest, _Mapping]] = ..., resources: _Optional[_Union[_types_pb2.Resources, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., description: _Optional[str] = ..., lineage: _Optional[_Union[Lineage, _Mapping]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., declared: _Optional[_Union[_types_pb2.Signature, _Mapping]] = ..., request_id: _Optional[str] = ..., upload: _Optional[str] = ..., new_model: _Optional[_Union[RegisterModelRequest, _Mapping]] = ...) -> None: ...
 
 class UpdateVersionRequest(_message.Message):
     __slots__ = ("version", "update_mask")
@@ -585,10 +587,12 @@ class ReadFileResponse(_message.Message):
     def __init__(self, data: _Optional[bytes] = ...) -> None: ...
 
 class CollectGarbageRequest(_message.Message):
-    __slots__ = ("dry_run",)
+    __slots__ = ("dry_run", "uploads")
     DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    UPLOADS_FIELD_NUMBER: _ClassVar[int]
     dry_run: bool
-    def __init__(self, dry_run: bool = ...) -> None: ...
+    uploads: bool
+    def __init__(self, dry_run: bool = ..., uploads: bool = ...) -> None: ...
 
 class CollectGarbageResponse(_message.Message):
     __slots__ = ("removed_chunks", "removed_bytes", "kept_chunks", "kept_bytes", "purged")

@@ -45,4 +45,4 @@ def served(running_suite: RunningSuite, tmp_path_factory: pytest.TempPathFactory
         for name in (found.digits, found.strings):
             client.undeploy(name)
         for name in (found.digits, found.strings, found.idle):
-            client.delete_model(name)
+            client.delete_model(name, purge=True)

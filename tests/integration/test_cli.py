@@ -1,44 +1,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
-from typer.testing import CliRunner
 
 from modelyard import Client
 from modelyard.catalogue import CHUNK_SIZE_BYTES
-from modelyard.cli.app import app
 from modelyard.results import Progress
 from tests import models
 from tests.suites import RunningSuite
 
 Run = Callable[..., Any]
+Say = Callable[..., str]
 NAME = "cli-sum"
 
 
-@pytest.fixture
-def run(running_suite: RunningSuite) -> Iterator[Run]:
-    """Run a command on the suite and return its JSON; the model is gone afterwards."""
-
-    def invoke(*arguments: str) -> Any:
-        result = CliRunner(env={"MODELYARD_ADDRESS": running_suite.address}).invoke(app, [*arguments, "--json"])
-        assert (result.exit_code, result.stderr) == (0, "")
-        return json.loads(result.stdout)
-
-    yield invoke
-    with Client(running_suite.address) as client:
-        for model in client.models("cli-"):
-            for deployed in client.deployments():
-                if deployed.model == model.name:
-                    client.undeploy(model.name, deployed.version)
-            client.delete_model(model.name)
-
-
-def test_a_models_life_on_the_command_line(run: Run, tmp_path: Path) -> None:
+def test_a_models_life_on_the_command_line(run: Run, fail: Say, tmp_path: Path) -> None:
     path = models.save(models.sum_and_difference(), tmp_path / "net.onnx")
     assert run("push", NAME, str(path), "--alias", "prod", "--label", "team=a")["version"] == "1"
     assert [v["signature"]["inputs"][0]["name"] for v in run("show", NAME)["versions"]] == ["a"]
@@ -55,10 +35,13 @@ def test_a_models_life_on_the_command_line(run: Run, tmp_path: Path) -> None:
     assert any("READY" in finding for finding in run("why", NAME)["findings"])
     assert isinstance(run("logs", NAME), list)
 
+    assert "deployed; undeploy it first" in fail("rm", NAME)
+    assert "deployed; undeploy it first" in fail("rm", f"{NAME}@1", "--purge")
     assert run("undeploy", NAME)["versions"] == ["1"]
     assert run("alias", NAME, "prod", "--delete")
-    assert run("rm", NAME) == {"deleted": NAME}
+    assert run("rm", NAME)["deleted"] == NAME
     assert NAME not in {model["name"] for model in run("models")}
+    assert "it is deleted; undelete it before" in fail("deploy", NAME)
 
 
 def test_files_come_back_as_they_went(run: Run, running_suite: RunningSuite, tmp_path: Path) -> None:
@@ -73,16 +56,15 @@ def test_files_come_back_as_they_went(run: Run, running_suite: RunningSuite, tmp
         assert total == progress[-1].total_bytes == sum(f.stat().st_size for f in source.iterdir())
         client.push("cli-files", source, progress=progress.append)
         assert progress[-1] == Progress("send", 0, 0, present_bytes=total)
-        client.pull("cli-files", "", tmp_path / "copy")
+        client.pull("cli-files", tmp_path / "copy")
     for file in source.iterdir():
         assert (tmp_path / "copy" / file.name).read_bytes() == file.read_bytes()
 
 
-def test_a_file_that_is_no_model_leaves_nothing(running_suite: RunningSuite, tmp_path: Path) -> None:
+def test_a_file_that_is_no_model_leaves_nothing(run: Run, fail: Say, tmp_path: Path) -> None:
     path = tmp_path / "bad.onnx"
     path.write_bytes(b"not a model")
-    result = CliRunner().invoke(app, ["push", "cli-bad", str(path), "--address", running_suite.address])
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "error: bad.onnx: expected an ONNX model, got something that is not ONNX\n"
-    with Client(running_suite.address) as client:
-        assert client.models("cli-bad") == []
+    assert fail("push", "cli-bad", str(path)) == "bad.onnx: expected an ONNX model, got something that is not ONNX"
+    assert run("models", "cli-bad", "--deleted") == []
+    models.save(models.mlp((4, 2)), path)
+    assert run("push", "cli-bad", str(path))["version"] == "1", "the name is free for one that is"

@@ -1,18 +1,21 @@
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 
 import pytest
-from aetcd import rpc
 
-from modelyard import codec
-from modelyard import etcd as etcd_module
-from modelyard.deployment import Member
+from modelyard import revisions
 from modelyard.errors import InvalidInputError, UnavailableError
-from modelyard.etcd import Change, Compare, Delete, Etcd, KeyValue, Listing, Mirror, Put
-from modelyard.tasks import background
+from modelyard.etcd import (
+    Compare,
+    Delete,
+    Etcd,
+    HistoryLostError,
+    KeyValue,
+    Put,
+    keyspace,
+)
+from tests.compaction import compact
 from tests.servers import ProgramServer, new_etcd
 from tests.waiting import eventually
 
@@ -21,45 +24,6 @@ PREFIX = "/test/"
 
 def text(value: KeyValue | None) -> bytes | None:
     return None if value is None else value.value
-
-
-class Follower:
-    """What a follower of the prefix holds, kept up with the rules of `follow`, and how often it listed."""
-
-    def __init__(self, client: Etcd) -> None:
-        self.items: dict[str, bytes] = {}
-        self.listings = 0
-        self._task = asyncio.create_task(self._run(client))
-
-    async def _run(self, client: Etcd) -> None:
-        async with contextlib.aclosing(client.follow(PREFIX)) as stream:
-            async for event in stream:
-                if isinstance(event, Listing):
-                    self.items = {key: kv.value for key, kv in event.items.items()}
-                    self.listings += 1
-                elif event.value is None:
-                    self.items.pop(event.key, None)
-                else:
-                    self.items[event.key] = event.value.value
-
-    async def close(self) -> None:
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
-
-
-@pytest.fixture
-async def follower(etcd: Etcd) -> AsyncIterator[Follower]:
-    one = Follower(etcd)
-    await eventually(lambda: one.listings)
-    yield one
-    await one.close()
-
-
-async def compact(client: Etcd) -> None:
-    """Forget every revision before the present one."""
-    revision = (await client.list(PREFIX)).revision
-    await client._call(client._kv.Compact, rpc.CompactionRequest(revision=revision, physical=True))
 
 
 async def test_a_key_is_put_read_and_deleted(etcd: Etcd) -> None:
@@ -82,14 +46,6 @@ async def test_a_listing_has_what_is_below_the_prefix_and_nothing_else(etcd: Etc
         await etcd.put(key, key.encode())
     listing = await etcd.list(PREFIX)
     assert {key: kv.value for key, kv in listing.items.items()} == {"/test/a": b"/test/a", "/test/b/c": b"/test/b/c"}
-
-
-async def test_pages_follow_each_other_in_key_order(etcd: Etcd) -> None:
-    for index in range(5):
-        await etcd.put(f"/test/{index}", b"")
-    first = await etcd.page(PREFIX, PREFIX, 3)
-    rest = await etcd.page(PREFIX, first[-1].key + "\0", 3)
-    assert [kv.key for kv in [*first, *rest]] == [f"/test/{index}" for index in range(5)]
 
 
 async def test_a_commit_applies_all_or_nothing(etcd: Etcd) -> None:
@@ -119,8 +75,10 @@ async def test_a_commit_can_ask_that_a_prefix_is_empty(etcd: Etcd) -> None:
 async def test_of_many_that_create_one_key_one_wins(etcd: Etcd) -> None:
     tries = [etcd.commit([Compare("/test/a", 0)], [Put("/test/a", b"%d" % n)]) for n in range(20)]
     won = await asyncio.gather(*tries)
-    assert won.count(True) == 1
-    assert text(await etcd.get("/test/a")) == b"%d" % won.index(True)
+    ((winner, revision),) = [(n, revision) for n, revision in enumerate(won) if revision]
+    found = await etcd.get("/test/a")
+    assert found is not None
+    assert (found.value, found.mod_revision) == (b"%d" % winner, revision)
 
 
 async def test_a_value_that_is_too_large_is_the_callers_error(etcd: Etcd) -> None:
@@ -185,162 +143,40 @@ async def test_wait_ready_says_what_it_waits_for_and_returns_when_etcd_is_there(
         server.close()
 
 
-async def test_follow_lists_and_then_tells_every_change_in_order(etcd: Etcd) -> None:
-    await etcd.put("/test/a", b"0")
-    async with contextlib.aclosing(etcd.follow(PREFIX)) as stream:
-        listing = await anext(stream)
-        assert isinstance(listing, Listing)
-        assert [kv.value for kv in listing.items.values()] == [b"0"]
-        for index in range(100):
-            await etcd.put("/test/a", b"%d" % index)
-        await etcd.put("/elsewhere", b"")
-        await etcd.delete("/test/a")
-        changes = [await anext(stream) for _ in range(101)]
-    assert all(isinstance(change, Change) for change in changes)
-    values = [text(change.value) for change in changes if isinstance(change, Change)]
-    assert values == [*(b"%d" % index for index in range(100)), None]
+async def test_a_snapshot_is_of_one_revision_however_many_pages(etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keyspace, "PAGE", 3)
+    assert [page.items async for page in etcd.snapshot(PREFIX)] == [{}]
+    revision = await etcd.commit([], [Put(f"/test/{n}", b"old") for n in range(7)])
+    pages = []
+    async for page in etcd.snapshot(PREFIX):
+        pages.append(page)
+        await etcd.commit([], [Put(f"/test/{n}", b"new") for n in (5, 55)])
+    assert [len(page.items) for page in pages] == [3, 3, 1]
+    assert {page.revision for page in pages} == {revision}
+    assert {key: kv.value for page in pages for key, kv in page.items.items()} == {
+        f"/test/{n}": b"old" for n in range(7)
+    }
 
 
-async def test_follow_survives_restarts_of_etcd_without_a_gap(
-    etcd: Etcd, etcd_server: ProgramServer, follower: Follower
-) -> None:
-    writer = Etcd(etcd_server.endpoint)
-    for index in range(5):
-        await writer.put(f"/test/before-{index}", b"")
-        etcd_server.kill()
-        etcd_server.start()
-        await etcd_server.wait_ready()
-        await writer.put(f"/test/after-{index}", b"")
-        await writer.delete(f"/test/before-{index}")
-    await writer.close()
-    expected = {f"/test/after-{index}" for index in range(5)}
-    await eventually(lambda: set(follower.items) == expected)
-
-
-async def test_follow_notices_what_changed_while_etcd_hung(
-    etcd: Etcd, etcd_server: ProgramServer, follower: Follower
-) -> None:
-    lease_id = await etcd.grant(1)
-    await etcd.put("/test/leased", b"", lease_id)
-    await eventually(lambda: "/test/leased" in follower.items)
-    etcd_server.suspend()
-    await asyncio.sleep(2)  # longer than the lease
-    etcd_server.resume()
-    await eventually(lambda: follower.items == {})
-
-
-async def test_follow_lists_anew_when_its_revision_was_compacted_away(
+async def test_a_snapshot_that_is_compacted_meanwhile_is_no_snapshot(
     etcd: Etcd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    true_list = Etcd.list
-    listed = 0
-
-    async def list_and_fall_behind(client: Etcd, prefix: str) -> Listing:
-        """As if much happened, and was compacted, between the first listing and its watch."""
-        nonlocal listed
-        listing = await true_list(client, prefix)
-        listed += 1
-        if listed == 1:
-            for index in range(10):
-                await client.put("/test/a", b"%d" % index)
-            await compact(client)
-        return listing
-
-    monkeypatch.setattr(Etcd, "list", list_and_fall_behind)
-    follower = Follower(etcd)
-    await eventually(lambda: follower.items == {"/test/a": b"9"})
-    assert follower.listings == 2
-    await etcd.put("/test/b", b"")
-    await eventually(lambda: "/test/b" in follower.items)
-    await follower.close()
+    monkeypatch.setattr(keyspace, "PAGE", 3)
+    await etcd.commit([], [Put(f"/test/{n}", b"") for n in range(7)])
+    pages = etcd.snapshot(PREFIX)
+    await anext(pages)
+    await etcd.put("/test/8", b"")
+    await compact(etcd)
+    with pytest.raises(HistoryLostError, match="compacted"):
+        await anext(pages)
 
 
-async def test_follow_lists_anew_from_time_to_time(etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(etcd_module, "RELIST_S", 0.05)
-    follower = Follower(etcd)
-    await eventually(lambda: follower.listings >= 3)
-    await etcd.put("/test/a", b"")
-    await eventually(lambda: "/test/a" in follower.items)
-    await follower.close()
-
-
-async def test_many_changes_between_re_listings_are_all_seen(etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(etcd_module, "RELIST_S", 0.02)
-    follower = Follower(etcd)
-    for index in range(300):
-        await etcd.put(f"/test/{index}", b"")
-        if index % 2:
-            await etcd.delete(f"/test/{index - 1}")
-    expected = {f"/test/{index}" for index in range(1, 300, 2)}
-    await eventually(lambda: set(follower.items) == expected)
-    assert follower.listings > 1
-    await follower.close()
-
-
-async def test_closing_a_follower_ends_its_watch(etcd: Etcd) -> None:
-    before = asyncio.all_tasks()
-    stream = etcd.follow(PREFIX)
-    await anext(stream)
-    await etcd.put("/test/a", b"")
-    await anext(stream)
-    await stream.aclose()
-    await eventually(lambda: asyncio.all_tasks() <= before)
-
-
-async def test_a_mirror_holds_what_etcd_holds_and_keeps_it_while_etcd_is_away(
-    etcd: Etcd, etcd_server: ProgramServer
-) -> None:
-    changes = 0
-
-    def count() -> None:
-        nonlocal changes
-        changes += 1
-
-    await etcd.put("/test/a", b"1")
-    mirror = Mirror(etcd, PREFIX, int, count)
-    running = asyncio.create_task(mirror.run())
-    await asyncio.wait_for(mirror.synced.wait(), 30)
-    assert mirror.items == {"a": 1}
-    await etcd.put("/test/b", b"2")
-    await eventually(lambda: mirror.items == {"a": 1, "b": 2})
-    found = await etcd.get("/test/b")
-    assert found is not None
-    assert mirror.revisions["b"] == found.mod_revision
-    etcd_server.kill()
-    with pytest.raises(UnavailableError):
-        await etcd.get("/test/a")
-    assert mirror.items == {"a": 1, "b": 2}
-    etcd_server.start()
-    await etcd_server.wait_ready()
-    await etcd.delete("/test/a")
-    await eventually(lambda: mirror.items == {"b": 2})
-    assert set(mirror.revisions) == {"b"}
-    assert changes >= 3
-    running.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
-
-
-async def test_a_listing_replaces_what_a_mirror_knew(etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def two_listings(client: Etcd, prefix: str) -> AsyncGenerator[Listing, None]:
-        for keys in ("ab", "bc"):
-            yield Listing(1, {prefix + key: KeyValue(prefix + key, b"1", 1, 1, 0) for key in keys})
-
-    monkeypatch.setattr(Etcd, "follow", two_listings)
-    mirror = Mirror(etcd, PREFIX, int, lambda: None)
-    await mirror.run()
-    assert mirror.items == {"b": 1, "c": 1}
-    assert set(mirror.revisions) == {"b", "c"}
-
-
-async def test_a_mirror_passes_over_what_it_cannot_read(etcd: Etcd) -> None:
-    await etcd.put("/m/good", codec.encode(Member("a", "x:1")))
-    await etcd.put("/m/bad", b"{")
-    mirror = Mirror(etcd, "/m/", lambda data: codec.decode(Member, data), lambda: None)
-    async with background(mirror.run()):
-        await eventually(lambda: "good" in mirror.items)
-        assert set(mirror.items) == {"good"}
-        await etcd.put("/m/good", b"[]")
-        await eventually(lambda: not mirror.items)
-        await etcd.put("/m/bad", codec.encode(Member("b", "x:2")))
-        await eventually(lambda: set(mirror.items) == {"bad"})
+async def test_every_answer_tells_the_revision_that_it_is_of(etcd: Etcd) -> None:
+    seen = revisions.begin()
+    made = await etcd.commit([], [Put("/test/a", b"")])
+    assert seen.newest == made == await etcd.revision()
+    await Etcd.put(etcd, "/elsewhere", b"")
+    assert seen.newest == made + 1
+    other = revisions.begin()
+    await asyncio.gather(etcd.get("/test/none"), etcd.list(PREFIX))
+    assert (other.newest, seen.newest) == (made + 1, made + 1)

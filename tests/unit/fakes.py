@@ -6,152 +6,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import threading
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
-from modelyard.errors import DataLossError, ModelyardError, NotFoundError
 from modelyard.oip import messages
 from modelyard.oip.tensors import Array, decode_inputs, to_raw
 from modelyard.rpc.server import Server
-from modelyard.rpc.status import TENANT_KEY
 from modelyard.v1 import registry_pb2, scheduler_pb2
-
-
-class Fake:
-    """Counts calls, notes tenants, and fails as often as it is told to."""
-
-    def __init__(self) -> None:
-        self.calls: Counter[str] = Counter()
-        self.tenants: set[str] = set()
-        self.failures: dict[str, list[ModelyardError]] = {}
-
-    def called(self, method: str, context: Any) -> None:
-        self.calls[method] += 1
-        self.tenants |= {str(value) for key, value in context.invocation_metadata() if key == TENANT_KEY}
-        if self.failures.get(method):
-            raise self.failures[method].pop(0)
-
-
-class FakeRegistry(Fake):
-    """Models, versions and chunks in dictionaries; `failures["chunk"]` fail an upload after its first chunk."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.models: dict[str, registry_pb2.Model] = {}
-        self.versions: dict[tuple[str, str], registry_pb2.Version] = {}
-        self.manifests: dict[str, registry_pb2.Manifest] = {}
-        self.chunks: dict[str, bytes] = {}
-        self.received_bytes = 0
-
-    async def RegisterModel(self, request: Any, context: Any) -> Any:
-        self.called("RegisterModel", context)
-        model = registry_pb2.Model(name=request.name, description=request.description, labels=request.labels)
-        self.models[request.name] = model
-        return model
-
-    def _model(self, name: str) -> Any:
-        if name not in self.models:
-            raise NotFoundError(f"model {name!r}: not registered")
-        return self.models[name]
-
-    async def GetModel(self, request: Any, context: Any) -> Any:
-        self.called("GetModel", context)
-        return self._model(request.name)
-
-    async def ListModels(self, request: Any, context: Any) -> Any:
-        self.called("ListModels", context)
-        names = sorted(n for n in self.models if n.startswith(request.name_prefix) and n > request.page_token)
-        page = names[: min(request.page_size, 2)]
-        token = page[-1] if len(page) < len(names) else ""
-        return registry_pb2.ListModelsResponse(models=[self.models[n] for n in page], next_page_token=token)
-
-    async def DeleteModel(self, request: Any, context: Any) -> Any:
-        self.called("DeleteModel", context)
-        return self.models.pop(self._model(request.name).name)
-
-    async def CreateVersion(self, request: Any, context: Any) -> Any:
-        self.called("CreateVersion", context)
-        model = self._model(request.model)
-        for file in request.manifest.files:
-            for chunk in file.chunks:
-                if chunk not in self.chunks:
-                    raise DataLossError(f"chunk {chunk}: missing")
-        digest = hashlib.sha256(request.manifest.SerializeToString(deterministic=True)).hexdigest()
-        self.manifests[digest] = request.manifest
-        number = request.version or str(1 + sum(1 for name, _ in self.versions if name == request.model))
-        version = registry_pb2.Version(
-            model=request.model,
-            version=number,
-            format=request.format,
-            manifest_digest=digest,
-            labels=request.labels,
-            resources=request.resources,
-            size_bytes=sum(f.size_bytes for f in request.manifest.files),
-        )
-        version.create_time.GetCurrentTime()
-        self.versions[request.model, number] = version
-        model.latest_version = number
-        return version
-
-    async def GetVersion(self, request: Any, context: Any) -> Any:
-        self.called("GetVersion", context)
-        model = self._model(request.model)
-        aliases = {alias.name: alias.version for alias in model.aliases}
-        name = aliases.get(request.version, request.version) or model.latest_version
-        if (request.model, name) not in self.versions:
-            raise NotFoundError(f"model {request.model!r}: no version or alias {name!r}")
-        return self.versions[request.model, name]
-
-    async def ListVersions(self, request: Any, context: Any) -> Any:
-        self.called("ListVersions", context)
-        found = [v for (model, _), v in self.versions.items() if model == self._model(request.model).name]
-        return registry_pb2.ListVersionsResponse(versions=found)
-
-    async def SetAlias(self, request: Any, context: Any) -> Any:
-        self.called("SetAlias", context)
-        alias = registry_pb2.Alias(name=request.alias, version=request.version)
-        self._model(request.model).aliases.append(alias)
-        return alias
-
-    async def FindMissingChunks(self, request: Any, context: Any) -> Any:
-        self.called("FindMissingChunks", context)
-        missing = [digest for digest in request.digests if digest not in self.chunks]
-        return registry_pb2.FindMissingChunksResponse(digests=missing)
-
-    async def UploadChunks(self, requests: AsyncIterator[Any], context: Any) -> Any:
-        self.called("UploadChunks", context)
-        done = registry_pb2.UploadChunksResponse()
-        digest, size_bytes, data = "", 0, b""
-        async for request in requests:
-            if request.WhichOneof("part") == "header":
-                digest, size_bytes, data = request.header.digest, request.header.size_bytes, b""
-            data += request.data
-            self.received_bytes += len(request.data)
-            if len(data) == size_bytes:
-                assert hashlib.sha256(data).hexdigest() == digest
-                self.chunks[digest] = data
-                done.chunks += 1
-                if self.failures.get("chunk"):
-                    raise self.failures["chunk"].pop(0)
-        return done
-
-    async def GetManifest(self, request: Any, context: Any) -> Any:
-        self.called("GetManifest", context)
-        return self.manifests[request.digest]
-
-    async def DownloadChunks(self, request: Any, context: Any) -> AsyncIterator[Any]:
-        self.called("DownloadChunks", context)
-        for digest in request.digests:
-            data = self.chunks[digest]
-            header = registry_pb2.ChunkHeader(digest=digest, size_bytes=len(data))
-            yield registry_pb2.DownloadChunksResponse(header=header)
-            for start in range(0, len(data), 1 << 20):
-                yield registry_pb2.DownloadChunksResponse(data=data[start : start + (1 << 20)])
-            if self.failures.get("sent"):
-                raise self.failures["sent"].pop(0)
+from tests.unit.fake_catalogue import Fake
+from tests.unit.fake_registry import FakeRegistry
 
 
 class FakeScheduler(Fake):

@@ -52,7 +52,7 @@ def test_push_deploy_infer(fakes: FakeSuite, client: Client, tmp_path: Path) -> 
     assert client.deploy("digits").ready
     np.testing.assert_array_equal(client.infer("digits", {"x": X})["x"], X)
     assert [part.worker for part in client.logs("digits")] == ["worker-0", "worker-1"]
-    assert client.pull("digits", "1", tmp_path / "copy").version == "1"
+    assert client.pull("digits@1", tmp_path / "copy").version == "1"
 
 
 def test_errors_are_typed_and_unavailable_is_tried_again(fakes: FakeSuite, client: Client) -> None:

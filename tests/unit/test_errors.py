@@ -15,7 +15,7 @@ ROWS = {  # the table of the design: error, status, worth another try
     "PreconditionError": ("FAILED_PRECONDITION", False),
     "UnavailableError": ("UNAVAILABLE", True),
     "ExhaustedError": ("RESOURCE_EXHAUSTED", True),
-    "AbortedError": ("ABORTED", True),
+    "AbortedError": ("ABORTED", False),
     "DeadlineError": ("DEADLINE_EXCEEDED", False),
     "CancelledError": ("CANCELLED", False),
     "UnauthenticatedError": ("UNAUTHENTICATED", False),
@@ -84,6 +84,6 @@ def test_a_failure_without_details_still_says_something() -> None:
     assert error_of(bare).message == "UNAVAILABLE"
 
 
-def test_only_unavailable_exhausted_and_aborted_are_worth_another_try() -> None:
+def test_only_unavailable_and_exhausted_are_worth_another_try() -> None:
     retryable = {kind.status for kind in errors.TABLE.values() if kind.retryable}
-    assert retryable == {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED"}
+    assert retryable == {"UNAVAILABLE", "RESOURCE_EXHAUSTED"} == {kind.status for kind in errors.PASSING}

@@ -16,8 +16,8 @@ def test_good_names(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("", "model name: expected 1 to 128 characters, got an empty string"),
-        ("a" * 129, "model name: expected at most 128 characters, got 129"),
+        ("", "model name: expected 1 to 120 characters, got an empty string"),
+        ("a" * 121, "model name: expected at most 120 characters, got 121"),
         ("a/b", "model name 'a/b': expected letters, digits"),
         ("a b", "'a b'"),
         ("a@1", "'a@1'"),

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncGenerator
+from contextvars import ContextVar
 
 import pytest
 
-from modelyard.tasks import unless
+from modelyard.tasks import unless, until
 
 
 async def test_work_that_ends() -> None:
@@ -52,3 +56,119 @@ async def test_a_caller_that_goes_ends_the_work() -> None:
     with pytest.raises(asyncio.CancelledError):
         await running
     assert ended.is_set()
+
+
+VALUE: ContextVar[int] = ContextVar("VALUE", default=0)
+
+
+class Counting:
+    """Counts up to `end`, then waits or ends; `closed` once it is closed."""
+
+    def __init__(self, end: int = 3, *, ends: bool = False) -> None:
+        self.end, self.ends, self.closed = end, ends, False
+
+    async def stream(self) -> AsyncGenerator[int, None]:
+        try:
+            for _ in range(self.end):
+                VALUE.set(VALUE.get() + 1)
+                yield VALUE.get()
+            if not self.ends:
+                await asyncio.Event().wait()
+        finally:
+            self.closed = True
+
+
+async def test_a_stream_that_ends() -> None:
+    counting = Counting(ends=True)
+    assert [n async for n in until(asyncio.Event(), counting.stream())] == [1, 2, 3]
+    assert counting.closed
+
+
+async def test_an_event_ends_a_stream_that_waits() -> None:
+    stop, counting, seen = asyncio.Event(), Counting(), []
+    async for number in until(stop, counting.stream()):
+        seen.append(number)
+        if number == 3:
+            asyncio.get_running_loop().call_soon(stop.set)
+    assert (seen, counting.closed) == ([1, 2, 3], True)
+
+
+async def test_an_event_ends_a_stream_that_is_always_ready() -> None:
+    stop, counting, seen = asyncio.Event(), Counting(1000), []
+    async for number in until(stop, counting.stream()):
+        seen.append(number)
+        if number == 5:
+            stop.set()
+    assert (seen, counting.closed) == ([1, 2, 3, 4, 5], True)
+
+
+async def test_who_leaves_closes_the_stream() -> None:
+    counting = Counting()
+    stream = until(asyncio.Event(), counting.stream())
+    assert await anext(stream) == 1
+    await stream.aclose()
+    assert counting.closed
+
+
+async def test_who_is_cancelled_closes_the_stream() -> None:
+    counting, seen = Counting(), asyncio.Event()
+
+    async def read() -> None:
+        async for number in until(asyncio.Event(), counting.stream()):
+            if number == 3:
+                seen.set()
+
+    reading = asyncio.create_task(read())
+    await seen.wait()
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert counting.closed
+
+
+async def test_the_failure_of_a_stream_is_raised() -> None:
+    async def failing() -> AsyncGenerator[int, None]:
+        yield 1
+        raise ValueError("broken")
+
+    stream = until(asyncio.Event(), failing())
+    assert await anext(stream) == 1
+    with pytest.raises(ValueError, match="broken"):
+        await anext(stream)
+
+
+SERVICE = """
+import asyncio, sys
+from modelyard.rpc.server import on_termination
+from modelyard.tasks import background, serving
+
+async def work():
+    await asyncio.sleep(0)
+    if "fail" in sys.argv:
+        raise ValueError("no more")
+    sys.stdout.write("working")
+    sys.stdout.flush()
+    await asyncio.Event().wait()
+
+async def serve():
+    stop = on_termination()
+    async with background(work()):
+        await stop.wait()
+
+asyncio.run(serving(serve()))
+"""
+
+
+def test_a_service_whose_background_work_fails_ends_with_a_status_that_says_so() -> None:
+    command = [sys.executable, "-c", SERVICE, "fail"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert "background work failed: ValueError('no more')" in ended.stderr
+
+
+def test_a_service_that_is_told_to_stop_ends_well() -> None:
+    with subprocess.Popen([sys.executable, "-c", SERVICE], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(7) == b"working"
+        process.terminate()
+        assert process.wait(60) == 0

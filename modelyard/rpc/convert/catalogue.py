@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from modelyard import catalogue
 from modelyard.catalogue import Lifecycle
+from modelyard.rpc.build import build
 from modelyard.rpc.convert.types import (
     resources_from_pb,
     resources_to_pb,
@@ -101,7 +102,7 @@ def model_from_pb(model: pb.Model) -> catalogue.Model:
 
 def lineage_to_pb(lineage: catalogue.Lineage) -> pb.Lineage:
     """Where a version came from."""
-    return pb.Lineage(parent_version=lineage.parent_version, job=lineage.job, dataset=lineage.dataset)
+    return build(pb.Lineage, parent_version=lineage.parent_version, job=lineage.job, dataset=lineage.dataset)
 
 
 def lineage_from_pb(lineage: pb.Lineage) -> catalogue.Lineage:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from modelyard import catalogue
+from modelyard.rpc.build import build
 from modelyard.v1 import types_pb2
 
 
@@ -20,7 +21,7 @@ def seconds(stamp: Timestamp) -> float:
 
 def tensor_to_pb(spec: catalogue.TensorSpec) -> types_pb2.TensorSpec:
     """An input or output."""
-    return types_pb2.TensorSpec(name=spec.name, datatype=spec.datatype, shape=spec.shape)
+    return build(types_pb2.TensorSpec, name=spec.name, datatype=spec.datatype, shape=spec.shape)
 
 
 def tensor_from_pb(spec: types_pb2.TensorSpec) -> catalogue.TensorSpec:
@@ -46,7 +47,7 @@ def signature_from_pb(signature: types_pb2.Signature) -> catalogue.Signature:
 
 def resources_to_pb(resources: catalogue.Resources) -> types_pb2.Resources:
     """What an instance needs."""
-    return types_pb2.Resources(cpu=resources.cpu, memory_bytes=resources.memory_bytes, gpu=resources.gpu)
+    return build(types_pb2.Resources, cpu=resources.cpu, memory_bytes=resources.memory_bytes, gpu=resources.gpu)
 
 
 def resources_from_pb(resources: types_pb2.Resources) -> catalogue.Resources:

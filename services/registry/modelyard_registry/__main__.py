@@ -15,17 +15,24 @@ from modelyard.deployment import Member
 from modelyard.errors import ModelyardError
 from modelyard.etcd import Etcd
 from modelyard.process import Parent
+from modelyard.rpc.revision import RevisionInterceptor
 from modelyard.rpc.server import Server, on_termination
 from modelyard.session import Session
-from modelyard.tasks import background, unless
+from modelyard.tasks import BackgroundError, background, serving, unless
 from modelyard.v1 import registry_pb2
+from modelyard_registry.artifacts.collector import Collector
+from modelyard_registry.artifacts.holds import Holds
 from modelyard_registry.artifacts.publisher import Publisher
 from modelyard_registry.artifacts.store import ChunkStore
+from modelyard_registry.artifacts.uploads import Uploads
+from modelyard_registry.catalogue import Catalogue
 from modelyard_registry.config import Config
 from modelyard_registry.formats.inspector import Inspector
+from modelyard_registry.memory import share_heap
 from modelyard_registry.search.discovery import Discovery
-from modelyard_registry.service import Catalogue
+from modelyard_registry.search.feed import Feed
 from modelyard_registry.servicer import RegistryServicer
+from modelyard_registry.servicer.freshness import WATCH, Freshness
 
 
 async def serve(config: Config, environ: Mapping[str, str], parent: Parent) -> None:
@@ -42,11 +49,16 @@ async def serve(config: Config, environ: Mapping[str, str], parent: Parent) -> N
         stack.push_async_callback(etcd.close)
         if not await unless(stop, etcd.wait_ready()):
             return
-        server = Server(config.id)
         service = registry_pb2.DESCRIPTOR.services_by_name["Registry"]
-        catalogue, discovery = Catalogue(etcd), Discovery(etcd)
-        publisher = Publisher(catalogue, store, Inspector(environ, allow_unsafe=config.allow_unsafe))
-        server.add(service, RegistryServicer(catalogue, discovery, publisher, store))
+        catalogue, discovery = Catalogue(etcd, config.grace_s), Discovery(etcd)
+        answers = RevisionInterceptor(Freshness(etcd, discovery).reach)
+        server = Server(config.id, lasting=[WATCH], interceptors=[answers], bounded=True)
+        holds = Holds(etcd)
+        inspector = Inspector(environ, allow_unsafe=config.allow_unsafe)
+        publisher = Publisher(catalogue.publications, store, inspector, holds)
+        collector = Collector(etcd, store, config.id)
+        uploads = Uploads(holds, store)
+        server.add(service, RegistryServicer(catalogue, discovery, Feed(etcd), publisher, store, uploads, collector))
         bound = await server.start(f"{config.host}:{config.port}")
         stack.push_async_callback(server.stop)
         address = f"{config.advertise or config.host}:{bound.rpartition(':')[2]}"
@@ -54,20 +66,22 @@ async def serve(config: Config, environ: Mapping[str, str], parent: Parent) -> N
         await session.start()
         stack.push_async_callback(session.close)
         await session.put(keys.member("registry", config.id), codec.encode(Member(config.id, address)))
-        await stack.enter_async_context(background(session.run(), discovery.run()))
+        works = session.run(), discovery.run(), collector.run(config.collect_every_s)
+        await stack.enter_async_context(background(*works))
         parent.report(state="ready", address=address)
         await stop.wait()
 
 
 def main() -> None:
     """Read the configuration and serve until SIGTERM."""
+    share_heap()
     environ = dict(os.environ)
     parent = Parent(environ)
     config = load(Config, sys.argv[1:], environ)
     log.configure(config.id, config.log_level)
     try:
-        uvloop.run(serve(config, environ, parent))
-    except (OSError, ModelyardError) as error:
+        uvloop.run(serving(serve(config, environ, parent)))
+    except (OSError, ModelyardError, BackgroundError) as error:
         sys.exit(f"error: {error}")
 
 

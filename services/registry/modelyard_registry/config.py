@@ -16,4 +16,6 @@ class Config:
     etcd: str = option("127.0.0.1:2379", "etcd endpoints, host:port, separated by commas")
     store: str = option("modelyard-store", "where chunks are kept: a directory or an fsspec URL")
     allow_unsafe: bool = option(False, "whether artifacts may hold pickles and custom code, which run when loaded")
+    grace_s: float = option(7 * 86_400.0, "seconds for which what was deleted can be brought back")
+    collect_every_s: float = option(3_600.0, "seconds between two collections of garbage by this replica; 0: never")
     log_level: str = option("INFO", "DEBUG, INFO, WARNING or ERROR")

@@ -13,13 +13,13 @@ import uvloop
 from modelyard import codec, keys, log
 from modelyard.config import load
 from modelyard.deployment import Member
-from modelyard.errors import UnavailableError
+from modelyard.errors import PASSING
 from modelyard.etcd import Etcd
 from modelyard.process import Parent
 from modelyard.redis import Redis
 from modelyard.rpc.server import Server, on_termination
 from modelyard.session import Session
-from modelyard.tasks import background, unless
+from modelyard.tasks import BackgroundError, background, serving, unless
 from modelyard.v1 import scheduler_pb2
 from modelyard_scheduler.config import Config
 from modelyard_scheduler.frontdoors import FrontDoors, reserve
@@ -77,10 +77,10 @@ def main() -> None:
     config = load(Config, sys.argv[1:], environ)
     log.configure(config.id, config.log_level)
     try:
-        uvloop.run(serve(config, parent))
+        uvloop.run(serving(serve(config, parent)))
     except OSError as error:
         sys.exit(f"error: cannot serve on {config.host}:{config.port}: {error.strerror or error}")
-    except UnavailableError as error:  # etcd went away again before we were announced
+    except (*PASSING, BackgroundError) as error:  # of the former, etcd went away again before we were announced
         sys.exit(f"error: {error}")
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from modelyard import codec, keys
 from modelyard.deployment import Deployment, Member, Placement, Worker
-from modelyard.errors import UnavailableError
+from modelyard.errors import PASSING
 from modelyard.etcd import Delete, Etcd, Put
 from modelyard.session import Election, Term
 from modelyard_scheduler.lost import LostWorkers
@@ -55,7 +55,7 @@ class Leader:
             if held and leader and leader.id == self._member.id and await self._is_dead(leader):
                 log.info("ending the leadership of a dead predecessor", extra={"address": leader.address})
                 await self._etcd.revoke(held.lease_id)
-        except UnavailableError as error:
+        except PASSING as error:
             log.warning("a predecessor's leadership is left to run out", extra={"reason": str(error)})
 
     async def _is_dead(self, leader: Member) -> bool:
@@ -73,7 +73,7 @@ class Leader:
             for work in works:
                 work.cancel()
             await asyncio.wait(works)
-            with contextlib.suppress(UnavailableError):
+            with contextlib.suppress(*PASSING):
                 await term.resign()
 
     async def _decide_until_deposed(self, term: Term) -> None:
@@ -82,7 +82,7 @@ class Leader:
             try:
                 if not await self._decide(term):
                     return
-            except UnavailableError as error:
+            except PASSING as error:
                 log.warning("no decision without etcd", extra={"reason": str(error)})
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK_S):

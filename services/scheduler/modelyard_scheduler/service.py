@@ -7,9 +7,9 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from modelyard import codec, keys
-from modelyard.catalogue import Resources, Version
+from modelyard.catalogue import Lifecycle, Model, Resources, Version
 from modelyard.deployment import Deployment, InstanceState
-from modelyard.errors import AbortedError, ExhaustedError, InvalidInputError, NotFoundError
+from modelyard.errors import AbortedError, ExhaustedError, InvalidInputError, NotFoundError, PreconditionError
 from modelyard.etcd import Compare, Delete, Etcd, Put
 from modelyard.names import ModelVersion, check_name
 from modelyard_scheduler.explain import explain
@@ -28,6 +28,13 @@ def estimate(version: Version) -> Resources:
     return dataclasses.replace(stated, memory_bytes=stated.memory_bytes or RUNNER_BYTES + 2 * version.size_bytes)
 
 
+def _unchanged(version: Version) -> Compare:
+    """The condition that a version is still what the registry said, which nobody has deleted."""
+    if version.state is Lifecycle.DELETED:
+        raise PreconditionError(f"{version.model}@{version.version}: it is deleted; undelete it first")
+    return Compare(keys.version(version.model, version.version), int(version.etag), "mod")
+
+
 class Deployments:
     """Deploy, undeploy, list and explain."""
 
@@ -43,6 +50,7 @@ class Deployments:
         Raises:
             NotFoundError: no such model, version or alias.
             InvalidInputError: replicas out of range.
+            PreconditionError: the version, or the model, is deleted.
             ExhaustedError: no live worker could hold it even if it were empty.
         """
         check_name("model", model)
@@ -53,7 +61,7 @@ class Deployments:
             version = await self._find_version(model, reference)
             self._check_fits(version)
             key = keys.deployment(model, version.version)
-            published = await self._etcd.get(keys.version(model, version.version))
+            published = [await self._unchanged(model), _unchanged(version)]
             held = await self._etcd.get(key)
             deployment = Deployment(
                 model=model,
@@ -66,13 +74,17 @@ class Deployments:
                 create_time_s=codec.decode(Deployment, held.value).create_time_s if held else time.time(),
                 version_time_s=version.create_time_s,
             )
-            compares = [
-                Compare(keys.version(model, version.version), published.create_revision if published else -1),
-                Compare(key, held.mod_revision if held else 0, "mod"),
-            ]
+            compares = [*published, Compare(key, held.mod_revision if held else 0, "mod")]
             if await self._etcd.commit(compares, [Put(key, codec.encode(deployment))]):
                 return deployment
         raise AbortedError(f"deployment {model!r}: others keep changing it")
+
+    async def _unchanged(self, model: str) -> Compare:
+        """The condition that a model stays as it is, which nobody has deleted."""
+        found = await self._etcd.get(keys.model(model))
+        if found and codec.decode(Model, found.value).state is Lifecycle.DELETED:
+            raise PreconditionError(f"model {model!r}: it is deleted; undelete it first")
+        return Compare(keys.model(model), found.mod_revision if found else -1, "mod")
 
     def _check_fits(self, version: Version) -> None:
         workers = self._state.workers.items
@@ -95,12 +107,13 @@ class Deployments:
         if not versions:
             what = f"{model}@{reference}" if reference else f"model {model!r}"
             raise NotFoundError(f"{what}: not deployed")
-        await self._etcd.commit([], [Delete(keys.deployment(model, v)) for v in versions])
+        which = keys.deployment(model, versions[0]) if len(versions) == 1 else keys.deployments(model)
+        await self._etcd.commit([], [Delete(which, prefix=len(versions) > 1)])
         return versions
 
     async def of_model(self, model: str) -> dict[str, Deployment]:
         """The deployments of a model by version, read from etcd itself."""
-        prefix = f"{keys.DEPLOYMENTS}{check_name('model', model)}@"
+        prefix = keys.deployments(check_name("model", model))
         listing = await self._etcd.list(prefix)
         return {k.removeprefix(prefix): codec.decode(Deployment, kv.value) for k, kv in listing.items.items()}
 

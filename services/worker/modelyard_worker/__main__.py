@@ -18,12 +18,12 @@ from modelyard import codec, keys, log
 from modelyard.backoff import Backoff
 from modelyard.config import load, parse_pairs
 from modelyard.deployment import Member, Worker
-from modelyard.errors import UnavailableError
+from modelyard.errors import PASSING
 from modelyard.etcd import Etcd, Mirror
 from modelyard.process import Parent
 from modelyard.rpc.server import Server, on_termination
 from modelyard.session import Session
-from modelyard.tasks import background, unless
+from modelyard.tasks import BackgroundError, background, serving, unless
 from modelyard.v1 import agent_pb2
 from modelyard_worker.agent import Agent
 from modelyard_worker.cache import ArtifactCache
@@ -63,7 +63,7 @@ async def open_session(session: Session, etcd: Etcd, data_dir: Path) -> None:
             if record.exists() and (left := record.read_text()).isdecimal():
                 await etcd.revoke(int(left))
             await session.start()
-        except UnavailableError as error:
+        except PASSING as error:
             _log.warning("waiting for a lease", extra={"reason": str(error)})
             await asyncio.sleep(backoff.next())
         else:
@@ -78,7 +78,7 @@ async def announce(session: Session, worker: Worker) -> None:
             if await session.claim(keys.worker(worker.id), codec.encode(worker)):
                 return
             reason = "another process bears it"
-        except UnavailableError as error:
+        except PASSING as error:
             reason = str(error)
         _log.warning("waiting for this worker's name", extra={"worker": worker.id, "reason": reason})
         await asyncio.sleep(backoff.next())
@@ -144,8 +144,8 @@ def main() -> None:
     except ValueError as error:
         sys.exit(f"error: {error}")
     try:
-        uvloop.run(serve(config, capacity, labels, parent))
-    except OSError as error:
+        uvloop.run(serving(serve(config, capacity, labels, parent)))
+    except (OSError, BackgroundError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -1,22 +1,28 @@
 """Artifacts on this machine, by the digest of their manifest.
 
-Layout: {directory}/{manifest digest}/files…; a directory of that name is whole and verified. It is built beside its
-place and renamed.
+{directory}/{manifest digest}/files…         whole and verified
+{directory}/.pull-{manifest digest}/files…   on their way: what is whole of them stays when a pull breaks off
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import contextlib
 import os
 import shutil
-import tempfile
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from modelyard.catalogue import File, Manifest
+from modelyard.chunks import Chunk
 from modelyard.errors import DataLossError
+from modelyard.growing import GrowingFile
+
+UNFINISHED = ".pull-"
+KEEP_S = 86_400.0
+"""How long after its last attempt a pull may go on where it was."""
 
 
 class Source(Protocol):
@@ -26,8 +32,8 @@ class Source(Protocol):
         """Return a manifest."""
         ...
 
-    def pieces(self, digest: str) -> AsyncIterator[bytes]:
-        """The bytes of a chunk, in pieces."""
+    def pieces(self, chunks: Sequence[Chunk]) -> AsyncGenerator[bytes, None]:
+        """The bytes of these chunks in their order, in pieces, none of which is of two chunks."""
         ...
 
 
@@ -54,32 +60,27 @@ class ArtifactCache:
         return place
 
     async def _pull(self, digest: str, place: Path) -> None:
-        self._directory.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=".pull-", dir=self._directory))
-        try:
-            for file in (await self._source.manifest(digest)).files:
-                await self._pull_file(file, _inside(scratch, file.path))
-            scratch.rename(place)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+        manifest = await self._source.manifest(digest)
+        unfinished = self._directory / f"{UNFINISHED}{digest}"
+        unfinished.mkdir(parents=True, exist_ok=True)
+        os.utime(unfinished)
+        for file in manifest.files:
+            await self._pull_file(file, _inside(unfinished, file.path), manifest.chunk_size_bytes)
+        unfinished.rename(place)
 
-    async def _pull_file(self, file: File, target: Path) -> None:
+    async def _pull_file(self, file: File, target: Path, chunk_size_bytes: int) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("wb") as out:
-            for digest in file.chunks:
-                found = hashlib.sha256()
-                async for piece in self._source.pieces(digest):
-                    found.update(piece)
-                    out.write(piece)
-                if found.hexdigest() != digest:
-                    raise DataLossError(f"{file.path}: expected chunk {digest}, got {found.hexdigest()}")
-            out.flush()
-            await asyncio.to_thread(os.fsync, out.fileno())  # a name in the cache promises whole files
+        with await asyncio.to_thread(GrowingFile, target, file, chunk_size_bytes) as growing:
+            if growing.waiting:
+                async with contextlib.aclosing(self._source.pieces(list(growing.waiting))) as pieces:
+                    await growing.receive(pieces, lambda _: None)
+                await asyncio.to_thread(growing.sync)  # a name in the cache promises whole files
 
     def clean(self) -> None:
-        """Remove what an earlier process left half pulled."""
-        for leftover in self._directory.glob(".pull-*"):
-            shutil.rmtree(leftover)
+        """Remove what was half pulled and is not gone on with."""
+        for leftover in self._directory.glob(f"{UNFINISHED}*"):
+            if time.time() - leftover.stat().st_mtime > KEEP_S:
+                shutil.rmtree(leftover)
 
 
 def _inside(directory: Path, path: str) -> Path:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 
 import grpc.aio
 
 from modelyard.catalogue import Manifest
+from modelyard.chunks import Chunk
 from modelyard.errors import UnavailableError
 from modelyard.rpc import convert
 from modelyard.rpc.channel import Stub, open_channel
+from modelyard.rpc.chunkstream import chunk_pieces
 from modelyard.rpc.status import error_of
 from modelyard.v1 import registry_pb2
 
@@ -44,11 +47,27 @@ class RegistrySource:
             request = registry_pb2.GetManifestRequest(digest=digest)
             return convert.manifest_from_pb(await stub.GetManifest(request, timeout=TIMEOUT_S))
 
-    async def pieces(self, digest: str) -> AsyncIterator[bytes]:
-        """The bytes of a chunk, in pieces."""
+    async def pieces(self, chunks: Sequence[Chunk]) -> AsyncGenerator[bytes, None]:
+        """The bytes of these chunks in their order, in pieces, none of which is of two chunks.
+
+        Raises:
+            UnavailableError: no registry is live, or it went away, or it says nothing for too long.
+            DataLossError: a chunk is damaged, or gone from the store.
+        """
         async with self._stub() as stub:
-            async for part in stub.DownloadChunks(
-                registry_pb2.DownloadChunksRequest(digests=[digest]), timeout=TIMEOUT_S
-            ):
-                if part.data:
-                    yield part.data
+            request = registry_pb2.DownloadChunksRequest(digests=[chunk.digest for chunk in chunks])
+            call = stub.DownloadChunks(request)
+            try:
+                async for piece in chunk_pieces(call, chunks, _within):
+                    yield piece
+            finally:
+                call.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _within() -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            yield
+    except TimeoutError:
+        raise UnavailableError(f"the registry sent no more bytes within {TIMEOUT_S:g} s") from None

@@ -73,7 +73,7 @@ async def test_upload_and_download(registry: Remote, server: RegistryServer, fre
 
 async def test_a_question_for_thousands(registry: Remote, fresh: bytes) -> None:
     await registry.upload(messages([fresh]))
-    absent = [sha256(str(n).encode() + fresh) for n in range(5_000)]
+    absent = [sha256(str(n).encode() + fresh) for n in range(4_999)]
     answer = await registry("FindMissingChunks", digests=[*absent, sha256(fresh), *absent])
     assert list(answer.digests) == absent
 
@@ -165,7 +165,7 @@ async def test_a_push_mends_damaged_weights(digits: Remote, server: RegistryServ
     files = {f.name: f.read_bytes() for f in tmp_path.iterdir()}
     sent = await digits.send(files)
     server.chunk(sha256(files["weights.bin"])).write_bytes(b"short")
-    assert "got 5 bytes" in await not_published(digits, etcd, DataLossError, manifest=sent)
+    assert "the stored bytes have another sha256" in await not_published(digits, etcd, DataLossError, manifest=sent)
     server.chunk(sha256(files["model.onnx"])).write_bytes(b"!" * len(files["model.onnx"]))
     await digits.send(files)
     assert sha256(files["model.onnx"]) in await not_published(digits, etcd, DataLossError, manifest=sent)
@@ -176,6 +176,34 @@ async def test_a_push_mends_damaged_weights(digits: Remote, server: RegistryServ
 async def test_a_version_of_missing_chunks(digits: Remote, etcd: Etcd, fresh: bytes) -> None:
     message = await not_published(digits, etcd, DataLossError, manifest=manifest({"m.onnx": fresh}))
     assert message == f"chunk {sha256(fresh)}: expected {len(fresh)} bytes in the store, got nothing"
+
+
+async def test_a_wrong_claim_about_a_chunk_hurts_nobody_else(digits: Remote, etcd: Etcd, fresh: bytes) -> None:
+    await digits.upload(messages([fresh]))
+    claim = pb.File(path="m.onnx", size_bytes=len(fresh) + 1, chunks=[sha256(fresh)])
+    sent = pb.Manifest(files=[claim], chunk_size_bytes=CHUNK_SIZE_BYTES)
+    message = await not_published(digits, etcd, InvalidInputError, manifest=sent)
+    assert message.endswith(f"expected 100000 bytes, as the store has with that sha256, got {len(fresh) + 1}")
+    assert await missing(digits, fresh) == []
+
+
+async def test_one_chunk_that_says_it_is_many_gigabytes(digits: Remote, server: RegistryServer, etcd: Etcd) -> None:
+    chunk = bytes(CHUNK_SIZE_BYTES)
+    await digits.upload(messages([chunk]))
+    claim = pb.File(path="big.onnx", size_bytes=4_000 * len(chunk), chunks=[sha256(chunk)] * 4_000)
+    sent = pb.Manifest(files=[claim], chunk_size_bytes=CHUNK_SIZE_BYTES)
+    message = await not_published(digits, etcd, InvalidInputError, manifest=sent)
+    assert message.startswith("big.onnx: expected at most 2147483647 bytes, as protobuf allows, got 33554432000; ")
+    claim.path = "big.pt2"
+    sent = pb.Manifest(files=[claim], chunk_size_bytes=CHUNK_SIZE_BYTES)
+    assert "big.pt2: expected a zip file" in await not_published(
+        digits, etcd, InvalidInputError, manifest=sent, format="torch_export"
+    )
+    copies = [pb.File(path=f"{n}.pt2", size_bytes=len(chunk), chunks=[sha256(chunk)]) for n in range(300)]
+    sent = pb.Manifest(files=copies, chunk_size_bytes=CHUNK_SIZE_BYTES)
+    message = await not_published(digits, etcd, InvalidInputError, manifest=sent, format="torch_export")
+    assert message.endswith("and 2147483648 for copies; got 2516582400")
+    assert server.scratch() == []
 
 
 async def test_what_is_no_model(digits: Remote, server: RegistryServer, etcd: Etcd, tmp_path: Path) -> None:
@@ -204,6 +232,9 @@ async def test_drafts_that_are_refused(digits: Remote, etcd: Etcd, onnx_bytes: b
         ("resources: cpu", {"manifest": sent, "resources": {"cpu": math.nan}}),
         ("resources: memory_bytes", {"manifest": sent, "resources": {"memory_bytes": -1}}),
         ("at most 65536 bytes", {"manifest": sent, "description": "x" * 70_000}),
+        ("control characters, got 'm\\x1b[2J.onnx'", {"manifest": manifest({"m\x1b[2J.onnx": b"x"})}),
+        ("metrics: expected at most 100, got 101", {"manifest": sent, "metrics": {f"m{n}": 1.0 for n in range(101)}}),
+        ("at most 100000 files, got 300000", {"manifest": manifest({f"{n}": b"" for n in range(300_000)})}),
         ("at most 1024 bytes", {"manifest": manifest({"ä" * 1_000_000: b"x"})}),
     ]
     for said, fields in cases:
@@ -242,3 +273,13 @@ async def test_a_deadline_is_kept(digits: Remote, onnx_bytes: bytes) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await digits.stub.CreateVersion(request, timeout=0.05)
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_what_is_too_large_to_be_read_is_refused_and_the_registry_lives(registry: Remote) -> None:
+    with pytest.raises(grpc.aio.AioRpcError, match="larger than max"):
+        await registry.upload([header("0" * 64, 100), piece(b"x" * (33 << 20))])
+    asked = [sha256(f"missing {n}".encode()) for n in range(10_001)]
+    assert "at most 10000 a question, got 10001" in await refused(
+        InvalidInputError, registry("FindMissingChunks", digests=asked)
+    )
+    assert list((await registry("FindMissingChunks", digests=asked[1:])).digests) == asked[1:]

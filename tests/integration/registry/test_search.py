@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 import pytest
 
 from modelyard import codec, keys
-from modelyard.catalogue import Model, Resources, Signature, TensorSpec, Version
+from modelyard.catalogue import Alias, Model, Resources, Signature, TensorSpec, Version
 from modelyard.errors import InvalidInputError
-from modelyard.etcd import Delete, Etcd, Put
+from modelyard.etcd import Delete, Etcd, Listing, Put
+from modelyard.rpc.status import MIN_REVISION_KEY
 from modelyard.tasks import background
+from modelyard.v1 import registry_pb2 as pb
 from modelyard_registry.search.discovery import Discovery
+from tests.integration.registry.remote import RegistryServer, Remote
 from tests.servers import ProgramServer
 from tests.waiting import eventually
 
@@ -58,6 +61,15 @@ async def test_it_finds_what_is_written_and_not_what_is_deleted(etcd: Etcd, disc
     assert names(discovery, "name = a OR name = c") == ["a@2", "c@1"]
 
 
+async def test_what_is_found_has_the_etags_of_its_records(etcd: Etcd, discovery: Discovery) -> None:
+    published = await etcd.commit([], puts("a", "1"))
+    alias = await etcd.commit([], [Put(keys.alias("a", "prod"), codec.encode(Alias("prod", "1")))])
+    changed = await etcd.commit([], [Put(keys.model("a"), codec.encode(Model("a", "new")))])
+    await follows(discovery, etcd, keys.model("a"))
+    ((model, found),) = discovery.search("", "", 10, "").results
+    assert (model.etag, model.aliases[0].etag, found.etag) == (str(changed), str(alias), str(published))
+
+
 async def test_it_goes_on_after_a_restart_of_etcd(etcd: Etcd, etcd_server: ProgramServer, discovery: Discovery) -> None:
     await etcd.commit([], puts("a", "1"))
     await follows(discovery, etcd, keys.model("a"))
@@ -81,3 +93,44 @@ async def test_a_record_that_nobody_can_read_harms_no_other(etcd: Etcd, discover
     await etcd.commit([], [Put(keys.version("a", "2"), b"{}"), *puts("a", "1")])
     await follows(discovery, etcd, keys.model("a"))
     assert names(discovery, "") == ["a@1"]
+
+
+async def test_what_is_no_text_harms_no_other(etcd: Etcd, discovery: Discovery) -> None:
+    no_text = b"\xff".decode(errors="surrogateescape")
+    bad = [Put(keys.model("x"), b'{"name":"\xff"}'), Put(keys.version("a", no_text), codec.encode(version("a", "3")))]
+    await etcd.commit([], [*bad, *puts("a", "1")])
+    await follows(discovery, etcd, keys.model("a"))
+    assert names(discovery, "") == ["a@1"]
+
+
+async def test_a_registry_starts_whatever_is_in_etcd(etcd: Etcd, new_registry: Callable[..., RegistryServer]) -> None:
+    no_text = b"\xff".decode(errors="surrogateescape")
+    bad = [keys.model("x"), keys.model(no_text), keys.hold("x"), keys.worker("x"), keys.member("registry", no_text)]
+    await etcd.commit([], [*(Put(key, b'{"name":"\xff"}') for key in bad), *puts("a", "1")])
+    server = new_registry()
+    await server.wait_ready()
+    registry = Remote(server.endpoint)
+    written = await etcd.commit([], puts("b", "1"))
+    metadata = ((MIN_REVISION_KEY, str(written)),)
+    found = await registry.stub.Search(pb.SearchRequest(), metadata=metadata, wait_for_ready=True, timeout=30)
+    assert [result.model.name for result in found.results] == ["a", "b"]
+    await registry.close()
+    server.signal_stop()
+    assert server.returncode() == 0
+
+
+async def test_an_index_lists_models_and_nothing_else(etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed: list[str] = []
+    true_snapshot = Etcd.snapshot
+
+    def snapshot(client: Etcd, prefix: str) -> AsyncGenerator[Listing, None]:
+        listed.append(prefix)
+        return true_snapshot(client, prefix)
+
+    monkeypatch.setattr(Etcd, "snapshot", snapshot)
+    discovery = Discovery(etcd)
+    async with background(discovery.run()):
+        await eventually(lambda: discovery.revision)
+        await etcd.put(keys.hold("x"), b"")
+        await follows(discovery, etcd, keys.hold("x"))
+    assert listed == [keys.MODELS]

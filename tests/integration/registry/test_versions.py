@@ -15,7 +15,7 @@ from modelyard.errors import (
     PreconditionError,
 )
 from modelyard.etcd import Etcd
-from modelyard_registry.service import Catalogue
+from modelyard_registry.catalogue import Catalogue
 from tests.integration.registry.remote import Remote, refused
 
 DIGEST = "0" * 64
@@ -28,8 +28,8 @@ def draft(version: str = "", time_s: float = 0.0) -> Version:
 @pytest.fixture
 async def catalogue(etcd: Etcd) -> Catalogue:
     """The catalogue in this process, with the model `digits`."""
-    found = Catalogue(etcd)
-    await found.register(Model("digits"))
+    found = Catalogue(etcd, 3600.0)
+    await found.models.register(Model("digits"))
     return found
 
 
@@ -93,11 +93,11 @@ async def test_other_content_is_refused(digits: Remote, onnx_bytes: bytes) -> No
 
 
 async def test_the_newest_is_the_last_published_whatever_the_clocks_say(catalogue: Catalogue) -> None:
-    await catalogue.publish(draft("fast-clock", time_s=2e9))
-    await catalogue.publish(draft("slow-clock", time_s=1e9))
-    await catalogue.set_alias("digits", Alias("prod", "fast-clock"))
-    assert (await catalogue.version("digits", "")).version == "slow-clock"
-    assert (await catalogue.model("digits")).latest_version == "slow-clock"
+    await catalogue.publications.publish(draft("fast-clock", time_s=2e9))
+    await catalogue.publications.publish(draft("slow-clock", time_s=1e9))
+    await catalogue.aliases.set("digits", Alias("prod", "fast-clock"))
+    assert (await catalogue.versions.get("digits", "")).version == "slow-clock"
+    assert (await catalogue.models.get("digits")).latest_version == "slow-clock"
 
 
 async def test_paging_over_versions(digits: Remote, etcd: Etcd) -> None:
@@ -184,5 +184,5 @@ async def test_a_version_in_use_is_not_deleted(digits: Remote, etcd: Etcd) -> No
     assert "undeploy" in await refused(PreconditionError, digits("DeleteVersion", **delete))
     await digits("DeleteVersion", model="digits", version="11")
     await etcd.delete(keys.deployment("digits", "1"))
-    await digits("DeleteVersion", **delete)
+    await digits("DeleteVersion", **delete, purge=True)
     await refused(NotFoundError, digits("GetVersion", **delete))

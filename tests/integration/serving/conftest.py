@@ -45,7 +45,7 @@ class Workbench:
     async def _remove(self, name: str) -> None:
         with contextlib.suppress(NotFoundError):
             await self.client.undeploy(name)
-        await self.client.delete_model(name)
+        await self.client.delete_model(name, purge=True)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 
 from modelyard import codec, keys
 from modelyard.catalogue import Manifest, Resources
+from modelyard.chunks import Chunk
 from modelyard.deployment import Instance, InstanceState, Placement, Worker
 from modelyard.errors import UnavailableError
 from modelyard.etcd import Etcd
@@ -33,7 +34,7 @@ class NoSource:
     async def manifest(self, digest: str) -> Manifest:
         raise UnavailableError("no registry is live")
 
-    async def pieces(self, digest: str) -> AsyncIterator[bytes]:
+    async def pieces(self, chunks: Sequence[Chunk]) -> AsyncGenerator[bytes, None]:
         raise UnavailableError("no registry is live")
         yield b""
 

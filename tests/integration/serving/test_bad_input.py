@@ -123,7 +123,7 @@ CASES: list[tuple[Callable[[Request], None], type[ModelyardError], str]] = [
     (unknown_model, NotFoundError, "model 'nobody': not registered"),
     (no_model, InvalidInputError, "model_name: expected the name of a model, got an empty string"),
     (bad_name, InvalidInputError, "model name 'a/b c': expected letters, digits, '.', '_' and '-'"),
-    (long_name, InvalidInputError, "model name: expected at most 128 characters, got 129"),
+    (long_name, InvalidInputError, "model name: expected at most 120 characters, got 121"),
     (unknown_version, NotFoundError, "model 'bad-input': no version or alias '99'; it has 1, 2"),
     (not_deployed, PreconditionError, "model 'bad-input@2': registered but not deployed; deploy it first"),
     (missing, InvalidInputError, f"model 'bad-input@1': missing input 'b'; {INPUTS}, got 'a'"),

@@ -57,7 +57,7 @@ def served(running_suite: RunningSuite, tmp_path_factory: pytest.TempPathFactory
         yield running_suite.address
         for name in GROUPS:
             client.undeploy(name)
-            client.delete_model(name)
+            client.delete_model(name, purge=True)
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 
 from modelyard import codec, keys
-from modelyard.catalogue import Resources, Signature, Version
+from modelyard.catalogue import Lifecycle, Model, Resources, Signature, Version
 from modelyard.deployment import Deployment, Instance, InstanceState, Placement, Worker
-from modelyard.errors import AbortedError, ExhaustedError, InvalidInputError, NotFoundError
-from modelyard.etcd import Etcd
+from modelyard.errors import AbortedError, ExhaustedError, InvalidInputError, NotFoundError, PreconditionError
+from modelyard.etcd import Etcd, Put
 from modelyard_scheduler.service import ATTEMPTS, RUNNER_BYTES, Deployments, estimate
 from modelyard_scheduler.state import State
 
@@ -29,13 +29,15 @@ class Catalogue:
 
     def __init__(self, etcd: Etcd) -> None:
         self.etcd = etcd
+        self.model = Model("m")
         self.versions: dict[str, Version] = {}
         self.asked = 0
         self.before_answer: Callable[[], Awaitable[None]] | None = None
 
     async def publish(self, one: Version) -> None:
-        self.versions[one.version] = one
-        await self.etcd.put(keys.version("m", one.version), codec.encode(one))
+        await self.etcd.put(keys.model("m"), codec.encode(self.model))
+        etag = await self.etcd.commit([], [Put(keys.version("m", one.version), codec.encode(one))])
+        self.versions[one.version] = replace(one, etag=str(etag))
 
     async def delete(self, number: str) -> None:
         del self.versions[number]
@@ -104,6 +106,61 @@ async def test_a_version_that_is_deleted_meanwhile_is_not_deployed(
     with pytest.raises(NotFoundError):
         await deployments.deploy("m", "1", 1, "acme")
     assert await stored(etcd) == {}
+
+
+async def test_what_is_deleted_is_not_deployed(etcd: Etcd, catalogue: Catalogue, deployments: Deployments) -> None:
+    await catalogue.publish(version("1", state=Lifecycle.DELETED))
+    with pytest.raises(PreconditionError, match="m@1: it is deleted"):
+        await deployments.deploy("m", "1", 1, "acme")
+    catalogue.model = Model("m", state=Lifecycle.DELETED)
+    await catalogue.publish(version("1"))
+    with pytest.raises(PreconditionError, match="'m': it is deleted"):
+        await deployments.deploy("m", "1", 1, "acme")
+    assert not await stored(etcd)
+
+
+@pytest.mark.parametrize("key", [keys.model("m"), keys.version("m", "1")])
+async def test_what_is_deleted_meanwhile_is_not_deployed(
+    etcd: Etcd, catalogue: Catalogue, deployments: Deployments, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    get = etcd.get
+
+    async def overtaken(asked: str) -> object:
+        found = await get(asked)
+        if asked.startswith(keys.DEPLOYMENTS):
+            if key == keys.model("m"):
+                await etcd.put(key, codec.encode(Model("m", state=Lifecycle.DELETED)))
+            else:
+                await catalogue.publish(version(state=Lifecycle.DELETED))
+        return found
+
+    monkeypatch.setattr(etcd, "get", overtaken)
+    with pytest.raises(PreconditionError, match="it is deleted"):
+        await deployments.deploy("m", "1", 1, "acme")
+    assert not await stored(etcd)
+
+
+async def test_what_is_deployed_is_what_the_registry_said(
+    etcd: Etcd, catalogue: Catalogue, deployments: Deployments
+) -> None:
+    async def published_anew() -> None:
+        catalogue.before_answer = None
+        await catalogue.publish(version("1", manifest_digest="e" * 64))
+
+    catalogue.before_answer = published_anew
+    assert (await deployments.deploy("m", "1", 1, "acme")).manifest_digest == "e" * 64
+
+
+async def test_any_number_of_versions_is_undeployed_at_once(
+    etcd: Etcd, catalogue: Catalogue, deployments: Deployments
+) -> None:
+    for number in range(1, 140):
+        await etcd.put(
+            keys.deployment("m", str(number)),
+            codec.encode(Deployment("m", str(number), 1, Resources(), "d" * 64, "onnx")),
+        )
+    assert len(await deployments.undeploy("m", "")) == 139
+    assert not await stored(etcd)
 
 
 async def test_many_who_deploy_at_once_all_succeed(etcd: Etcd, deployments: Deployments) -> None:

@@ -106,7 +106,9 @@ def some_labels(rng: random.Random) -> dict[str, str]:
 
 
 def some_model(name: str, rng: random.Random) -> Model:
-    return Model(name, rng.choice(TEXTS), some_labels(rng), rng.choice(("", "MIT", "GPL-3.0")))
+    licence = rng.choice(("", "MIT", "GPL-3.0"))
+    state = rng.choice((*[Lifecycle.ACTIVE] * 5, Lifecycle.DELETED))
+    return Model(name, rng.choice(TEXTS), some_labels(rng), licence, state=state)
 
 
 def some_version(model: str, name: str, rng: random.Random) -> Version:

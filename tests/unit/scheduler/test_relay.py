@@ -12,10 +12,10 @@ import grpc.aio
 import pytest
 
 from modelyard.deployment import Member
-from modelyard.errors import DataLossError, ExhaustedError
+from modelyard.errors import DataLossError, ExhaustedError, UnavailableError
 from modelyard.rpc.channel import Stub, open_channel
 from modelyard.rpc.server import Server
-from modelyard.rpc.status import error_of
+from modelyard.rpc.status import REVISION_KEY, error_of, revision_of
 from modelyard.v1 import registry_pb2 as pb
 from modelyard_scheduler.frontdoor.relay import Relay
 from modelyard_scheduler.peers import Replicas
@@ -38,7 +38,11 @@ class Backend:
     async def GetModel(self, request: Any, context: Any) -> Any:  # noqa: N802
         self.metadata = dict(context.invocation_metadata())
         self.left_s = context.time_remaining()
+        if request.name == "fresh":
+            await context.send_initial_metadata((("first", "x"),))
+            context.set_trailing_metadata(((REVISION_KEY, "17"), ("trace-bin", b"\x00\xff")))
         if request.name == "full":
+            context.set_trailing_metadata(((REVISION_KEY, "18"),))
             raise ExhaustedError("no room", retry_after_s=1.5)
         if request.name == "cancelled":
             await context.abort(grpc.StatusCode.CANCELLED, "stopping")
@@ -69,6 +73,11 @@ class Backend:
             if digest == "wait":
                 await self._wait()
             yield pb.DownloadChunksResponse(data=digest.encode())
+
+    async def Watch(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
+        await context.send_initial_metadata(())
+        await self._wait()
+        yield pb.WatchResponse()
 
 
 class Suite:
@@ -140,6 +149,43 @@ async def test_an_error_passes_with_its_name_and_its_retry_delay(suite: Suite) -
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.UploadChunks(iter([pb.UploadChunksRequest(data=b"bad")] * 3))
         assert isinstance(error_of(caught.value), DataLossError)
+
+
+async def test_metadata_of_answers_passes(suite: Suite) -> None:
+    await suite.add("r0")
+    async with suite.serve() as stub:
+        call = stub.GetModel(pb.GetModelRequest(name="fresh"))
+        assert dict(await call.initial_metadata())["first"] == "x"
+        assert (await call).name == "fresh"
+        trailers = dict(await call.trailing_metadata())
+        assert (trailers[REVISION_KEY], trailers["trace-bin"]) == ("17", b"\x00\xff")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.GetModel(pb.GetModelRequest(name="full"))
+        assert revision_of(caught.value.trailing_metadata()) == 18
+
+
+async def test_a_stream_that_has_nothing_to_say_yet_is_accepted(suite: Suite) -> None:
+    backend = await suite.add("r0")
+    async with suite.serve() as stub:
+        watch = stub.Watch(pb.WatchRequest())
+        await asyncio.wait_for(watch.initial_metadata(), 30)
+        assert not watch.done()
+        watch.cancel()
+        await asyncio.wait_for(backend.cancelled.wait(), 30)
+
+
+async def test_a_front_door_that_stops_ends_watches(suite: Suite) -> None:
+    await suite.add("r0")
+    front = Server("front", lasting=["/modelyard.v1.Registry/Watch"])
+    front.add_generic(SERVICE, Relay(SERVICE.full_name, suite.replicas))
+    async with suite.serve(), open_channel(await front.start("127.0.0.1:0")) as channel:
+        watch = Stub(channel, SERVICE).Watch(pb.WatchRequest())
+        await watch.initial_metadata()
+        await front.stop(60)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await watch.read()
+        assert error_of(caught.value).message == "this server is stopping"
+        assert isinstance(error_of(caught.value), UnavailableError)
 
 
 async def test_a_client_that_leaves_cancels_the_call_behind_the_relay(suite: Suite) -> None:

@@ -102,7 +102,7 @@ async def test_chunks_go_straight_to_a_registry(fakes: FakeSuite, client: Client
         progress: list[Progress] = []
         version = await client.push("digits", write_model(tmp_path, three_chunks()), progress=progress.append)
         assert progress[-1] == Progress("send", len(three_chunks()), len(three_chunks()))
-        await client.pull("digits", version.version, tmp_path / "copy")
+        await client.pull("digits", tmp_path / "copy", version=version.version)
         assert direct.registry.calls.keys() == {"UploadChunks", "DownloadChunks"}
         assert direct.registry.tenants == {"acme"}
     assert "UploadChunks" not in fakes.registry.calls
@@ -160,14 +160,6 @@ async def test_a_model_that_was_there_stays(fakes: FakeSuite, client: Client, tm
     assert fakes.registry.models["digits"].description == "kept"
 
 
-async def test_only_a_named_version_is_created_again(fakes: FakeSuite, client: Client, tmp_path: Path) -> None:
-    fakes.registry.failures["CreateVersion"] = [UnavailableError("away", retry_after_s=0.01)]
-    assert (await client.push("digits", write_model(tmp_path), version="7")).version == "7"
-    fakes.registry.failures["CreateVersion"] = [UnavailableError("away", retry_after_s=0.01)]
-    with pytest.raises(UnavailableError):
-        await client.push("digits", write_model(tmp_path))
-
-
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [("a/b", {}), ("digits@1", {"version": "2"}), ("digits", {"alias": "a b"}), ("x" * 129, {})],
@@ -196,7 +188,7 @@ async def test_pull_restores_the_files(client: Client, tmp_path: Path) -> None:
     (source / "empty").touch()
     await client.push("digits", source)
     progress: list[Progress] = []
-    version = await client.pull("digits", "", tmp_path / "copy", progress=progress.append)
+    version = await client.pull("digits", tmp_path / "copy", progress=progress.append)
     assert version.version == "1"
     copied = {p.relative_to(tmp_path / "copy").as_posix() for p in (tmp_path / "copy").rglob("*") if p.is_file()}
     assert copied == {"net.onnx", "deep/labels.txt", "empty"}
@@ -210,11 +202,11 @@ async def test_pull_leaves_whole_files_and_replaces_others(fakes: FakeSuite, cli
     write_model(source)
     (source / "labels.txt").write_text("0 1 2")
     await client.push("digits", source)
-    await client.pull("digits", "1", tmp_path / "copy")
+    await client.pull("digits@1", tmp_path / "copy")
     (tmp_path / "copy" / "labels.txt").write_text("spoilt")
     before = fakes.registry.calls["DownloadChunks"]
     progress: list[Progress] = []
-    await client.pull("digits", "1", tmp_path / "copy", progress=progress.append)
+    await client.pull("digits@1", tmp_path / "copy", progress=progress.append)
     assert fakes.registry.calls["DownloadChunks"] == before + 1
     assert (tmp_path / "copy" / "labels.txt").read_text() == "0 1 2"
     assert progress[-1] == Progress("receive", 5, 5, present_bytes=len(b"not looked into"))
@@ -224,10 +216,10 @@ async def test_a_pull_that_broke_off_goes_on_where_it_was(fakes: FakeSuite, clie
     await client.push("digits", write_model(tmp_path, three_chunks()))
     fakes.registry.failures["sent"] = [NotFoundError("chunk gone")]
     with pytest.raises(NotFoundError, match="chunk gone"):
-        await client.pull("digits", "1", tmp_path / "copy")
+        await client.pull("digits@1", tmp_path / "copy")
     assert not (tmp_path / "copy" / "net.onnx").exists()
     progress: list[Progress] = []
-    await client.pull("digits", "1", tmp_path / "copy", progress=progress.append)
+    await client.pull("digits@1", tmp_path / "copy", progress=progress.append)
     assert progress[-1].present_bytes == CHUNK_SIZE_BYTES
     assert (tmp_path / "copy" / "net.onnx").read_bytes() == three_chunks()
     assert [p.name for p in (tmp_path / "copy").iterdir()] == ["net.onnx"]
@@ -236,7 +228,7 @@ async def test_a_pull_that_broke_off_goes_on_where_it_was(fakes: FakeSuite, clie
 async def test_a_download_that_breaks_is_repeated_from_there(fakes: FakeSuite, client: Client, tmp_path: Path) -> None:
     await client.push("digits", write_model(tmp_path, three_chunks()))
     fakes.registry.failures["sent"] = [UnavailableError("away", retry_after_s=0.01) for _ in range(2)]
-    await client.pull("digits", "1", tmp_path / "copy")
+    await client.pull("digits@1", tmp_path / "copy")
     assert fakes.registry.calls["DownloadChunks"] == 3
     assert (tmp_path / "copy" / "net.onnx").read_bytes() == three_chunks()
 
@@ -246,7 +238,7 @@ async def test_bytes_with_another_digest_are_refused(fakes: FakeSuite, client: C
     (digest,) = fakes.registry.chunks
     fakes.registry.chunks[digest] = b"wrong"
     with pytest.raises(DataLossError, match="another sha256"):
-        await client.pull("digits", "1", tmp_path / "copy")
+        await client.pull("digits@1", tmp_path / "copy")
     assert not (tmp_path / "copy" / "net.onnx").exists()
 
 
@@ -255,14 +247,14 @@ async def test_a_manifest_that_leads_out_is_refused(fakes: FakeSuite, client: Cl
     (manifest,) = fakes.registry.manifests.values()
     manifest.files[0].path = "../net.onnx"
     with pytest.raises(DataLossError, match="relative path"):
-        await client.pull("digits", "1", tmp_path / "copy")
+        await client.pull("digits@1", tmp_path / "copy")
 
 
 async def test_pull_wants_a_directory(client: Client, tmp_path: Path) -> None:
     path = write_model(tmp_path)
     await client.push("digits", path)
     with pytest.raises(InvalidInputError, match="expected a directory"):
-        await client.pull("digits", "1", path)
+        await client.pull("digits@1", path)
     with pytest.raises(NotFoundError):
-        await client.pull("absent", "", tmp_path / "copy")
+        await client.pull("absent", tmp_path / "copy")
     assert not (tmp_path / "copy").exists()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,7 +69,7 @@ async def test_errors_arrive_as_they_were_raised(fakes: FakeSuite, client: Clien
 
 async def test_a_method_that_the_server_lacks(client: Client) -> None:
     with pytest.raises(UnimplementedError):
-        await client.delete_alias("digits", "prod")
+        await client.search("digits")
 
 
 async def test_unforeseen_errors_are_internal(fakes: FakeSuite, client: Client) -> None:
@@ -128,10 +130,32 @@ async def test_a_client_that_is_not_open_says_so() -> None:
         await Client().models()
 
 
-@pytest.mark.parametrize("arguments", [{"tenant": "a b"}, {"timeout_s": 0.0}])
-def test_malformed_settings_are_refused(arguments: dict[str, str]) -> None:
+@pytest.mark.parametrize("arguments", [{"tenant": "a b"}, *({"timeout_s": n} for n in (0.0, -1.0, math.inf, math.nan))])
+def test_malformed_settings_are_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(InvalidInputError):
-        Client(**arguments)  # type: ignore[arg-type]
+        Client(**arguments)
+
+
+@pytest.mark.parametrize("address", ["", "foo", "foo:", ":8001", "foo:0", "foo:65536", "::1", "http://foo:1", "a b:1"])
+def test_an_address_has_a_host_and_a_port(address: str) -> None:
+    with pytest.raises(InvalidInputError, match="address: expected host:port, got "):
+        Client(address)
+
+
+@pytest.mark.parametrize("address", ["localhost:8001", "127.0.0.1:1", "[::1]:65535", "front-door.example.org:80"])
+def test_good_addresses(address: str) -> None:
+    Client(address)
+
+
+@pytest.mark.parametrize("timeout_s", [0.0, math.inf, math.nan])
+async def test_a_call_waits_for_a_finite_time(client: Client, timeout_s: float) -> None:
+    for attempt in (
+        client.infer("digits", {"x": X}, timeout_s=timeout_s),
+        client.deploy("digits", timeout_s=timeout_s),
+        client.collect_garbage(timeout_s=timeout_s),
+    ):
+        with pytest.raises(InvalidInputError, match="timeout_s: expected a finite number of seconds above 0, got"):
+            await attempt
 
 
 def test_references() -> None:

@@ -1,18 +1,19 @@
-"""Manifests: checked when they come in, kept as chunks, and laid out as files when something must read them."""
+"""Manifests: checked when they come in, and kept as chunks."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+import contextlib
 
 import msgspec
 
 from modelyard import codec
 from modelyard.catalogue import CHUNK_SIZE_BYTES, File, Manifest
 from modelyard.errors import DataLossError, InvalidInputError, NotFoundError
-from modelyard_registry.artifacts.store import ChunkStore, check_digest, no_room, sha256
+from modelyard_registry.artifacts.store import ChunkStore, check_digest, sha256
+from modelyard_registry.characters import misleads
 
+MAX_FILES = 100_000
+"""So many files and directories an artifact may have."""
 MAX_PATH_BYTES = 1024
 MAX_PART_BYTES = 255
 
@@ -21,6 +22,8 @@ def check_manifest(manifest: Manifest) -> None:
     """Raise InvalidInputError unless the paths can be files of one directory and sizes agree with the chunks."""
     if not manifest.files:
         raise InvalidInputError("manifest: expected at least one file, got none")
+    if len(manifest.files) > MAX_FILES:
+        raise InvalidInputError(f"manifest: expected at most {MAX_FILES} files, got {len(manifest.files)}")
     if manifest.chunk_size_bytes != CHUNK_SIZE_BYTES:
         raise InvalidInputError(
             f"manifest: expected chunk_size_bytes {CHUNK_SIZE_BYTES}, got {manifest.chunk_size_bytes}"
@@ -35,12 +38,14 @@ def check_manifest(manifest: Manifest) -> None:
 
 
 def _check_path(path: str) -> None:
+    if misleads(path):
+        raise InvalidInputError(f"manifest: expected a path without control characters, got {path[:64]!r}")
     parts = path.split("/")
     if len(path.encode()) > MAX_PATH_BYTES or any(len(part.encode()) > MAX_PART_BYTES for part in parts):
         raise InvalidInputError(
             f"manifest: expected a path of at most {MAX_PATH_BYTES} bytes, {MAX_PART_BYTES} a part; got {path[:64]!r}"
         )
-    if "\0" in path or "\\" in path or any(part in {"", ".", ".."} for part in parts):
+    if "\\" in path or any(part in {"", ".", ".."} for part in parts):
         raise InvalidInputError(f"manifest: expected a relative path without '..', got {path!r}")
 
 
@@ -54,13 +59,25 @@ def _check_chunk_count(file: File) -> None:
 
 
 def _check_distinct(paths: list[str]) -> None:
-    taken = set(paths)
-    if len(taken) != len(paths):
+    files = set(paths)
+    if len(files) != len(paths):
         raise InvalidInputError("manifest: expected distinct paths, got one twice")
+    directories = _directories(paths)
+    if both := files & directories:
+        raise InvalidInputError(f"manifest: {min(both)!r}: expected a file or a directory, got both")
+
+
+def _directories(paths: list[str]) -> set[str]:
+    """All directories that the files are in; each is come by once, and no more of them than are allowed."""
+    found: set[str] = set()
     for path in paths:
-        for parent in PurePosixPath(path).parents:
-            if str(parent) in taken:
-                raise InvalidInputError(f"manifest: {str(parent)!r}: expected a file or a directory, got both")
+        parent = path.rpartition("/")[0]
+        while parent and parent not in found:
+            found.add(parent)
+            parent = parent.rpartition("/")[0]
+        if len(paths) + len(found) > MAX_FILES:
+            raise InvalidInputError(f"manifest: expected at most {MAX_FILES} files and directories, got more")
+    return found
 
 
 def _check_sizes(manifest: Manifest) -> None:
@@ -72,20 +89,47 @@ def _check_sizes(manifest: Manifest) -> None:
 
 
 async def check_chunks(store: ChunkStore, manifest: Manifest) -> None:
-    """Raise DataLossError unless every chunk is in the store with the size that the manifest gives it."""
+    """Check that every chunk is in the store with the size that the manifest gives it.
+
+    Raises:
+        DataLossError: one is not there, or what is there is damaged.
+        InvalidInputError: one is there whole, and has another size.
+    """
     wanted = manifest.chunk_sizes()
     found = await store.sizes(wanted)
     for digest, size_bytes in wanted.items():
         if found[digest] != size_bytes:
-            store.doubt(digest)
-            got = "nothing" if found[digest] is None else f"{found[digest]} bytes"
-            raise DataLossError(f"chunk {digest}: expected {size_bytes} bytes in the store, got {got}")
+            await _check_chunk(store, digest, size_bytes)
+
+
+async def _check_chunk(store: ChunkStore, digest: str, size_bytes: int) -> None:
+    """As `check_chunks`, by the bytes themselves: what a manifest says of a chunk is no reason to doubt it."""
+    try:
+        chunk = await store.open(digest)
+    except NotFoundError:
+        raise DataLossError(f"chunk {digest}: expected {size_bytes} bytes in the store, got nothing") from None
+    with contextlib.closing(chunk):
+        if chunk.size_bytes != size_bytes:
+            raise InvalidInputError(
+                f"manifest: chunk {digest}: expected {chunk.size_bytes} bytes, as the store has with that sha256, "
+                f"got {size_bytes}"
+            )
+
+
+def _encoded(manifest: Manifest) -> bytes:
+    """As it is kept: its files sorted by path."""
+    files = sorted(manifest.files, key=lambda file: file.path)
+    return codec.encode(Manifest(tuple(files), manifest.chunk_size_bytes))
+
+
+def digest_of(manifest: Manifest) -> str:
+    """The digest of the chunk that a manifest is kept as."""
+    return sha256(_encoded(manifest))
 
 
 async def save_manifest(store: ChunkStore, manifest: Manifest) -> str:
-    """Keep the manifest as a chunk, its files sorted by path; return its digest."""
-    files = sorted(manifest.files, key=lambda file: file.path)
-    data = codec.encode(Manifest(tuple(files), manifest.chunk_size_bytes))
+    """Keep the manifest as a chunk; return its digest."""
+    data = _encoded(manifest)
     digest = sha256(data)
     await store.put(digest, data)
     return digest
@@ -102,25 +146,3 @@ async def load_manifest(store: ChunkStore, digest: str) -> Manifest:
         return codec.decode(Manifest, await store.get(digest))
     except msgspec.DecodeError:
         raise NotFoundError(f"chunk {digest}: not a manifest") from None
-
-
-async def lay_out(store: ChunkStore, manifest: Manifest, directory: Path, looked_at: Callable[[str], int]) -> None:
-    """Write the files below a directory, one chunk in memory at a time: as many bytes as are looked at, and the size.
-
-    Raises:
-        DataLossError: a chunk is damaged, or gone.
-        ExhaustedError: the disk is full.
-    """
-    for file in manifest.files:
-        target = directory / PurePosixPath(file.path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with target.open("wb") as out:
-                out.truncate(file.size_bytes)
-                left = min(looked_at(file.path), file.size_bytes)
-                for digest in file.chunks[: -(-left // CHUNK_SIZE_BYTES)]:
-                    left -= await asyncio.to_thread(out.write, (await store.get(digest))[:left])
-        except OSError as error:
-            raise no_room(error, file.size_bytes) or error from error
-        except NotFoundError as error:
-            raise DataLossError(error.message) from error

@@ -1,34 +1,36 @@
 """Chunks by their sha256, behind fsspec: a local directory, or any store fsspec knows.
 
-chunks/{first two hex digits}/{digest}   a chunk, whole or not there: it is written elsewhere and moved here
-scratch/{owner}/                         what one registry is writing; emptied when that registry starts
+Both keep a chunk at chunks/{first two hex digits}/{digest}, whole or not at all.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
-import os
-import re
-import uuid
-from collections.abc import Iterable
+import importlib
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from modelyard.errors import DataLossError, ExhaustedError, InvalidInputError, NotFoundError
+from modelyard.errors import DataLossError, InvalidInputError, NotFoundError
 from modelyard.names import check_name
+from modelyard_registry.artifacts.bucket import Bucket
+from modelyard_registry.artifacts.directory import DIGEST, Directory
+from modelyard_registry.artifacts.scratch import ChunkFile, ScratchFile
 
-_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-_QUESTIONS = 4
-"""How many threads ask a store for sizes at a time: a remote one answers each after a round trip."""
+DIRECTORIES = tuple(f"{first:02x}" for first in range(256))
+"""How digests may begin."""
+WHOLE = 4
+"""So many chunks at a time are moved, or verified, as a whole."""
+T = TypeVar("T")
 
 
 def check_digest(digest: str) -> str:
     """Return the digest, or raise InvalidInputError."""
-    if not _DIGEST.match(digest):
+    if not DIGEST.match(digest):
         raise InvalidInputError(f"chunk digest: expected 64 hex digits of a sha256, got {digest[:80]!r}")
     return digest
 
@@ -38,44 +40,48 @@ def sha256(data: bytes | bytearray) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def no_room(error: OSError, size_bytes: int) -> ExhaustedError | None:
-    """The error to raise for bytes that could not be kept because a disk is full; None for any other reason."""
-    if error.errno not in _FULL:
-        return None
-    return ExhaustedError(f"artifact store is full: {size_bytes} bytes could not be kept")
+def _opened(url: str, owner: str) -> Directory | Bucket:
+    """What keeps the chunks. That of S3 is imported where it is asked for: s3fs need not be installed."""
+    try:
+        protocol = fsspec.utils.get_protocol(url)
+        if issubclass(fsspec.get_filesystem_class(protocol), LocalFileSystem):
+            fs, root = fsspec.core.url_to_fs(url)
+            return Directory(fs, root.rstrip("/"), owner)
+        if protocol in {"s3", "s3a"}:
+            return importlib.import_module("modelyard_registry.artifacts.s3").S3Bucket(url)  # type: ignore[no-any-return]
+        return Bucket(url)
+    except (ImportError, ValueError) as error:
+        raise InvalidInputError(f"artifact store {url}: {error}") from error
 
 
 class ChunkStore:
     """A content-addressed store of chunks. Blocking I/O runs in threads."""
 
     def __init__(self, url: str, owner: str) -> None:
-        """`url`: a directory, or an fsspec URL such as s3://bucket/prefix; `owner`: unique among those who write."""
-        self._fs, root = fsspec.core.url_to_fs(url)
-        self._local = isinstance(self._fs, LocalFileSystem)
-        self._chunks = f"{root.rstrip('/')}/chunks"
-        self._scratch = f"{root.rstrip('/')}/scratch/{check_name('registry', owner)}"
+        """`url`: a directory, or an fsspec URL such as s3://bucket/prefix; `owner`: unique among those who write.
+
+        Raises:
+            InvalidInputError: there is no such kind of store, or what it needs is not installed.
+        """
+        self._kept = _opened(url, check_name("registry", owner))
+        self._threads = ThreadPoolExecutor(self._kept.questions, "store")
         self._doubted: set[str] = set()
+        self._whole = asyncio.Semaphore(WHOLE)
 
     @property
     def scratch_directory(self) -> str | None:
         """Where temporary files may be put so that they do not outlive the owner's next start; None: not here."""
-        return self._scratch if self._local else None
-
-    def _path(self, digest: str) -> str:
-        return f"{self._chunks}/{check_digest(digest)[:2]}/{digest}"
+        return self._kept.scratch
 
     async def prepare(self) -> None:
-        """Create the store and drop what an earlier process left unfinished; raise OSError if that is not possible."""
-        await asyncio.to_thread(self._prepare)
+        """Create the store and drop what an earlier process left unfinished.
 
-    def _prepare(self) -> None:
-        if self._fs.exists(self._scratch):
-            self._fs.rm(self._scratch, recursive=True)
-        self._fs.makedirs(self._scratch, exist_ok=True)
-        if self._local:
-            for first in range(256):
-                self._fs.makedirs(f"{self._chunks}/{first:02x}", exist_ok=True)
-            _sync_directory(self._chunks)
+        Raises:
+            OSError: the directory cannot be used.
+            PreconditionError: the remote store refuses us.
+            UnavailableError: it does not answer.
+        """
+        await asyncio.to_thread(self._kept.prepare)
 
     async def put(self, digest: str, data: bytes | bytearray) -> None:
         """Keep a chunk; it is on disk when this returns.
@@ -84,48 +90,57 @@ class ChunkStore:
             DataLossError: the bytes have another digest.
             ExhaustedError: the store is full; nothing is left of the chunk.
         """
-        found = await asyncio.to_thread(sha256, data)
-        if found != digest:
-            raise DataLossError(f"chunk {digest}: expected that sha256, got {found} for {len(data)} bytes")
+        _check_sha256(digest, await asyncio.to_thread(sha256, data), len(data))
         if (await self.sizes([digest]))[digest] != len(data):
-            await asyncio.to_thread(self._write, self._path(digest), data)
+            await asyncio.to_thread(self._kept.write, digest, data)
             self._doubted.discard(digest)
 
-    def _write(self, path: str, data: bytes | bytearray) -> None:
-        scratch = f"{self._scratch}/{uuid.uuid4().hex}"
-        try:
-            with self._fs.open(scratch, "wb") as out:
-                out.write(data)
-                if self._local:
-                    out.flush()
-                    os.fsync(out.fileno())
-            self._fs.makedirs(os.path.dirname(path), exist_ok=True)
-            self._fs.mv(scratch, path)
-            if self._local:
-                _sync_directory(os.path.dirname(path))
-        except OSError as error:
-            if self._fs.exists(scratch):
-                self._fs.rm_file(scratch)
-            raise no_room(error, len(data)) or error from error
+    async def keep(self, digest: str, scratch: ScratchFile) -> None:
+        """Keep a chunk that was written to a file of ours; it is on disk when this returns.
+
+        Raises:
+            DataLossError: the file has another digest.
+            ExhaustedError: the store is full.
+        """
+        _check_sha256(digest, scratch.sha256(), scratch.size_bytes)
+        if (await self.sizes([digest]))[digest] != scratch.size_bytes:
+            async with self._whole:
+                await asyncio.to_thread(self._kept.take, digest, scratch)
+            self._doubted.discard(digest)
 
     async def sizes(self, digests: Iterable[str]) -> dict[str, int | None]:
         """The bytes of each chunk, None for one that is not here or known to be damaged."""
-        paths = {digest: self._path(digest) for digest in digests}
-        asked = list(paths.values())
-        slices = [asked[n::_QUESTIONS] for n in range(min(_QUESTIONS, len(asked)))]
+        asked = list(dict.fromkeys(check_digest(digest) for digest in digests))
+        parts = [asked[n :: self._kept.questions] for n in range(min(self._kept.questions, len(asked)))]
+        loop = asyncio.get_running_loop()
         found: dict[str, int | None] = {}
-        for answer in await asyncio.gather(*(asyncio.to_thread(self._sizes, part) for part in slices)):
+        for answer in await asyncio.gather(*(loop.run_in_executor(self._threads, self._sizes, p) for p in parts)):
             found |= answer
-        return {d: None if d in self._doubted else found[path] for d, path in paths.items()}
+        return {digest: None if digest in self._doubted else found[digest] for digest in asked}
 
-    def _sizes(self, paths: list[str]) -> dict[str, int | None]:
-        return {path: self._size(path) for path in paths}
+    def _sizes(self, digests: list[str]) -> dict[str, int | None]:
+        return {digest: self._kept.size(digest) for digest in digests}
 
-    def _size(self, path: str) -> int | None:
+    async def chunks(self, first: str) -> list[tuple[str, int]]:
+        """The chunks whose digests begin with these two hex digits, each with its bytes."""
+        return await asyncio.to_thread(self._kept.chunks, first)
+
+    async def remove(self, digests: Sequence[str], check: Callable[[], None]) -> Sequence[str]:
+        """Remove chunks; return those that were there.
+
+        `check` is called, in another thread, right before each step that cannot be undone, and ends this by raising.
+        Whoever cancels this waits for the step under way: nothing is removed after it.
+        """
+        for digest in digests:
+            check_digest(digest)
+        work = asyncio.ensure_future(asyncio.to_thread(self._kept.remove, digests, check))
         try:
-            return int(self._fs.size(path))
-        except FileNotFoundError:
-            return None
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            await asyncio.wait([work])  # its own failure, if any, does not matter any more
+            raise
+        finally:
+            self._doubted.difference_update(digests)
 
     def doubt(self, digest: str) -> None:
         """Say that a chunk is damaged: it counts as missing, so that the next push brings and keeps it anew."""
@@ -138,20 +153,39 @@ class ChunkStore:
             NotFoundError: it is not here.
             DataLossError: what is here has another digest.
         """
+        data = await self._found(self._kept.read, digest)
+        self._check_stored(digest, await asyncio.to_thread(sha256, data))
+        return data
+
+    async def open(self, digest: str) -> ChunkFile:
+        """Return a chunk as a file, verified, of which no more is in memory than what is read; close it.
+
+        Raises:
+            NotFoundError: it is not here.
+            DataLossError: what is here has another digest.
+        """
+        async with self._whole:
+            chunk = await self._found(self._kept.open, digest)
+            try:
+                self._check_stored(digest, await asyncio.to_thread(chunk.sha256))
+            except BaseException:
+                chunk.close()
+                raise
+        return chunk
+
+    async def _found(self, read: Callable[[str], T], digest: str) -> T:
         try:
-            data: bytes = await asyncio.to_thread(self._fs.cat_file, self._path(digest))
+            return await asyncio.to_thread(read, check_digest(digest))
         except FileNotFoundError:
             raise NotFoundError(f"chunk {digest}: not in the artifact store") from None
-        if await asyncio.to_thread(sha256, data) != digest:
+
+    def _check_stored(self, digest: str, found: str) -> None:
+        if found != digest:
             self.doubt(digest)
             raise DataLossError(f"chunk {digest}: the stored bytes have another sha256; push the version again")
         self._doubted.discard(digest)
-        return data
 
 
-def _sync_directory(path: str) -> None:
-    directory = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+def _check_sha256(digest: str, found: str, size_bytes: int) -> None:
+    if found != digest:
+        raise DataLossError(f"chunk {digest}: expected that sha256, got {found} for {size_bytes} bytes")

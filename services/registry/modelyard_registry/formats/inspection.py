@@ -43,11 +43,11 @@ def read_signature(format_name: str, directory: Path, *, allow_unsafe: bool) -> 
         refuse_pickles(directory)
     match format_name:
         case "onnx":
-            return onnx_signature.read_signature(directory)
+            return onnx_signature.read_signature(directory, allow_unsafe=allow_unsafe)
         case "torch_export":
             return torch_export_signature.read_signature(directory, allow_unsafe=allow_unsafe)
         case "safetensors":
-            return safetensors_signature.read_signature(directory)
+            return safetensors_signature.read_signature(directory, allow_unsafe=allow_unsafe)
         case _:
             raise InvalidInputError(f"format: expected one that has a reader, got {format_name!r}")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 
+from modelyard.catalogue import File
 from modelyard.chunks import RECIPE
 from modelyard.errors import InvalidInputError
 
@@ -16,12 +18,17 @@ HEAD_BYTES = 1 << 20
 MAX_HEADER_BYTES = 32 << 20
 """The longest header of a .safetensors file."""
 
+MAX_ONNX_BYTES = (2 << 30) - 1
+"""The longest .onnx file, as protobuf has it; external data is beside it."""
+
+MAX_RECIPE_BYTES = 1 << 20
+
 _ALL = sys.maxsize
 
 FORMATS = {
-    "onnx": {".onnx": _ALL},
+    "onnx": {".onnx": MAX_ONNX_BYTES},
     "torch_export": {".pt2": _ALL},
-    "safetensors": {".safetensors": 8 + MAX_HEADER_BYTES, RECIPE: _ALL},
+    "safetensors": {".safetensors": 8 + MAX_HEADER_BYTES, RECIPE: MAX_RECIPE_BYTES},
 }
 """Every format with the suffixes of the files that describe the model, and the bytes that are read of each of these."""
 
@@ -30,6 +37,16 @@ def check_format(name: str) -> None:
     """Raise InvalidInputError unless there is a format of that name."""
     if name not in FORMATS:
         raise InvalidInputError(f"format: expected one of {', '.join(FORMATS)}; got {name[:64]!r}")
+
+
+def check_sizes(name: str, files: Iterable[File]) -> None:
+    """Raise InvalidInputError if a file is larger than it can be in an artifact of that format."""
+    for file in files:
+        if name == "onnx" and file.path.endswith(".onnx") and file.size_bytes > MAX_ONNX_BYTES:
+            raise InvalidInputError(
+                f"{file.path}: expected at most {MAX_ONNX_BYTES} bytes, as protobuf allows, got {file.size_bytes}; "
+                "save the weights as external data"
+            )
 
 
 def looked_at(name: str, path: str) -> int:

@@ -11,6 +11,8 @@ from google.protobuf.message import DecodeError
 
 from modelyard.catalogue import Signature, TensorSpec
 from modelyard.errors import InvalidInputError
+from modelyard_registry.formats.onnx_operators import refuse_custom_operators
+from modelyard_registry.formats.signatures import check_signature
 
 _DATATYPES: dict[int, str] = {
     onnx.TensorProto.BOOL: "BOOL",
@@ -30,18 +32,22 @@ _DATATYPES: dict[int, str] = {
 }
 
 
-def read_signature(directory: Path) -> Signature:
+def read_signature(directory: Path, *, allow_unsafe: bool = False) -> Signature:
     """Check the ONNX artifact in a directory and return its signature.
 
     Of external data only presence and length are looked at.
 
+    Args:
+        directory: the artifact; its one .onnx file is read.
+        allow_unsafe: accept operators that need custom code.
+
     Raises:
-        InvalidInputError: not exactly one .onnx file, not valid ONNX, external data missing, or an input or output
-            that the Open Inference Protocol cannot carry.
+        InvalidInputError: not exactly one .onnx file, not valid ONNX, external data missing, operators that need custom
+            code while none is allowed, or an input or output that the Open Inference Protocol cannot carry.
     """
     path = onnx_file(directory)
     try:
-        signature = _signature(path)
+        signature = _signature(path, allow_unsafe)
         onnx.checker.check_model(path)
     except DecodeError:
         raise InvalidInputError(f"{path.name}: expected an ONNX model, got something that is not ONNX") from None
@@ -62,14 +68,15 @@ def onnx_file(directory: Path) -> Path:
     return found[0]
 
 
-def _signature(path: Path) -> Signature:
+def _signature(path: Path, allow_unsafe: bool) -> Signature:
     model = onnx.load(path, load_external_data=False)
+    if not allow_unsafe:
+        refuse_custom_operators(path.name, model)
     _check_external_data(path, model)
     constants = {i.name for i in model.graph.initializer} | {i.values.name for i in model.graph.sparse_initializer}
-    return Signature(
-        tuple(_tensor(path, v) for v in model.graph.input if v.name not in constants),
-        tuple(_tensor(path, v) for v in model.graph.output),
-    )
+    inputs = tuple(_tensor(path, v) for v in model.graph.input if v.name not in constants)
+    outputs = tuple(_tensor(path, v) for v in model.graph.output)
+    return check_signature(path.name, Signature(inputs, outputs))
 
 
 def _check_external_data(path: Path, model: onnx.ModelProto) -> None:
@@ -123,6 +130,8 @@ def _node_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]
 
 
 def _tensor(path: Path, value: onnx.ValueInfoProto) -> TensorSpec:
+    if not isinstance(value.name, str):  # bytes, where they are no UTF-8
+        raise InvalidInputError(f"{path.name}: expected an ONNX model, got names that are not UTF-8")
     kind = value.type.WhichOneof("value")
     if kind != "tensor_type":
         raise InvalidInputError(f"{path.name}: {value.name!r}: expected a tensor, got {kind}")
@@ -130,6 +139,6 @@ def _tensor(path: Path, value: onnx.ValueInfoProto) -> TensorSpec:
     name = _DATATYPES.get(tensor.elem_type)
     if name is None:
         raise InvalidInputError(f"{path.name}: {value.name!r}: ONNX type {tensor.elem_type} has no OIP datatype")
-    # A dimension that is named, absent or negative is dynamic.
-    shape = tuple(d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else -1 for d in tensor.shape.dim)
+    # A dimension that is named or absent is dynamic.
+    shape = tuple(d.dim_value if d.HasField("dim_value") else -1 for d in tensor.shape.dim)
     return TensorSpec(value.name, name, shape)

@@ -1,9 +1,11 @@
 """What a safetensors artifact says of itself: are its weights whole, and what does its recipe declare it to compute.
 
 Weights alone have no inputs and outputs. So the artifact is a directory with one or more .safetensors files and, at its
-top, a recipe.json that declares the signature beside whatever else builds the model:
+top, a recipe.json that declares the signature:
 
-    {"signature": {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 64]}], "outputs": [...]}, ...}
+    {"signature": {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 64]}], "outputs": [...]}}
+
+Whatever else builds the model from the weights is custom code: fields beside the signature, and files that are code.
 
 Layout of a .safetensors file: the header's length (8 bytes, little-endian), the header (JSON: of each tensor its dtype,
 shape and data_offsets, counted from the header's end), then the data, without holes (huggingface/safetensors, Format).
@@ -20,11 +22,10 @@ import msgspec
 from modelyard.catalogue import Signature, TensorSpec
 from modelyard.chunks import RECIPE
 from modelyard.errors import InvalidInputError
-from modelyard.oip.datatypes import DATATYPES
-from modelyard_registry.formats.known import MAX_HEADER_BYTES
-
-MAX_RECIPE_BYTES = 1 << 20
-MAX_RANK = 64
+from modelyard.pickled import CONVERSION
+from modelyard_registry.formats.code_files import refuse_code
+from modelyard_registry.formats.known import MAX_HEADER_BYTES, MAX_RECIPE_BYTES
+from modelyard_registry.formats.signatures import MAX_RANK, check_signature
 
 _EXPECTED_RECIPE = (
     '{"signature": {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 64]}], '
@@ -53,7 +54,7 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True):
 class _Tensor(msgspec.Struct, forbid_unknown_fields=True):
     name: _Text
     datatype: str
-    shape: Annotated[list[Annotated[int, msgspec.Meta(ge=-1)]], msgspec.Meta(max_length=MAX_RANK)]
+    shape: list[int]
 
 
 _Tensors = Annotated[list[_Tensor], msgspec.Meta(min_length=1)]
@@ -68,45 +69,60 @@ class _Recipe(msgspec.Struct):
     signature: _Declared
 
 
-def read_signature(directory: Path) -> Signature:
+def read_signature(directory: Path, *, allow_unsafe: bool = False) -> Signature:
     """Check the safetensors artifact in a directory and return the signature that its recipe declares.
 
     Of the weights the headers are read; of the data only its length is looked at.
 
+    Args:
+        directory: the artifact.
+        allow_unsafe: accept files that are code, and a recipe that has more than the signature.
+
     Raises:
-        InvalidInputError: no .safetensors file or one that is not whole, or no recipe.json or one without a signature.
+        InvalidInputError: no .safetensors file or one that is not whole, no recipe.json or one without a signature, or
+            custom code while none is allowed.
     """
+    if not allow_unsafe:
+        refuse_code(directory)
     files = sorted(directory.rglob("*.safetensors"))
     if not files:
         found = ", ".join(sorted(p.name for p in directory.rglob("*"))[:5]) or "none"
         raise InvalidInputError(f"format safetensors: expected one .safetensors file or more, got {found}")
     for path in files:
         check_weights(path)
-    return read_recipe(directory / RECIPE)
+    return read_recipe(directory / RECIPE, allow_unsafe=allow_unsafe)
 
 
-def read_recipe(path: Path) -> Signature:
-    """Return the signature that a recipe.json declares; raise InvalidInputError if it is missing or malformed."""
+def read_recipe(path: Path, *, allow_unsafe: bool = False) -> Signature:
+    """Return the signature that a recipe.json declares.
+
+    Raises:
+        InvalidInputError: it is missing or malformed, or has more than a signature unless `allow_unsafe`.
+    """
     if not path.is_file():
         raise InvalidInputError(
             f"{RECIPE}: expected it beside the weights, to declare what they compute: {_EXPECTED_RECIPE}; it is missing"
         )
     if path.stat().st_size > MAX_RECIPE_BYTES:
         raise InvalidInputError(f"{RECIPE}: expected at most {MAX_RECIPE_BYTES} bytes, got {path.stat().st_size}")
-    declared = _decode(RECIPE, path.read_bytes(), _Recipe, f"; expected {_EXPECTED_RECIPE}").signature
-    return Signature(_specs("input", declared.inputs), _specs("output", declared.outputs))
+    data = path.read_bytes()
+    declared = _decode(RECIPE, data, _Recipe, f"; expected {_EXPECTED_RECIPE}").signature
+    if not allow_unsafe:
+        _refuse_more(data)
+    return check_signature(RECIPE, Signature(_specs(declared.inputs), _specs(declared.outputs)))
 
 
-def _specs(kind: str, tensors: list[_Tensor]) -> tuple[TensorSpec, ...]:
-    names = [t.name for t in tensors]
-    if len(set(names)) != len(names):
-        raise InvalidInputError(f"{RECIPE}: expected distinct names of {kind}s, got {', '.join(names)[:200]}")
-    for tensor in tensors:
-        if tensor.datatype not in DATATYPES:
-            raise InvalidInputError(
-                f"{RECIPE}: {kind} {tensor.name!r}: expected a datatype of {', '.join(DATATYPES)}; "
-                f"got {tensor.datatype[:64]!r}"
-            )
+def _refuse_more(recipe: bytes) -> None:
+    more = sorted(_decode(RECIPE, recipe, dict[str, Any], "").keys() - {"signature"})
+    if more:
+        shown = ", ".join(repr(field[:64]) for field in more[:5])
+        raise InvalidInputError(
+            f"{RECIPE}: expected a signature alone, got {shown} too, which only custom code reads; leave it out, or "
+            f"{CONVERSION}"
+        )
+
+
+def _specs(tensors: list[_Tensor]) -> tuple[TensorSpec, ...]:
     return tuple(TensorSpec(t.name, t.datatype, tuple(t.shape)) for t in tensors)
 
 

@@ -21,6 +21,7 @@ import msgspec
 
 from modelyard.catalogue import Signature, TensorSpec
 from modelyard.errors import InvalidInputError
+from modelyard_registry.formats.signatures import check_signature
 from modelyard_registry.formats.torch_archive import TorchArchive
 from modelyard_registry.formats.torch_export_entries import (
     CONVERSION,
@@ -124,7 +125,7 @@ def read_signature(directory: Path, *, allow_unsafe: bool = False) -> Signature:
             _refuse_code(archive, document)
         module = convert(archive, PROGRAM, document, _Program).graph_module
         check_payloads(archive, _state_names(module.signature), allow_pickle=allow_unsafe)
-    return Signature(tuple(_inputs(path.name, module)), tuple(_outputs(path.name, module)))
+    return check_signature(path.name, Signature(tuple(_inputs(path.name, module)), tuple(_outputs(path.name, module))))
 
 
 def _refuse_code(archive: TorchArchive, document: Any) -> None:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from modelyard.catalogue import Model, Version
+from modelyard.catalogue import Lifecycle, Model, Version
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,6 +23,11 @@ class Entry:
     aliases: tuple[str, ...]
     labels: dict[str, str]
     texts: tuple[str, str, str]
+
+    @property
+    def state(self) -> Lifecycle:
+        """A version of a deleted model is deleted with it."""
+        return Lifecycle.DELETED if Lifecycle.DELETED in (self.model.state, self.version.state) else Lifecycle.ACTIVE
 
     @classmethod
     def join(cls, model: Model, version: Version, aliases: tuple[str, ...]) -> Entry:

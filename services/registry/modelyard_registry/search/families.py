@@ -23,8 +23,8 @@ class Address:
 
 
 def address(key: str) -> Address | None:
-    """Return what a key is of; None for a key that is of no model, version or alias."""
-    if not key.startswith(keys.MODELS):
+    """Return what a key is of; None for a key that is of no model, version or alias, all of which have ASCII names."""
+    if not key.startswith(keys.MODELS) or not key.isascii():
         return None
     match key.removeprefix(keys.MODELS).split("/"):
         case [model]:

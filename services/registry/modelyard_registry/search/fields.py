@@ -127,7 +127,7 @@ FIELDS = {
     "licence": Field(TEXT, lambda e: e.model.licence),
     "tenant": Field(TEXT, lambda e: e.version.tenant),
     "format": Field(TEXT, lambda e: e.version.format),
-    "state": Field(STATE, lambda e: e.version.state),
+    "state": Field(STATE, lambda e: e.state),
     "size_bytes": Field(SIZE, lambda e: e.version.size_bytes),
     "create_time": Field(TIME, lambda e: e.version.create_time_s),
     "update_time": Field(TIME, lambda e: e.version.update_time_s or e.version.create_time_s),

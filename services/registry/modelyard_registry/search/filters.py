@@ -27,7 +27,7 @@ from modelyard_registry.search.syntax import parse
 
 MAX_DEPTH = 32
 MAX_CONDITIONS = 64
-ACTIVE = Leaf(Facet("state", lambda entry: entry.version.state), lambda state: state is Lifecycle.ACTIVE)
+ACTIVE = Leaf(Facet("state", lambda entry: entry.state), lambda state: state is Lifecycle.ACTIVE)
 
 
 @dataclass(frozen=True)

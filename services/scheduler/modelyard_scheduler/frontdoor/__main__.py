@@ -15,8 +15,9 @@ from modelyard import log
 from modelyard.etcd import Etcd
 from modelyard.oip import messages
 from modelyard.process import Parent
+from modelyard.rpc.channel import method_path
 from modelyard.rpc.server import Server, on_termination
-from modelyard.tasks import background, unless
+from modelyard.tasks import BackgroundError, background, serving, unless
 from modelyard.v1 import registry_pb2, scheduler_pb2
 from modelyard_scheduler.frontdoor.relay import Relay
 from modelyard_scheduler.frontdoor.router import Router
@@ -62,10 +63,11 @@ async def serve(options: Options, parent: Parent) -> None:
         stack.push_async_callback(schedulers.close)
         if not await unless(stop, table.wait_built()):
             return
-        server = Server(options.name, reuse_port=True)
+        registry = registry_pb2.DESCRIPTOR.services_by_name["Registry"]
+        lasting = [method_path(registry.methods_by_name["Watch"])]
+        server = Server(options.name, reuse_port=True, lasting=lasting)
         router = Router(table, partial(find_version, registries))
         server.add(messages.SERVICE, InferenceServicer(router, table), RAW_METHODS)
-        registry = registry_pb2.DESCRIPTOR.services_by_name["Registry"]
         scheduler = scheduler_pb2.DESCRIPTOR.services_by_name["Scheduler"]
         server.add_generic(registry, Relay(registry.full_name, registries))
         server.add_generic(scheduler, Relay(scheduler.full_name, schedulers))
@@ -80,7 +82,10 @@ def main() -> None:
     parent = Parent(dict(os.environ))
     options = parse(sys.argv[1:])
     log.configure(options.name, options.log_level)
-    uvloop.run(serve(options, parent))
+    try:
+        uvloop.run(serving(serve(options, parent)))
+    except BackgroundError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

@@ -41,8 +41,12 @@ class Relay(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         metadata = [(k, v) for k, v in context.invocation_metadata() or () if not k.startswith(_OWN_METADATA)]
         call = channel.stream_stream(method, None, None)(requests, metadata=metadata, timeout=context.time_remaining())
         try:
+            initial = await call.initial_metadata()
+            if not call.done():
+                await context.send_initial_metadata(tuple(initial))
             async for response in call:
                 yield response
+            context.set_trailing_metadata(tuple(await call.trailing_metadata()))
         except grpc.aio.AioRpcError as failure:
             if failure.details() == LOST_STATUS or failure.code() is grpc.StatusCode.CANCELLED:
                 raise UnavailableError("the replica behind the front door ended the call") from failure

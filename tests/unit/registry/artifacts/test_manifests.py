@@ -1,16 +1,19 @@
 from __future__ import annotations
 
-import errno
-import sys
 from pathlib import Path
 
 import pytest
 
 from modelyard.catalogue import CHUNK_SIZE_BYTES, File, Manifest
 from modelyard.errors import DataLossError, InvalidInputError, NotFoundError
-from modelyard_registry.artifacts.manifests import check_chunks, check_manifest, lay_out, load_manifest, save_manifest
+from modelyard_registry.artifacts.manifests import (
+    MAX_FILES,
+    check_chunks,
+    check_manifest,
+    load_manifest,
+    save_manifest,
+)
 from modelyard_registry.artifacts.store import ChunkStore, sha256
-from modelyard_registry.formats.known import HEAD_BYTES, MAX_HEADER_BYTES, looked_at
 
 DIGEST = "a" * 64
 OTHER = "b" * 64
@@ -47,10 +50,16 @@ def test_good_paths(path: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["", "/", "/etc/passwd", "..", "../a", "a/../b", "a/..", ".", "./a", "a//b", "a/", "a\\b", "a\0b", "\\\\host\\a"],
+    ["", "/", "/etc/passwd", "..", "../a", "a/../b", "a/..", ".", "./a", "a//b", "a/", "a\\b", "\\\\host\\a"],
 )
 def test_bad_paths(path: str) -> None:
     assert refusal(file(path)) == f"manifest: expected a relative path without '..', got {path!r}"
+
+
+@pytest.mark.parametrize("character", "\0\n\x1b\x7f\x9b\u202a\u202e\u2066\u2069\ud800\udfff")
+def test_paths_that_mislead(character: str) -> None:
+    path = f"a/{character}b"
+    assert refusal(file(path)) == f"manifest: expected a path without control characters, got {path!r}"
 
 
 @pytest.mark.parametrize("path", ["x" * 256, "ä" * 128, "a/" * 600 + "b", "x" * 1_000_000])
@@ -68,6 +77,15 @@ def test_no_files_and_no_paths_twice() -> None:
 def test_a_file_is_not_a_directory() -> None:
     check_manifest(Manifest((file("a/b"), file("a/c"), file("ab"))))
     assert "'a/b'" in refusal(file("a/b/c/d"), file("a/b"))
+
+
+def test_so_many_files_and_directories() -> None:
+    empty = [File(f"d{n % 7}/{n}", 0, ()) for n in range(MAX_FILES + 1)]
+    check_manifest(Manifest(tuple(empty[: MAX_FILES - 7])))
+    assert refusal(*empty[: MAX_FILES - 6]) == "manifest: expected at most 100000 files and directories, got more"
+    assert refusal(*empty) == "manifest: expected at most 100000 files, got 100001"
+    nested = [File(f"{n}/" + "a/" * 500 + "b", 0, ()) for n in range(300)]
+    assert refusal(*nested) == "manifest: expected at most 100000 files and directories, got more"
 
 
 def test_chunk_size_is_fixed() -> None:
@@ -115,8 +133,23 @@ async def test_missing_and_short_chunks(store: ChunkStore) -> None:
     await check_chunks(store, Manifest((file("a", 10, digest),)))
     with pytest.raises(DataLossError, match="expected 10 bytes in the store, got nothing"):
         await check_chunks(store, Manifest((file("a", 10, digest), file("b", 10, OTHER))))
-    with pytest.raises(DataLossError, match="expected 11 bytes in the store, got 10 bytes"):
+
+
+async def test_a_claim_of_another_size_casts_no_doubt_on_a_chunk(store: ChunkStore) -> None:
+    digest = await keep(store, b"0123456789")
+    with pytest.raises(InvalidInputError, match="expected 10 bytes, as the store has with that sha256, got 11"):
         await check_chunks(store, Manifest((file("a", 11, digest),)))
+    assert await store.sizes([digest]) == {digest: 10}
+    await check_chunks(store, Manifest((file("a", 10, digest),)))
+
+
+async def test_a_chunk_that_is_cut_off_counts_as_missing(store: ChunkStore, tmp_path: Path) -> None:
+    digest = await keep(store, b"0123456789")
+    (tmp_path / "store" / "chunks" / digest[:2] / digest).write_bytes(b"01234")
+    for _ in range(2):
+        with pytest.raises(DataLossError, match="the stored bytes have another sha256"):
+            await check_chunks(store, Manifest((file("a", 10, digest),)))
+        assert await store.sizes([digest]) == {digest: None}
 
 
 async def test_a_manifest_is_kept_whatever_the_order_of_its_files(store: ChunkStore) -> None:
@@ -132,44 +165,3 @@ async def test_what_is_no_manifest(store: ChunkStore) -> None:
             await load_manifest(store, await keep(store, data))
     with pytest.raises(NotFoundError, match="not in the artifact store"):
         await load_manifest(store, DIGEST)
-
-
-async def test_laid_out_is_what_is_looked_at_and_the_size_of_the_rest(store: ChunkStore, tmp_path: Path) -> None:
-    first, last = await keep(store, b"x" * CHUNK_SIZE_BYTES), await keep(store, b"end")
-    looked_at = {"all": 1 << 60, "sub/some": CHUNK_SIZE_BYTES + 1, "sub/head": 5, "none": 0}
-    sizes = CHUNK_SIZE_BYTES + 3, (first, last)
-    files = tuple(File(path, *sizes) for path in looked_at)
-    await lay_out(store, Manifest((*files, File("empty", 0, ()))), tmp_path / "out", lambda p: looked_at.get(p, 1))
-    for path, expected in looked_at.items():
-        found = (tmp_path / "out" / path).read_bytes()
-        assert found == (b"x" * CHUNK_SIZE_BYTES + b"end")[:expected].ljust(len(found), b"\0"), path
-        assert len(found) == CHUNK_SIZE_BYTES + 3
-    assert (tmp_path / "out/empty").read_bytes() == b""
-
-
-@pytest.mark.parametrize(
-    ("name", "path", "expected"),
-    [
-        ("onnx", "sub/m.onnx", sys.maxsize),
-        ("onnx", "weights.bin", HEAD_BYTES),
-        ("torch_export", "m.pt2", sys.maxsize),
-        ("safetensors", "a/m.safetensors", MAX_HEADER_BYTES + 8),
-        ("safetensors", "recipe.json", sys.maxsize),
-        ("safetensors", "tokenizer.json", HEAD_BYTES),
-    ],
-)
-def test_how_much_is_looked_at(name: str, path: str, expected: int) -> None:
-    assert looked_at(name, path) == expected
-
-
-async def test_a_chunk_that_went_is_data_loss(store: ChunkStore, tmp_path: Path) -> None:
-    with pytest.raises(DataLossError, match="not in the artifact store"):
-        await lay_out(store, Manifest((file(),)), tmp_path / "out", len)
-
-
-async def test_other_trouble_with_files_is_not_called_a_full_disk(store: ChunkStore, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "m.onnx").mkdir()
-    with pytest.raises(OSError, match="directory") as caught:
-        await lay_out(store, Manifest((file(),)), tmp_path / "out", len)
-    assert caught.value.errno == errno.EISDIR

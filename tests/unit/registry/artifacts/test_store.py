@@ -1,81 +1,51 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pytest
-from fsspec.implementations.local import LocalFileSystem
-from fsspec.implementations.memory import MemoryFileSystem
 
 from modelyard.errors import DataLossError, ExhaustedError, InvalidInputError, NotFoundError
+from modelyard_registry.artifacts import scratch
 from modelyard_registry.artifacts.store import ChunkStore, sha256
+from tests.unit.registry.artifacts.stores import opened
 
 DATA = b"some bytes"
 DIGEST = sha256(DATA)
 
 
-class FullFileSystem(LocalFileSystem):  # type: ignore[misc]
-    """A directory on a disk with room for `left_bytes` more."""
+class FullDisk:
+    """Room for `left_bytes` more of what comes into files of the scratch directory."""
 
-    protocol = "full"
-    left_bytes = 0
-    error = errno.ENOSPC
-
-    def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
-        file = super()._open(path, mode, **options)
-        if "w" in mode:
-            write = file.f.write
-            file.f = _Limited(file.f, write, type(self))
-        return file
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.left_bytes = 0
+        self.error = errno.ENOSPC
+        create = scratch._new_file
+        monkeypatch.setattr(scratch, "_new_file", lambda path: _Limited(create(path), self))
 
 
 class _Limited:
-    def __init__(self, file: Any, write: Any, disk: type[FullFileSystem]) -> None:
-        self._file, self._write, self._disk = file, write, disk
+    def __init__(self, file: Any, disk: FullDisk) -> None:
+        self._file, self._disk = file, disk
 
-    def write(self, data: bytes) -> int:
-        room = self._disk.left_bytes
-        self._write(data[:room])
-        if room < len(data):
+    def write(self, data: memoryview) -> int:
+        if not self._disk.left_bytes:
             raise OSError(self._disk.error, os.strerror(self._disk.error))
-        self._disk.left_bytes -= len(data)
-        return len(data)
+        count: int = self._file.write(data[: self._disk.left_bytes])
+        self._disk.left_bytes -= count
+        return count
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
 
-    def __exit__(self, *error: object) -> None:
-        self._file.close()
-
-
-@pytest.fixture(autouse=True)
-def _full() -> None:
-    FullFileSystem.left_bytes, FullFileSystem.error = 0, errno.ENOSPC
-    fsspec.register_implementation("full", FullFileSystem, clobber=True)
-
 
 @pytest.fixture
-def memory() -> Iterator[str]:
-    yield "memory://store"
-    MemoryFileSystem.store.clear()
-    MemoryFileSystem.pseudo_dirs[:] = [""]
-
-
-@pytest.fixture(params=["directory", "file", "memory"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path, memory: str) -> ChunkStore:
-    url = {"directory": str(tmp_path), "file": f"file://{tmp_path}", "memory": memory}[request.param]
-    return await opened(url)
-
-
-async def opened(url: str | Path, owner: str = "registry-0") -> ChunkStore:
-    found = ChunkStore(str(url), owner)
-    await found.prepare()
-    return found
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> FullDisk:
+    return FullDisk(monkeypatch)
 
 
 def files(root: Path) -> list[str]:
@@ -155,20 +125,20 @@ async def test_a_chunk_that_another_replica_has_mended(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT])
 @pytest.mark.parametrize("room_bytes", [0, 5])
-async def test_a_full_disk_keeps_nothing(tmp_path: Path, error: int, room_bytes: int) -> None:
-    store = await opened(f"full://{tmp_path}")
-    FullFileSystem.error, FullFileSystem.left_bytes = error, room_bytes
+async def test_a_full_disk_keeps_nothing(tmp_path: Path, full_disk: FullDisk, error: int, room_bytes: int) -> None:
+    store = await opened(tmp_path)
+    full_disk.error, full_disk.left_bytes = error, room_bytes
     with pytest.raises(ExhaustedError, match=f"full: {len(DATA)} bytes"):
         await store.put(DIGEST, DATA)
     assert files(tmp_path) == []
-    FullFileSystem.left_bytes = 100
+    full_disk.left_bytes = 100
     await store.put(DIGEST, DATA)
     assert files(tmp_path) == [f"chunks/{DIGEST[:2]}/{DIGEST}"]
 
 
-async def test_any_other_error_of_the_disk_stays_what_it_is(tmp_path: Path) -> None:
-    store = await opened(f"full://{tmp_path}")
-    FullFileSystem.error = errno.EIO
+async def test_any_other_error_of_the_disk_stays_what_it_is(tmp_path: Path, full_disk: FullDisk) -> None:
+    store = await opened(tmp_path)
+    full_disk.error = errno.EIO
     with pytest.raises(OSError, match=os.strerror(errno.EIO)):
         await store.put(DIGEST, DATA)
     assert files(tmp_path) == []
@@ -176,20 +146,20 @@ async def test_any_other_error_of_the_disk_stays_what_it_is(tmp_path: Path) -> N
 
 async def test_a_chunk_is_on_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[str] = []
-    sync, move = os.fsync, LocalFileSystem.mv
+    sync, replace = os.fsync, os.replace
 
     def fsync(descriptor: int) -> None:
         path = os.readlink(f"/proc/self/fd/{descriptor}")
         steps.append(f"sync {path.removeprefix(f'{tmp_path}/').partition('/')[0]}")
         sync(descriptor)
 
-    def mv(self: LocalFileSystem, source: str, target: str, **options: Any) -> None:
+    def move(source: str, target: str) -> None:
         steps.append("move")
-        move(self, source, target, **options)
+        replace(source, target)
 
     store = await opened(tmp_path)
     monkeypatch.setattr(os, "fsync", fsync)
-    monkeypatch.setattr(LocalFileSystem, "mv", mv)
+    monkeypatch.setattr(os, "replace", move)
     await store.put(DIGEST, DATA)
     assert steps == ["sync scratch", "move", "sync chunks"]
 
@@ -217,3 +187,63 @@ async def test_a_store_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a directory")
     with pytest.raises(OSError, match="directory"):
         await opened(tmp_path / "file" / "store")
+
+
+async def file_of(store: ChunkStore, data: bytes) -> scratch.ScratchFile:
+    found = scratch.ScratchFile(store.scratch_directory)
+    found.write([data[:3], b"", data[3:]])
+    return found
+
+
+async def test_a_chunk_that_was_written_to_a_file_of_ours(store: ChunkStore) -> None:
+    found = await file_of(store, DATA)
+    await store.keep(DIGEST, found)
+    found.close()
+    assert await store.get(DIGEST) == DATA
+    again = await file_of(store, DATA)
+    await store.keep(DIGEST, again)
+    again.close()
+    assert await store.get(DIGEST) == DATA
+
+
+async def test_a_file_of_another_digest_is_not_kept(store: ChunkStore, tmp_path: Path) -> None:
+    found = await file_of(store, DATA[::-1])
+    with pytest.raises(DataLossError, match=f"expected that sha256, got {sha256(DATA[::-1])} for {len(DATA)} bytes"):
+        await store.keep(DIGEST, found)
+    found.close()
+    assert await store.sizes([DIGEST]) == {DIGEST: None}
+    assert files(tmp_path) == []
+
+
+async def test_a_chunk_is_read_in_part(store: ChunkStore) -> None:
+    await store.put(DIGEST, DATA)
+    with contextlib.closing(await store.open(DIGEST)) as chunk:
+        assert chunk.size_bytes == len(DATA)
+        assert chunk.read(0, len(DATA), 4) == [b"some", b" byt", b"es"]
+        assert chunk.read(2, 7, 100) == [b"me by"]
+        assert chunk.read(3, 3, 4) == []
+
+
+async def test_a_chunk_that_is_being_read_can_be_removed(store: ChunkStore) -> None:
+    await store.put(DIGEST, DATA)
+    with contextlib.closing(await store.open(DIGEST)) as chunk:
+        await store.remove([DIGEST], lambda: None)
+        assert chunk.read(0, len(DATA), 100) == [DATA]
+
+
+async def test_what_cannot_be_opened(tmp_path: Path) -> None:
+    store = await opened(tmp_path)
+    with pytest.raises(NotFoundError, match=DIGEST):
+        await store.open(DIGEST)
+    with pytest.raises(InvalidInputError, match="64 hex digits"):
+        await store.open("../secret")
+    await store.put(DIGEST, DATA)
+    (tmp_path / "chunks" / DIGEST[:2] / DIGEST).write_bytes(DATA[::-1])
+    descriptors = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(DataLossError, match="another sha256"):
+        await store.open(DIGEST)
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert await store.sizes([DIGEST]) == {DIGEST: None}
+    await store.put(DIGEST, DATA)
+    (await store.open(DIGEST)).close()
+    assert await store.sizes([DIGEST]) == {DIGEST: len(DATA)}

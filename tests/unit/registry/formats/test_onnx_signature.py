@@ -17,7 +17,7 @@ from tests import models
 
 def refusal(directory: Path) -> str:
     with pytest.raises(InvalidInputError) as caught:
-        read_signature(directory)
+        read_signature(directory, allow_unsafe=False)
     assert str(directory) not in caught.value.message
     return caught.value.message
 
@@ -53,8 +53,8 @@ def test_several_inputs_and_outputs_keep_their_order(tmp_path: Path) -> None:
     assert [t.name for t in found.outputs] == ["sum", "difference"]
 
 
-def test_dimensions_named_absent_negative_or_zero(tmp_path: Path) -> None:
-    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", None, -7, 0, 3])
+def test_dimensions_named_absent_minus_one_or_zero(tmp_path: Path) -> None:
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", None, -1, 0, 3])
     node = helper.make_node("Identity", ["x"], ["y"])
     scalar = helper.make_node("Identity", ["s"], ["t"])
     outputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, []) for n in ("y", "t")]
@@ -214,3 +214,23 @@ def test_external_data_of_a_subgraph_is_seen(tmp_path: Path) -> None:
     node = helper.make_node("If", ["x"], ["y"], then_branch=branch, else_branch=branch)
     (tmp_path / "m.onnx").write_bytes(graph(node, [models.tensor("x", "BOOL", [])], [models.tensor("y", "FP32", [2])]))
     assert refusal(tmp_path) == "m.onnx: expected its external data file 'weights.bin', which is missing"
+
+
+def test_a_negative_dimension(tmp_path: Path) -> None:
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [2, -7]) for n in ("x", "y"))
+    (tmp_path / "m.onnx").write_bytes(graph(helper.make_node("Identity", ["x"], ["y"]), [x], [y]))
+    assert refusal(tmp_path).startswith("m.onnx: input 'x': expected dimensions of 0 to 9223372036854775807, ")
+    assert refusal(tmp_path).endswith("got -7")
+
+
+@pytest.mark.parametrize("name", ["x\n", "\x1b[2J", "a\u202eb"])
+def test_names_that_mislead(tmp_path: Path, name: str) -> None:
+    inputs, outputs = ([models.tensor(n, "FP32", [2])] for n in (name, "y"))
+    (tmp_path / "m.onnx").write_bytes(graph(helper.make_node("Identity", [name], ["y"]), inputs, outputs))
+    assert refusal(tmp_path) == f"m.onnx: input {name!r}: expected a name, without control characters"
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    data = models.identity("FP32", (2,)).SerializeToString().replace(b"\x0a\x01x", b"\x0a\x01\xff")
+    (tmp_path / "m.onnx").write_bytes(data)
+    assert refusal(tmp_path) == "m.onnx: expected an ONNX model, got names that are not UTF-8"

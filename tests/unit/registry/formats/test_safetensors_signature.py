@@ -13,6 +13,7 @@ from safetensors.torch import save_file as save_torch_file
 
 from modelyard.catalogue import Signature, TensorSpec
 from modelyard.errors import InvalidInputError
+from modelyard.pickled import CONVERSION
 from modelyard_registry.formats.safetensors_signature import check_weights, read_signature
 
 X = {"name": "x", "datatype": "FP32", "shape": [-1, 4]}
@@ -48,8 +49,37 @@ def artifact(tmp_path: Path) -> Path:
 def test_the_signature_is_that_of_the_recipe(artifact: Path) -> None:
     expected = Signature((TensorSpec("x", "FP32", (-1, 4)),), (TensorSpec("y", "INT64", ()),))
     assert read_signature(artifact) == expected
-    write_recipe(artifact, model={"layers": [4, 2]}, loss="mse")
-    assert read_signature(artifact) == expected
+
+
+def test_a_recipe_with_more_than_the_signature_is_refused_unless_allowed(artifact: Path) -> None:
+    write_recipe(artifact, model={"layers": [4, 2]}, code="import os")
+    expected = "recipe.json: expected a signature alone, got 'code', 'model' too, which only custom code reads; "
+    assert refusal(artifact) == f"{expected}leave it out, or {CONVERSION}"
+    assert read_signature(artifact, allow_unsafe=True).inputs
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["model.py", "a/Model.PY", "m.pyc", "op.so", "libop.so.1.2", "op.dll", "op.dylib", "op.pyd", "run.sh", "m\n.py"],
+)
+def test_files_that_are_code_are_refused_unless_allowed(artifact: Path, name: str) -> None:
+    (artifact / name).parent.mkdir(exist_ok=True)
+    (artifact / name).write_bytes(b"")
+    expected = f"{name}: expected weights and what describes them, got code; leave it out, or {CONVERSION}"
+    assert refusal(artifact) == expected
+    assert read_signature(artifact, allow_unsafe=True).inputs
+
+
+@pytest.mark.parametrize(("head", "kind"), [(b"\x7fELF\x02", "a program or library"), (b"#!/bin/sh\n", "a script")])
+def test_files_whose_bytes_are_code(artifact: Path, head: bytes, kind: str) -> None:
+    (artifact / "vocabulary").write_bytes(head)
+    assert refusal(artifact).startswith(f"vocabulary: expected weights and what describes them, got {kind}; ")
+
+
+@pytest.mark.parametrize("name", ["copy", "happy", "sh", "merges.txt", "tokens.json", "so.txt", ".gitignore"])
+def test_files_that_are_no_code(artifact: Path, name: str) -> None:
+    (artifact / name).write_bytes(b"#version: 0.2\n")
+    assert read_signature(artifact).inputs
 
 
 def test_every_dtype_that_torch_writes(artifact: Path) -> None:
@@ -113,9 +143,15 @@ def test_recipes_that_are_none(artifact: Path, text: bytes, reason: str) -> None
     ("tensor", "reason"),
     [
         ({"name": "x", "datatype": "FP32"}, "missing required field `shape` - at `$.signature.inputs[0]`"),
-        (X | {"shape": [-2]}, "Expected `int` >= -1"),
+        (
+            X | {"shape": [-2]},
+            "recipe.json: input 'x': expected dimensions of 0 to 9223372036854775807, or -1 for any, got -2",
+        ),
+        (X | {"shape": [1, 2**63]}, "recipe.json: input 'x': expected dimensions of 0 to 9223372036854775807, "),
+        (X | {"shape": [2**70]}, "or -1 for any, got 1180591620717411303424"),
+        (X | {"name": "a\x1b[2J"}, "recipe.json: input 'a\\x1b[2J': expected a name, without control characters"),
         (X | {"shape": [1.5]}, "Expected `int`, got `float`"),
-        (X | {"shape": [1] * 65}, "Expected `array` of length <= 64"),
+        (X | {"shape": [1] * 65}, "recipe.json: input 'x': expected at most 64 dimensions, got 65"),
         (X | {"name": ""}, "Expected `str` of length >= 1"),
         (X | {"dtype": "FP32"}, "unknown field `dtype`"),
         (X | {"datatype": "float32"}, "recipe.json: input 'x': expected a datatype of BOOL, "),

@@ -254,6 +254,9 @@ def test_another_schema(classifier: Path) -> None:
             "'x': expected a dense tensor, got one of layout 2",
         ),
         (lambda p: p["graph_module"].pop("graph"), "missing required field `graph`"),
+        (lambda p: dimension(p, 2**63), "m.pt2: input 'x': expected dimensions of 0 to 9223372036854775807, or -1 for"),
+        (lambda p: dimension(p, 2**70), "or -1 for any, got 1180591620717411303424"),
+        (lambda p: dimension(p, -7), "or -1 for any, got -7"),
     ],
 )
 def test_programs_that_contradict_themselves(
@@ -261,6 +264,18 @@ def test_programs_that_contradict_themselves(
 ) -> None:
     programs.edit(classifier / "m.pt2", change)
     assert reason in refusal(classifier)
+
+
+def dimension(program: dict[str, Any], value: int) -> None:
+    graph(program)["tensor_values"]["x"]["sizes"][1] = {"as_int": value}
+
+
+def test_names_that_no_message_carries(classifier: Path) -> None:
+    lone: dict[str, Any] = {"type": None, "context": None, "children_spec": []}
+    named = {"type": "builtins.dict", "context": json.dumps(["\ud800"]), "children_spec": [lone]}
+    programs.edit(classifier / "m.pt2", lambda p: call(p).update(out_spec=json.dumps([1, named])))
+    expected = "m.pt2: output '\\ud800': expected a name, without control characters"
+    assert refusal(classifier, allow_unsafe=True) == expected
 
 
 def test_outputs_nested_too_deeply(classifier: Path) -> None:

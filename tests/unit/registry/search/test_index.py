@@ -98,7 +98,7 @@ def catalogue(seed: int) -> Records:
 
 
 def test_every_filter_finds_something_and_not_everything() -> None:
-    made = [catalogue(SEED + number) for number in range(5)]
+    made = [catalogue(SEED + number) for number in range(8)]
     everything = sum(len(catalogues.search(records, "state:*", "")) for records in made)
     for text in FILTERS:
         found = sum(len(catalogues.search(records, text, "")) for records in made)
@@ -139,6 +139,20 @@ def test_a_deleted_model_is_found_no_more_and_leaves_nothing() -> None:
     assert len(index) == 0
     put(index, Model("m"))
     assert walk(index) == []
+
+
+def test_versions_of_a_deleted_model_are_deleted_with_it() -> None:
+    index = Index()
+    gone = Model("m", state=Lifecycle.DELETED, expire_time_s=9.0)
+    put(index, Model("m"), version("m", "1"), version("m", "2", state=Lifecycle.DELETED))
+    assert walk(index) == walk(index, "state = ACTIVE") == [("m", "1")]
+    put(index, gone)
+    assert walk(index) == walk(index, "name = m") == walk(index, "state = ACTIVE") == []
+    assert sorted(walk(index, "state = DELETED")) == sorted(walk(index, "state:*")) == [("m", "1"), ("m", "2")]
+    ((model, found),) = index.search("state = deleted version = 1", "", 10, "").results
+    assert (model.state, found.state) == (Lifecycle.DELETED, Lifecycle.ACTIVE)
+    put(index, Model("m"))
+    assert walk(index) == [("m", "1")]
 
 
 def test_what_is_not_there_can_be_deleted_and_other_keys_are_passed_over() -> None:
