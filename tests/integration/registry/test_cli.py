@@ -46,6 +46,8 @@ def test_lineage_and_metrics_are_kept_and_shown(run: Run, say: Say) -> None:
     assert "signature: in x: FP32 [-1, 64]\nout y: FP32 [-1, 10]" in shown
     found = run("models", "--filter", f'name = {NAME} lineage.parent_version = "{NAME}@1"')
     assert [f["version"]["version"] for f in found] == ["2"]
+    found = run("models", NAME, "--filter", "")
+    assert [f["version"]["version"] for f in found] == ["3", "2", "1"], "an empty filter finds every version"
 
 
 def test_an_alias_that_breaks_its_callers_must_be_forced(run: Run, say: Say, fail: Say) -> None:
@@ -67,10 +69,18 @@ def test_an_alias_that_breaks_its_callers_must_be_forced(run: Run, say: Say, fai
         ("", "1", False, "default"),
     ]
     assert [line.split(" prod ")[1] for line in say("history", NAME).splitlines()[-2:]] == ["1 → 2", "- → 1 created"]
-    assert fail("rollback", f"{NAME}@prod").startswith(f"{NAME}@prod: nothing")
+    assert fail("rollback", f"{NAME}@prod").startswith(f"{NAME}@prod: it pointed at nothing before")
     assert fail("rollback", f"{NAME}@absent") == f"model {NAME!r}: no alias 'absent'"
     assert fail("alias", NAME, "prod", "9").startswith(f"model {NAME!r}: no version or alias '9'")
     assert fail("alias", NAME, "2", "1").endswith("expected an alias, but a version has that name")
+
+
+def test_a_push_says_what_became_of_its_version(run: Run, fail: Say, tmp_path: Path) -> None:
+    run("alias", NAME, "prod", "1")
+    net = str(tmp_path / "net.onnx")
+    assert fail("push", NAME, net, "--alias", "prod").startswith(f"{NAME}@4 is published, but: {NAME}@prod: version 4")
+    assert fail("push", NAME, net, "--alias", "2").endswith("expected an alias, but a version has that name")
+    assert [v["version"] for v in run("show", NAME)["versions"]] == ["1", "2", "3", "4"]
 
 
 def test_two_versions_are_set_side_by_side(run: Run, say: Say, fail: Say) -> None:

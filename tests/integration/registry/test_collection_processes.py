@@ -71,7 +71,8 @@ async def test_a_push_that_names_its_upload_leaves_no_hold(own: RegistryServer, 
     await remote("FindMissingChunks", digests=digests, upload="u1")
     assert await etcd.keys(keys.HOLDS)
     create = {"model": "m", "format": "onnx", "manifest": found, "upload": "u1"}
-    await refused(PreconditionError, remote("CreateVersion", **create, declared={"inputs": [{"name": "no"}]}))
+    declared = {"inputs": [{"name": "no", "datatype": "FP32"}]}
+    await refused(PreconditionError, remote("CreateVersion", **create, declared=declared))
     assert len(await etcd.keys(keys.HOLDS)) == 1
     await remote("CreateVersion", **create, version="1")
     assert await etcd.keys(keys.HOLDS) == []

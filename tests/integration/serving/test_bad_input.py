@@ -59,7 +59,7 @@ def bad_name(r: Request) -> None:
 
 
 def long_name(r: Request) -> None:
-    r.model_name = "n" * 129
+    r.model_name = "n" * 121
 
 
 def unknown_version(r: Request) -> None:

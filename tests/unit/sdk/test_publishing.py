@@ -69,8 +69,8 @@ async def test_an_alias_that_may_not_move_leaves_the_version(fakes: FakeSuite, c
     with pytest.raises(PreconditionError, match="force"):
         await client.push("digits", path, alias="prod")
     assert (await client.version("digits")).version == "1"
+    fakes.registry.failures["SetAlias"] = [PreconditionError("it breaks callers; force", retry_after_s=2)]
     with pytest.raises(PreconditionError) as raised:
-        fakes.registry.failures["SetAlias"] = [PreconditionError("it breaks callers; force", retry_after_s=2)]
         await client.push("digits", path, alias="prod")
     assert raised.value.message == "digits@2 is published, but: it breaks callers; force"
     assert (raised.value.published, raised.value.retry_after_s) == ("digits@2", 2)
