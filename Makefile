@@ -45,7 +45,7 @@ test: setup clients
 
 # What takes long: killing, stopping and cutting off processes again and again.
 chaos: setup
-	$(BIN)/python -m pytest -m chaos -s tests/chaos
+	$(BIN)/python -m pytest -m chaos -s
 
 demo: setup
 	@$(BIN)/python -m examples.digits.demo

@@ -155,7 +155,7 @@ def test_descriptors_of_other_threads_are_left_alone(tmp_path: Path) -> None:
 
     async def many() -> None:
         readers = [asyncio.create_task(asyncio.to_thread(read_again_and_again)) for _ in range(4)]
-        for _ in range(50):
+        for _ in range(20):
             assert await asyncio.gather(*(report_once() for _ in range(4))) == [[{}]] * 4
         ended.set()
         assert all(await asyncio.gather(*readers))

@@ -71,6 +71,7 @@ def test_an_alias_that_breaks_its_callers_must_be_forced(run: Run, say: Say, fai
     assert [line.split(" prod ")[1] for line in say("history", NAME).splitlines()[-2:]] == ["1 → 2", "- → 1 created"]
     assert fail("rollback", f"{NAME}@prod").startswith(f"{NAME}@prod: it pointed at nothing before")
     assert fail("rollback", f"{NAME}@absent") == f"model {NAME!r}: no alias 'absent'"
+    assert "no alias 'absent'" in fail("history", f"{NAME}@absent")
     assert fail("alias", NAME, "prod", "9").startswith(f"model {NAME!r}: no version or alias '9'")
     assert fail("alias", NAME, "2", "1").endswith("expected an alias, but a version has that name")
 

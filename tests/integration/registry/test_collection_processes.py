@@ -190,6 +190,7 @@ async def test_a_collector_that_was_stopped_removes_nothing_when_it_wakes(
     assert await remote.pull("m") == FILES
 
 
+@pytest.mark.chaos
 async def test_a_registry_that_is_killed_while_it_collects(
     own: RegistryServer, remote: Remote, etcd: Etcd, new_registry: Callable[..., RegistryServer]
 ) -> None:

@@ -163,6 +163,7 @@ class Stormer:
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.chaos
 async def test_a_storm_on_two_registries(new_registry: Callable[..., RegistryServer], etcd: Etcd) -> None:
     options = ["--grace-s=0.3", "--collect-every-s=0.5"]
     first = new_registry(options=options)
