@@ -8,7 +8,7 @@ import contextvars
 import logging
 import os
 import signal
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
 log = logging.getLogger(__name__)
@@ -65,6 +65,16 @@ async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def to_its_end(work: Callable[[], T]) -> T:
+    """Run it in a thread; whoever cancels this waits for it, since a thread cannot be called back."""
+    running = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])  # its own failure, if any, does not matter any more
+        raise
 
 
 async def until(stop: asyncio.Event, stream: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:

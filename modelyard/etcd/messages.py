@@ -48,6 +48,11 @@ class Compare:
     prefix: bool = False
     less: bool = False
 
+    @classmethod
+    def unchanged_below(cls, prefix: str, revision: int) -> Compare:
+        """The condition that no key below a prefix was set after a revision; it does not see what was deleted."""
+        return cls(prefix, revision + 1, "mod", prefix=True, less=True)
+
     def message(self) -> Any:
         """As etcd's message."""
         target = rpc.Compare.CREATE if self.target == "create" else rpc.Compare.MOD

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -11,7 +10,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from modelyard.catalogue import CHUNK_SIZE_BYTES, File, Manifest
-from modelyard.errors import DataLossError, InvalidInputError, NotFoundError
+from modelyard.errors import InvalidInputError
+from modelyard.tasks import to_its_end
 from modelyard_registry.artifacts.failures import no_room
 from modelyard_registry.artifacts.scratch import ChunkFile
 from modelyard_registry.artifacts.store import ChunkStore
@@ -36,7 +36,7 @@ async def scratch_directory(parent: str | None) -> AsyncIterator[Path]:
     try:
         yield Path(directory.name)
     finally:
-        await _to_its_end(directory.cleanup)
+        await to_its_end(directory.cleanup)
 
 
 async def lay_out(store: ChunkStore, manifest: Manifest, directory: Path, looked_at: Callable[[str], int]) -> None:
@@ -52,14 +52,10 @@ async def lay_out(store: ChunkStore, manifest: Manifest, directory: Path, looked
     """
     places = _places(manifest, directory, looked_at)
     _check_extent(manifest, places)
-    await _to_its_end(partial(_create, manifest, directory))
+    await to_its_end(partial(_create, manifest, directory))
     for digest, wanted in places.items():
-        try:
-            chunk = await store.open(digest)
-        except NotFoundError as error:
-            raise DataLossError(error.message) from error
-        with contextlib.closing(chunk):
-            await _to_its_end(partial(_write, chunk, wanted))
+        with contextlib.closing(await store.open_named(digest)) as chunk:
+            await to_its_end(partial(_write, chunk, wanted))
 
 
 def _places(manifest: Manifest, directory: Path, looked_at: Callable[[str], int]) -> dict[str, list[_Place]]:
@@ -116,13 +112,3 @@ def _room(size_bytes: int) -> Iterator[None]:
         yield
     except OSError as error:
         raise no_room(error, size_bytes) or error from error
-
-
-async def _to_its_end(work: Callable[[], None]) -> None:
-    """Run it in a thread; whoever cancels this waits for it, since a thread that writes cannot be called back."""
-    running = asyncio.ensure_future(asyncio.to_thread(work))
-    try:
-        await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait([running])  # its own failure, if any, does not matter any more
-        raise

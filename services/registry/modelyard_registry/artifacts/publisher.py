@@ -12,7 +12,7 @@ import logging
 import math
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from functools import partial
 
 from modelyard.catalogue import Lineage, Manifest, Model, Resources, Signature, Version
@@ -25,14 +25,13 @@ from modelyard_registry.artifacts.manifests import check_chunks, check_manifest,
 from modelyard_registry.artifacts.store import ChunkStore
 from modelyard_registry.artifacts.uploads import owner_of
 from modelyard_registry.catalogue.publications import Publications
-from modelyard_registry.catalogue.records import check_labels
+from modelyard_registry.catalogue.records import check_labels, check_metrics
 from modelyard_registry.formats.inspector import Inspector
 from modelyard_registry.formats.known import check_format, check_sizes, looked_at
 from modelyard_registry.formats.signatures import check_signature
 
 log = logging.getLogger(__name__)
 
-MAX_METRICS = 100
 _MOST = {"memory_bytes": (1 << 63) - 1, "gpu": (1 << 31) - 1}
 """What the API's messages carry of each need; any finite number of cores."""
 
@@ -165,13 +164,3 @@ def check_resources(resources: Resources) -> None:
             raise InvalidInputError(f"resources: {name}: expected a number, 0 or more, got {value}")
         if value > _MOST.get(name, math.inf):
             raise InvalidInputError(f"resources: {name}: expected at most {_MOST[name]}, got {value}")
-
-
-def check_metrics(metrics: Mapping[str, float]) -> None:
-    """Raise InvalidInputError unless there are at most 100, and each has a name and is a finite number."""
-    if len(metrics) > MAX_METRICS:
-        raise InvalidInputError(f"metrics: expected at most {MAX_METRICS}, got {len(metrics)}")
-    for name, value in metrics.items():
-        if not math.isfinite(value):
-            raise InvalidInputError(f"metric {check_name('metric', name)!r}: expected a finite number, got {value}")
-        check_name("metric", name)

@@ -1,4 +1,4 @@
-"""Reading a file of a version, or a part of it: which chunks have it, and their bytes, verified."""
+"""Reading a file of a version, or a part of it: which chunks have it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from modelyard.catalogue import Manifest
-from modelyard.errors import DataLossError, InvalidInputError, NotFoundError
-from modelyard_registry.artifacts.scratch import ChunkFile
-from modelyard_registry.artifacts.store import ChunkStore
+from modelyard.errors import InvalidInputError, NotFoundError
 
 _SHOWN = 5
 """So many of the files that are there are named to who asks for one that is not."""
@@ -55,11 +53,3 @@ def _names(manifest: Manifest) -> str:
     paths = [file.path for file in manifest.files]
     more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
     return ", ".join(repr(path) for path in paths[:_SHOWN]) + more
-
-
-async def open_slice(store: ChunkStore, part: Slice) -> ChunkFile:
-    """Return the chunk of a slice, verified; close it. Raise DataLossError if it is damaged, or gone."""
-    try:
-        return await store.open(part.digest)
-    except NotFoundError as error:
-        raise DataLossError(error.message) from error

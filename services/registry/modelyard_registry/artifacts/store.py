@@ -10,6 +10,7 @@ import hashlib
 import importlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 import fsspec
@@ -17,6 +18,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from modelyard.errors import DataLossError, InvalidInputError, NotFoundError
 from modelyard.names import check_name
+from modelyard.tasks import to_its_end
 from modelyard_registry.artifacts.bucket import Bucket
 from modelyard_registry.artifacts.directory import DIGEST, Directory
 from modelyard_registry.artifacts.scratch import ChunkFile, ScratchFile
@@ -133,12 +135,8 @@ class ChunkStore:
         """
         for digest in digests:
             check_digest(digest)
-        work = asyncio.ensure_future(asyncio.to_thread(self._kept.remove, digests, check))
         try:
-            return await asyncio.shield(work)
-        except asyncio.CancelledError:
-            await asyncio.wait([work])  # its own failure, if any, does not matter any more
-            raise
+            return await to_its_end(partial(self._kept.remove, digests, check))
         finally:
             self._doubted.difference_update(digests)
 
@@ -172,6 +170,13 @@ class ChunkStore:
                 chunk.close()
                 raise
         return chunk
+
+    async def open_named(self, digest: str) -> ChunkFile:
+        """As `open`, of a chunk that a manifest names: where it is gone too, raise DataLossError."""
+        try:
+            return await self.open(digest)
+        except NotFoundError as error:
+            raise DataLossError(error.message) from error
 
     async def _found(self, read: Callable[[str], T], digest: str) -> T:
         try:

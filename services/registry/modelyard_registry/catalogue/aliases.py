@@ -75,17 +75,8 @@ class Aliases:
     ) -> Alias | None:
         """Move an alias and write that down; None if others were faster."""
         last = await self._last_change(model, alias.name)
-        back = (last.number if last.to_version else last.previous) if last else 0
-        change = AliasChange(
-            alias=alias.name,
-            number=last.number + 1 if last else 1,
-            from_version=held.value.version if held else "",
-            to_version=alias.version,
-            tenant=alias.tenant,
-            time_s=alias.update_time_s,
-            previous=back,
-        )
-        return await self._written(model, held, alias, change, compares)
+        previous = (last.number if last.to_version else last.previous) if last else 0
+        return await self._written(model, held, alias, _following(last, alias, previous), compares)
 
     async def _written(
         self, model: str, held: Stored[Alias] | None, alias: Alias, change: AliasChange, compares: list[Compare]
@@ -159,33 +150,21 @@ class Aliases:
             last = await self._last_change(model, name)
             if last is None:
                 raise NotFoundError(f"model {model!r}: no alias {name!r}")
-            back = await self._change_before(model, last)
-            target = await self._records.version_named(model, back.to_version)
-            if target is None:  # purged under the look
-                continue
-            check_active_version(target)
-            compares += [target.unchanged(), await self._free(model, name)]
-            now_s = time.time()
-            alias = Alias(name, back.to_version, tenant, now_s)
-            change = AliasChange(
-                alias=name,
-                number=last.number + 1,
-                from_version=last.to_version,
-                to_version=back.to_version,
-                tenant=tenant,
-                time_s=now_s,
-                rollback=True,
-                previous=back.previous,
-            )
+            back, target = await self._before(model, last)
+            compares += [check_active_version(target).unchanged(), await self._free(model, name)]
+            alias = Alias(name, back.to_version, tenant, time.time())
+            change = _following(last, alias, back.previous, rollback=True)
             if done := await self._written(model, held, alias, change, compares):
                 return done
 
-    async def _change_before(self, model: str, last: AliasChange) -> AliasChange:
-        """The change to go back to: the last one that led to another version, which has not been purged since."""
-        back = await self._change(model, last.alias, last.previous)
-        while back.to_version == last.to_version or not await self._records.version_named(model, back.to_version):
+    async def _before(self, model: str, last: AliasChange) -> tuple[AliasChange, Stored[Version]]:
+        """The last change that led to another version, which has not been purged since; and that version."""
+        back = last
+        while True:
             back = await self._change(model, last.alias, back.previous)
-        return back
+            target = await self._records.version_named(model, back.to_version)
+            if target and back.to_version != last.to_version:
+                return back, target
 
     async def _change(self, model: str, alias: str, number: int) -> AliasChange:
         found = await self._etcd.get(keys.alias_change(model, alias, number)) if number else None
@@ -203,6 +182,20 @@ def _check_etag(model: str, name: str, held: Stored[Alias] | None, etag: str) ->
         held.check_etag(etag)
     elif etag not in {"", "0"}:
         raise AbortedError(f"model {model!r}: expected the alias {name!r} with etag {etag}, there is none by now")
+
+
+def _following(last: AliasChange | None, alias: Alias, previous: int, *, rollback: bool = False) -> AliasChange:
+    """The change that makes an alias what it is to be, without a version if it is deleted."""
+    return AliasChange(
+        alias=alias.name,
+        number=last.number + 1 if last else 1,
+        from_version=last.to_version if last else "",
+        to_version=alias.version,
+        tenant=alias.tenant,
+        time_s=alias.update_time_s,
+        rollback=rollback,
+        previous=previous,
+    )
 
 
 def _next(model: str, change: AliasChange) -> list[Compare]:

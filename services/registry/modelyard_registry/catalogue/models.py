@@ -12,7 +12,17 @@ from modelyard.catalogue import Lifecycle, Model
 from modelyard.errors import InvalidInputError, PreconditionError
 from modelyard.etcd import Compare, Etcd
 from modelyard.names import check_name
-from modelyard_registry.catalogue.records import Records, Stored, Tries, check_active, check_labels, put, whole_model
+from modelyard_registry.catalogue.records import (
+    Records,
+    Stored,
+    Tries,
+    check_active,
+    check_labels,
+    marked_active,
+    marked_deleted,
+    put,
+    whole_model,
+)
 from modelyard_registry.catalogue.retention import Retention
 
 SCAN = 256
@@ -113,10 +123,7 @@ class Models:
             held.check_etag(etag)
             if held.value.state is Lifecycle.DELETED and not purge:
                 return await self._records.completed(held)
-            now_s = time.time()
-            new = dataclasses.replace(
-                held.value, state=Lifecycle.DELETED, update_time_s=now_s, expire_time_s=now_s + self._grace_s
-            )
+            new = marked_deleted(held.value, self._grace_s)
             before = await self._records.completed(dataclasses.replace(held, value=new))
             undeployed = Compare(keys.deployments(name), 0, prefix=True)
             operations = whole_model(name) if purge else [put(held.key, new)]
@@ -137,8 +144,7 @@ class Models:
             held = await self._records.model(name)
             if held.value.state is Lifecycle.ACTIVE:
                 return await self._records.completed(held)
-            new = dataclasses.replace(held.value, state=Lifecycle.ACTIVE, update_time_s=time.time(), expire_time_s=0.0)
-            await self._etcd.commit([held.unchanged()], [put(held.key, new)])
+            await self._etcd.commit([held.unchanged()], [put(held.key, marked_active(held.value))])
 
 
 def _past(key: str) -> str:

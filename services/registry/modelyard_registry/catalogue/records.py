@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Iterable
+import math
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -19,6 +21,7 @@ from modelyard.names import check_name
 
 MAX_RECORD_BYTES = 64 << 10
 MAX_LABELS = 100
+MAX_METRICS = 100
 MAX_LABEL_BYTES = 256
 ATTEMPTS = 100
 LISTED_NAMES = 10
@@ -26,6 +29,7 @@ NEWEST = 8
 """So many of the newest versions are read first when one that is not deleted is looked for."""
 
 T = TypeVar("T", Model, Version, Alias)
+R = TypeVar("R", Model, Version)
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,27 @@ def put(key: str, value: Model | Version | Alias | AliasChange) -> Put:
     if len(data) > MAX_RECORD_BYTES:
         raise InvalidInputError(f"metadata: expected at most {MAX_RECORD_BYTES} bytes, got {len(data)}")
     return Put(key, data)
+
+
+def marked_deleted(record: R, grace_s: float) -> R:
+    """Return a record as it is from now on if it is deleted, and can be brought back for so long."""
+    now_s = time.time()
+    return dataclasses.replace(record, state=Lifecycle.DELETED, update_time_s=now_s, expire_time_s=now_s + grace_s)
+
+
+def marked_active(record: R) -> R:
+    """Return a deleted record as it is from now on if it is brought back."""
+    return dataclasses.replace(record, state=Lifecycle.ACTIVE, update_time_s=time.time(), expire_time_s=0.0)
+
+
+def check_metrics(metrics: Mapping[str, float]) -> None:
+    """Raise InvalidInputError unless there are at most 100, and each has a name and is a finite number."""
+    if len(metrics) > MAX_METRICS:
+        raise InvalidInputError(f"metrics: expected at most {MAX_METRICS}, got {len(metrics)}")
+    for name, value in metrics.items():
+        check_name("metric", name)
+        if not math.isfinite(value):
+            raise InvalidInputError(f"metric {name!r}: expected a finite number, got {value}")
 
 
 def check_labels(labels: dict[str, str]) -> None:

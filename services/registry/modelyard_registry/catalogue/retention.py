@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-import time
 
 from modelyard import keys
-from modelyard.catalogue import Lifecycle, Version
+from modelyard.catalogue import Alias, Lifecycle, Version
 from modelyard.errors import ModelyardError
 from modelyard.etcd import Compare, Etcd
-from modelyard_registry.catalogue.records import Records, Stored, Tries, put
+from modelyard_registry.catalogue.records import Records, Stored, Tries, marked_deleted, put
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +45,7 @@ class Retention:
             old, unchanged = await self._surplus(model, held.value.keep_last)
             if not old:
                 return
-            now_s = time.time()
-            gone = [self._deleted(version, now_s) for version in old[:BATCH]]
+            gone = [marked_deleted(version, self._grace_s) for version in old[:BATCH]]
             puts = [put(keys.version(model, version.version), version) for version in gone]
             if await self._etcd.commit([held.unchanged(), *unchanged], puts):
                 names = [version.version for version in gone]
@@ -60,20 +57,12 @@ class Retention:
     async def _surplus(self, model: str, keep_last: int) -> tuple[list[Version], list[Compare]]:
         """The versions to delete, the newest first, and the conditions that nothing of this is different by now."""
         prefixes = (keys.versions(model), keys.aliases(model), keys.deployments(model))
-        listings = [await self._etcd.list(prefix) for prefix in prefixes]
-        unchanged = [
-            Compare(prefix, listing.revision + 1, "mod", prefix=True, less=True)
-            for prefix, listing in zip(prefixes, listings, strict=True)
-        ]
-        deployed = {key.removeprefix(keys.deployments(model)) for key in listings[2].items}
-        aliases, _ = await self._records.aliases(model)
-        used = deployed | {alias.version for alias in aliases}
-        newest_first = sorted(listings[0].items.values(), key=lambda kv: kv.create_revision, reverse=True)
+        published, aliased, deployed = [await self._etcd.list(prefix) for prefix in prefixes]
+        used = {key.removeprefix(keys.deployments(model)) for key in deployed.items}
+        used |= {alias.value.version for alias in Stored[Alias].read_all(Alias, aliased.items.values())}
+        newest_first = sorted(published.items.values(), key=lambda kv: kv.create_revision, reverse=True)
         versions = [stored.value for stored in Stored[Version].read_all(Version, newest_first)]
         active = [version for version in versions if version.state is Lifecycle.ACTIVE]
+        listings = zip(prefixes, (published, aliased, deployed), strict=True)
+        unchanged = [Compare.unchanged_below(prefix, listing.revision) for prefix, listing in listings]
         return [version for version in active[keep_last:] if version.version not in used], unchanged
-
-    def _deleted(self, version: Version, now_s: float) -> Version:
-        return dataclasses.replace(
-            version, state=Lifecycle.DELETED, update_time_s=now_s, expire_time_s=now_s + self._grace_s
-        )

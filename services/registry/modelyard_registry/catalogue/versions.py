@@ -11,7 +11,17 @@ from modelyard.catalogue import Lifecycle, Version
 from modelyard.errors import InvalidInputError, PreconditionError
 from modelyard.etcd import Compare, Delete, Etcd
 from modelyard.names import check_name
-from modelyard_registry.catalogue.records import Records, Stored, Tries, check_active_version, check_labels, put
+from modelyard_registry.catalogue.records import (
+    Records,
+    Stored,
+    Tries,
+    check_active_version,
+    check_labels,
+    check_metrics,
+    marked_active,
+    marked_deleted,
+    put,
+)
 
 SCAN = 256
 """Records read at a time while listing."""
@@ -60,6 +70,7 @@ class Versions:
             PreconditionError: the version, or the model, is deleted.
         """
         check_labels(changes.get("labels", {}))
+        check_metrics(changes.get("metrics", {}))
         tries = Tries(f"{model}@{name}")
         while True:
             await tries.next()
@@ -96,10 +107,7 @@ class Versions:
             if held.value.state is Lifecycle.DELETED and not purge:
                 return held.value
             unused = await self._unused(model, name)
-            now_s = time.time()
-            new = dataclasses.replace(
-                held.value, state=Lifecycle.DELETED, update_time_s=now_s, expire_time_s=now_s + self._grace_s
-            )
+            new = marked_deleted(held.value, self._grace_s)
             operation = Delete(held.key) if purge else put(held.key, new)
             if revision := await self._etcd.commit([owner.unchanged(), held.unchanged(), *unused], [operation]):
                 return dataclasses.replace(new, etag=str(revision))
@@ -112,8 +120,7 @@ class Versions:
         for alias in aliases:
             if alias.version == name:
                 raise PreconditionError(f"{model}@{name}: the alias {alias.name!r} names it; move or delete that first")
-        no_alias_moved = Compare(keys.aliases(model), revision + 1, "mod", prefix=True, less=True)
-        return [Compare(keys.deployment(model, name), 0), no_alias_moved]
+        return [Compare(keys.deployment(model, name), 0), Compare.unchanged_below(keys.aliases(model), revision)]
 
     async def undelete(self, model: str, name: str) -> Version:
         """Bring a deleted version back; one that is not deleted is returned as it is.
@@ -129,5 +136,4 @@ class Versions:
             held = await self._named(model, name)
             if held.value.state is Lifecycle.ACTIVE:
                 return held.value
-            new = dataclasses.replace(held.value, state=Lifecycle.ACTIVE, update_time_s=time.time(), expire_time_s=0.0)
-            await self._etcd.commit([owner.unchanged(), held.unchanged()], [put(held.key, new)])
+            await self._etcd.commit([owner.unchanged(), held.unchanged()], [put(held.key, marked_active(held.value))])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 from modelyard.catalogue import File
 from modelyard.chunks import RECIPE
@@ -47,6 +48,15 @@ def check_sizes(name: str, files: Iterable[File]) -> None:
                 f"{file.path}: expected at most {MAX_ONNX_BYTES} bytes, as protobuf allows, got {file.size_bytes}; "
                 "save the weights as external data"
             )
+
+
+def only_file(name: str, suffix: str, directory: Path) -> Path:
+    """The one file with that suffix of an artifact of that format; raise InvalidInputError if there is not just one."""
+    found = sorted(directory.rglob(f"*{suffix}"))
+    if len(found) != 1:
+        names = ", ".join(str(f.relative_to(directory)) for f in found[:5]) or "none"
+        raise InvalidInputError(f"format {name}: expected exactly one {suffix} file, got {names}")
+    return found[0]
 
 
 def looked_at(name: str, path: str) -> int:

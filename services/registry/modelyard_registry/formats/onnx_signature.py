@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 
 from modelyard.catalogue import Signature, TensorSpec
 from modelyard.errors import InvalidInputError
+from modelyard_registry.formats.known import only_file
 from modelyard_registry.formats.onnx_operators import refuse_custom_operators
 from modelyard_registry.formats.signatures import check_signature
 
@@ -45,7 +46,7 @@ def read_signature(directory: Path, *, allow_unsafe: bool = False) -> Signature:
         InvalidInputError: not exactly one .onnx file, not valid ONNX, external data missing, operators that need custom
             code while none is allowed, or an input or output that the Open Inference Protocol cannot carry.
     """
-    path = onnx_file(directory)
+    path = only_file("onnx", ".onnx", directory)
     try:
         signature = _signature(path, allow_unsafe)
         onnx.checker.check_model(path)
@@ -57,15 +58,6 @@ def read_signature(directory: Path, *, allow_unsafe: bool = False) -> Signature:
         reason = str(error).strip().partition("\n")[0].replace(f"{directory}/", "")
         raise InvalidInputError(f"{path.name}: expected a valid ONNX model: {reason}") from None
     return signature
-
-
-def onnx_file(directory: Path) -> Path:
-    """The one .onnx file of an artifact."""
-    found = sorted(directory.rglob("*.onnx"))
-    if len(found) != 1:
-        names = ", ".join(str(f.relative_to(directory)) for f in found[:5]) or "none"
-        raise InvalidInputError(f"format onnx: expected exactly one .onnx file, got {names}")
-    return found[0]
 
 
 def _signature(path: Path, allow_unsafe: bool) -> Signature:

@@ -21,6 +21,7 @@ import msgspec
 
 from modelyard.catalogue import Signature, TensorSpec
 from modelyard.errors import InvalidInputError
+from modelyard_registry.formats.known import only_file
 from modelyard_registry.formats.signatures import check_signature
 from modelyard_registry.formats.torch_archive import TorchArchive
 from modelyard_registry.formats.torch_export_entries import (
@@ -116,7 +117,7 @@ def read_signature(directory: Path, *, allow_unsafe: bool = False) -> Signature:
             not known, not whole, with code in it while none is allowed, or with an input or output that the Open
             Inference Protocol cannot carry.
     """
-    path = pt2_file(directory)
+    path = only_file("torch_export", ".pt2", directory)
     with path.open("rb") as file, TorchArchive(path.name, file) as archive:
         check_layout(archive)
         document = read_json(archive, PROGRAM, MAX_PROGRAM_BYTES)
@@ -134,15 +135,6 @@ def _refuse_code(archive: TorchArchive, document: Any) -> None:
         check_program(archive.name, document)
     except InvalidInputError as error:
         raise InvalidInputError(f"{error.message}; {CONVERSION}") from None
-
-
-def pt2_file(directory: Path) -> Path:
-    """The one .pt2 file of an artifact."""
-    found = sorted(directory.rglob("*.pt2"))
-    if len(found) != 1:
-        names = ", ".join(str(f.relative_to(directory)) for f in found[:5]) or "none"
-        raise InvalidInputError(f"format torch_export: expected exactly one .pt2 file, got {names}")
-    return found[0]
 
 
 def _check_schema(archive: TorchArchive, document: Any) -> None:

@@ -13,7 +13,7 @@ from modelyard.v1 import registry_pb2 as pb
 from modelyard_registry.artifacts.intake import Intake
 from modelyard_registry.artifacts.lanes import Lane, Lanes
 from modelyard_registry.artifacts.manifests import load_manifest
-from modelyard_registry.artifacts.reading import open_slice, slices
+from modelyard_registry.artifacts.reading import slices
 from modelyard_registry.artifacts.scratch import ChunkFile
 from modelyard_registry.artifacts.store import ChunkStore
 from modelyard_registry.artifacts.uploads import Uploads
@@ -85,7 +85,7 @@ class ArtifactMethods:
         async with self._lanes.lane() as lane:
             for part in slices(manifest, request.path, request.offset, request.length):
                 await lane.enter()
-                with contextlib.closing(await open_slice(self._store, part)) as chunk:
+                with contextlib.closing(await self._store.open_named(part.digest)) as chunk:
                     async with contextlib.aclosing(_pieces(chunk, part.start, part.end, lane)) as pieces:
                         async for piece in pieces:
                             yield pb.ReadFileResponse(data=piece)

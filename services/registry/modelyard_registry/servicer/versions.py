@@ -5,7 +5,7 @@ from __future__ import annotations
 from modelyard.rpc import convert
 from modelyard.rpc.interceptor import Context, tenant_of
 from modelyard.v1 import registry_pb2 as pb
-from modelyard_registry.artifacts.publisher import Draft, Publisher, check_metrics
+from modelyard_registry.artifacts.publisher import Draft, Publisher
 from modelyard_registry.catalogue.comparisons import Comparisons
 from modelyard_registry.catalogue.versions import Versions
 from modelyard_registry.servicer.masks import changes
@@ -60,7 +60,6 @@ class VersionMethods:
         """Change what is said of a version."""
         wanted = request.version
         values = changes(wanted, request.update_mask.paths, CHANGEABLE)
-        check_metrics(values.get("metrics", {}))
         return convert.version_to_pb(await self._versions.update(wanted.model, wanted.version, values, wanted.etag))
 
     async def DeleteVersion(self, request: pb.DeleteVersionRequest, context: Context) -> pb.Version:

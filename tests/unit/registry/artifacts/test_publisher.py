@@ -8,7 +8,8 @@ import pytest
 
 from modelyard.catalogue import CHUNK_SIZE_BYTES, File, Lineage, Manifest, Resources, Signature, TensorSpec
 from modelyard.errors import InvalidInputError
-from modelyard_registry.artifacts.publisher import Draft, check_draft, check_metrics, check_resources
+from modelyard_registry.artifacts.publisher import Draft, check_draft, check_resources
+from modelyard_registry.catalogue.records import check_metrics
 
 DIGEST = "a" * 64
 DRAFT = Draft(

@@ -6,7 +6,7 @@ import pytest
 
 from modelyard.catalogue import File, Manifest
 from modelyard.errors import DataLossError, InvalidInputError, NotFoundError
-from modelyard_registry.artifacts.reading import Slice, open_slice, slices
+from modelyard_registry.artifacts.reading import Slice, slices
 from modelyard_registry.artifacts.store import ChunkStore
 
 MANIFEST = Manifest((File("w.bin", 25, ("a", "b", "c")), File("empty", 0, ())), chunk_size_bytes=10)
@@ -68,4 +68,4 @@ async def test_a_chunk_that_is_gone_is_data_loss(tmp_path: Path) -> None:
     store = ChunkStore(str(tmp_path), "registry-0")
     await store.prepare()
     with pytest.raises(DataLossError, match="not in the artifact store"):
-        await open_slice(store, Slice("0" * 64, 0, 1))
+        await store.open_named("0" * 64)
