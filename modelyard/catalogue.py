@@ -48,7 +48,7 @@ class Lifecycle(StrEnum):
 
 @dataclass(frozen=True)
 class Alias:
-    """A movable name of a version.
+    """A movable name of a version; of its calls `canary_percent` in a hundred go to `canary_version`, if it has one.
 
     An `etag` changes with every change of what has it; it is filled in when that is read.
     """
@@ -58,6 +58,8 @@ class Alias:
     tenant: str = "default"
     update_time_s: float = 0.0
     etag: str = ""
+    canary_version: str = ""
+    canary_percent: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,10 @@ class InvalidInputError(ModelyardError):
     status = "INVALID_ARGUMENT"
 
 
+class SequenceError(InvalidInputError):
+    """A call continues a sequence that was not started on this instance."""
+
+
 class NotFoundError(ModelyardError):
     """No such model, version, alias, deployment or job."""
 
@@ -125,6 +129,7 @@ PASSING = (UnavailableError, ExhaustedError)
 TABLE: dict[str, type[ModelyardError]] = {
     error.__name__: error
     for error in (
+        SequenceError,
         InvalidInputError,
         NotFoundError,
         AlreadyExistsError,

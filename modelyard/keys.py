@@ -18,6 +18,10 @@ deployments/{model}@{version}       deployment.Deployment                  no
 placements/{worker}/{model}@{v}     deployment.Placement                   no
 workers/{worker}                    deployment.Worker                      the worker's
 instances/{worker}/{model}@{v}      deployment.Instance                    the worker's
+activity/{model}@{version}          deployment.Activity: an on-demand      no
+                                    deployment is called
+regions/{name}                      deployment.Region                      no
+settings/{log|trace}                JSON object of Triton's settings       no
 members/{role}/{id}                 deployment.Member (registry,           the member's
                                     scheduler)
 leader/scheduler                    deployment.Member                      the leader's
@@ -34,6 +38,9 @@ DEPLOYMENTS = PREFIX + "deployments/"
 PLACEMENTS = PREFIX + "placements/"
 WORKERS = PREFIX + "workers/"
 INSTANCES = PREFIX + "instances/"
+ACTIVITY = PREFIX + "activity/"
+REGIONS = PREFIX + "regions/"
+SETTINGS = PREFIX + "settings/"
 MEMBERS = PREFIX + "members/"
 HOLDS = PREFIX + "holds/"
 FENCE = PREFIX + "search/fence"
@@ -135,3 +142,18 @@ def members(role: str) -> str:
 def member(role: str, member_id: str) -> str:
     """Of one live replica."""
     return f"{members(role)}{member_id}"
+
+
+def activity(model_name: str, version_name: str) -> str:
+    """Of the last use of an on-demand deployment."""
+    return f"{ACTIVITY}{model_name}@{version_name}"
+
+
+def region(name: str) -> str:
+    """Of one registered shared-memory region."""
+    return f"{REGIONS}{name}"
+
+
+def settings(kind: str) -> str:
+    """Of Triton's settings of one kind, `log` or `trace`."""
+    return f"{SETTINGS}{kind}"

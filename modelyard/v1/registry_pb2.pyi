@@ -72,18 +72,22 @@ class Model(_message.Message):
     def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., licence: _Optional[str] = ..., tenant: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., aliases: _Optional[_Iterable[_Union[Alias, _Mapping]]] = ..., latest_version: _Optional[str] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ..., keep_last: _Optional[int] = ..., state: _Optional[_Union[State, str]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Alias(_message.Message):
-    __slots__ = ("name", "version", "tenant", "update_time", "etag")
+    __slots__ = ("name", "version", "tenant", "update_time", "etag", "canary_version", "canary_percent")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     TENANT_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
+    CANARY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CANARY_PERCENT_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     tenant: str
     update_time: _timestamp_pb2.Timestamp
     etag: str
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., tenant: _Optional[str] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ...) -> None: ...
+    canary_version: str
+    canary_percent: float
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., tenant: _Optional[str] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ..., canary_version: _Optional[str] = ..., canary_percent: _Optional[float] = ...) -> None: ...
 
 class AliasChange(_message.Message):
     __slots__ = ("alias", "from_version", "to_version", "tenant", "time", "rollback", "number")
@@ -387,18 +391,22 @@ class FileDifference(_message.Message):
     def __init__(self, path: _Optional[str] = ..., base_size_bytes: _Optional[int] = ..., other_size_bytes: _Optional[int] = ..., shared_bytes: _Optional[int] = ...) -> None: ...
 
 class SetAliasRequest(_message.Message):
-    __slots__ = ("model", "alias", "version", "etag", "force")
+    __slots__ = ("model", "alias", "version", "etag", "force", "canary_version", "canary_percent")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     ALIAS_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
     FORCE_FIELD_NUMBER: _ClassVar[int]
+    CANARY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CANARY_PERCENT_FIELD_NUMBER: _ClassVar[int]
     model: str
     alias: str
     version: str
     etag: str
     force: bool
-    def __init__(self, model: _Optional[str] = ..., alias: _Optional[str] = ..., version: _Optional[str] = ..., etag: _Optional[str] = ..., force: bool = ...) -> None: ...
+    canary_version: str
+    canary_percent: float
+    def __init__(self, model: _Optional[str] = ..., alias: _Optional[str] = ..., version: _Optional[str] = ..., etag: _Optional[str] = ..., force: bool = ..., canary_version: _Optional[str] = ..., canary_percent: _Optional[float] = ...) -> None: ...
 
 class ListAliasHistoryRequest(_message.Message):
     __slots__ = ("model", "alias", "page_size", "page_token")

@@ -22,27 +22,36 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from modelyard.v1 import types_pb2 as modelyard_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19modelyard/v1/runner.proto\x12\x0cmodelyard.v1\"I\n\x04\x43\x61ll\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0f\n\x07request\x18\x02 \x01(\x0c\x12\x12\n\ntimeout_us\x18\x03 \x01(\x03\x12\x10\n\x08instance\x18\x04 \x01(\t\"3\n\x0e\x45xecuteRequest\x12!\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x12.modelyard.v1.Call\"A\n\x07\x46\x61ilure\x12\r\n\x05\x65rror\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x16\n\x0eretry_after_ms\x18\x03 \x01(\x03\"\\\n\x05Reply\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x12\n\x08response\x18\x02 \x01(\x0cH\x00\x12(\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x15.modelyard.v1.FailureH\x00\x42\t\n\x07outcome\"7\n\x0f\x45xecuteResponse\x12$\n\x07replies\x18\x01 \x03(\x0b\x32\x13.modelyard.v1.Reply\"A\n\x08\x45nvelope\x12\x12\n\nmodel_name\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\n\n\x02id\x18\x03 \x01(\t2T\n\x06Runner\x12J\n\x07\x45xecute\x12\x1c.modelyard.v1.ExecuteRequest\x1a\x1d.modelyard.v1.ExecuteResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19modelyard/v1/runner.proto\x12\x0cmodelyard.v1\x1a\x18modelyard/v1/types.proto\"F\n\x04\x43\x61ll\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0f\n\x07request\x18\x02 \x01(\x0c\x12\x12\n\ntimeout_us\x18\x03 \x01(\x03\x12\r\n\x05\x61lone\x18\x04 \x01(\x08\"F\n\x0e\x45xecuteRequest\x12!\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x12.modelyard.v1.Call\x12\x11\n\tcancelled\x18\x02 \x03(\x04\"A\n\x07\x46\x61ilure\x12\r\n\x05\x65rror\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x16\n\x0eretry_after_ms\x18\x03 \x01(\x03\"\\\n\x05Reply\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x12\n\x08response\x18\x02 \x01(\x0cH\x00\x12(\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x15.modelyard.v1.FailureH\x00\x42\t\n\x07outcome\"7\n\x0f\x45xecuteResponse\x12$\n\x07replies\x18\x01 \x03(\x0b\x32\x13.modelyard.v1.Reply\"\x82\x01\n\x0bLoadRequest\x12\x10\n\x08instance\x18\x01 \x01(\t\x12\x0e\n\x06worker\x18\x02 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x03 \x01(\t\x12\x11\n\tdirectory\x18\x04 \x01(\t\x12.\n\x07options\x18\x05 \x01(\x0b\x32\x1d.modelyard.v1.InstanceOptions\"L\n\x0cLoadResponse\x12*\n\tsignature\x18\x01 \x01(\x0b\x32\x17.modelyard.v1.Signature\x12\x10\n\x08platform\x18\x02 \x01(\t\"!\n\rUnloadRequest\x12\x10\n\x08instance\x18\x01 \x01(\t\"\x10\n\x0eUnloadResponse\"A\n\x08\x45nvelope\x12\x12\n\nmodel_name\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\n\n\x02id\x18\x03 \x01(\t2\xd8\x01\n\x06Runner\x12J\n\x07\x45xecute\x12\x1c.modelyard.v1.ExecuteRequest\x1a\x1d.modelyard.v1.ExecuteResponse(\x01\x30\x01\x12=\n\x04Load\x12\x19.modelyard.v1.LoadRequest\x1a\x1a.modelyard.v1.LoadResponse\x12\x43\n\x06Unload\x12\x1b.modelyard.v1.UnloadRequest\x1a\x1c.modelyard.v1.UnloadResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'modelyard.v1.runner_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CALL']._serialized_start=43
-  _globals['_CALL']._serialized_end=116
-  _globals['_EXECUTEREQUEST']._serialized_start=118
-  _globals['_EXECUTEREQUEST']._serialized_end=169
-  _globals['_FAILURE']._serialized_start=171
-  _globals['_FAILURE']._serialized_end=236
-  _globals['_REPLY']._serialized_start=238
-  _globals['_REPLY']._serialized_end=330
-  _globals['_EXECUTERESPONSE']._serialized_start=332
-  _globals['_EXECUTERESPONSE']._serialized_end=387
-  _globals['_ENVELOPE']._serialized_start=389
-  _globals['_ENVELOPE']._serialized_end=454
-  _globals['_RUNNER']._serialized_start=456
-  _globals['_RUNNER']._serialized_end=540
+  _globals['_CALL']._serialized_start=69
+  _globals['_CALL']._serialized_end=139
+  _globals['_EXECUTEREQUEST']._serialized_start=141
+  _globals['_EXECUTEREQUEST']._serialized_end=211
+  _globals['_FAILURE']._serialized_start=213
+  _globals['_FAILURE']._serialized_end=278
+  _globals['_REPLY']._serialized_start=280
+  _globals['_REPLY']._serialized_end=372
+  _globals['_EXECUTERESPONSE']._serialized_start=374
+  _globals['_EXECUTERESPONSE']._serialized_end=429
+  _globals['_LOADREQUEST']._serialized_start=432
+  _globals['_LOADREQUEST']._serialized_end=562
+  _globals['_LOADRESPONSE']._serialized_start=564
+  _globals['_LOADRESPONSE']._serialized_end=640
+  _globals['_UNLOADREQUEST']._serialized_start=642
+  _globals['_UNLOADREQUEST']._serialized_end=675
+  _globals['_UNLOADRESPONSE']._serialized_start=677
+  _globals['_UNLOADRESPONSE']._serialized_end=693
+  _globals['_ENVELOPE']._serialized_start=695
+  _globals['_ENVELOPE']._serialized_end=760
+  _globals['_RUNNER']._serialized_start=763
+  _globals['_RUNNER']._serialized_end=979
 # @@protoc_insertion_point(module_scope)

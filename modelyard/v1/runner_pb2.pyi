@@ -1,3 +1,4 @@
+from modelyard.v1 import types_pb2 as _types_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -7,22 +8,24 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Call(_message.Message):
-    __slots__ = ("id", "request", "timeout_us", "instance")
+    __slots__ = ("id", "request", "timeout_us", "alone")
     ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_US_FIELD_NUMBER: _ClassVar[int]
-    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    ALONE_FIELD_NUMBER: _ClassVar[int]
     id: int
     request: bytes
     timeout_us: int
-    instance: str
-    def __init__(self, id: _Optional[int] = ..., request: _Optional[bytes] = ..., timeout_us: _Optional[int] = ..., instance: _Optional[str] = ...) -> None: ...
+    alone: bool
+    def __init__(self, id: _Optional[int] = ..., request: _Optional[bytes] = ..., timeout_us: _Optional[int] = ..., alone: bool = ...) -> None: ...
 
 class ExecuteRequest(_message.Message):
-    __slots__ = ("calls",)
+    __slots__ = ("calls", "cancelled")
     CALLS_FIELD_NUMBER: _ClassVar[int]
+    CANCELLED_FIELD_NUMBER: _ClassVar[int]
     calls: _containers.RepeatedCompositeFieldContainer[Call]
-    def __init__(self, calls: _Optional[_Iterable[_Union[Call, _Mapping]]] = ...) -> None: ...
+    cancelled: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, calls: _Optional[_Iterable[_Union[Call, _Mapping]]] = ..., cancelled: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Failure(_message.Message):
     __slots__ = ("error", "message", "retry_after_ms")
@@ -49,6 +52,38 @@ class ExecuteResponse(_message.Message):
     REPLIES_FIELD_NUMBER: _ClassVar[int]
     replies: _containers.RepeatedCompositeFieldContainer[Reply]
     def __init__(self, replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ...) -> None: ...
+
+class LoadRequest(_message.Message):
+    __slots__ = ("instance", "worker", "format", "directory", "options")
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    WORKER_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    DIRECTORY_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    instance: str
+    worker: str
+    format: str
+    directory: str
+    options: _types_pb2.InstanceOptions
+    def __init__(self, instance: _Optional[str] = ..., worker: _Optional[str] = ..., format: _Optional[str] = ..., directory: _Optional[str] = ..., options: _Optional[_Union[_types_pb2.InstanceOptions, _Mapping]] = ...) -> None: ...
+
+class LoadResponse(_message.Message):
+    __slots__ = ("signature", "platform")
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    PLATFORM_FIELD_NUMBER: _ClassVar[int]
+    signature: _types_pb2.Signature
+    platform: str
+    def __init__(self, signature: _Optional[_Union[_types_pb2.Signature, _Mapping]] = ..., platform: _Optional[str] = ...) -> None: ...
+
+class UnloadRequest(_message.Message):
+    __slots__ = ("instance",)
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
+    instance: str
+    def __init__(self, instance: _Optional[str] = ...) -> None: ...
+
+class UnloadResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class Envelope(_message.Message):
     __slots__ = ("model_name", "model_version", "id")

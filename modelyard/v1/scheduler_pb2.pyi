@@ -12,7 +12,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Deployment(_message.Message):
-    __slots__ = ("model", "version", "replicas", "resources", "tenant", "create_time", "instances", "ready_replicas")
+    __slots__ = ("model", "version", "replicas", "resources", "tenant", "create_time", "instances", "ready_replicas", "options", "on", "on_demand", "idle_s", "replaces")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
@@ -21,6 +21,11 @@ class Deployment(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     INSTANCES_FIELD_NUMBER: _ClassVar[int]
     READY_REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    ON_FIELD_NUMBER: _ClassVar[int]
+    ON_DEMAND_FIELD_NUMBER: _ClassVar[int]
+    IDLE_S_FIELD_NUMBER: _ClassVar[int]
+    REPLACES_FIELD_NUMBER: _ClassVar[int]
     model: str
     version: str
     replicas: int
@@ -29,10 +34,30 @@ class Deployment(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     instances: _containers.RepeatedCompositeFieldContainer[Instance]
     ready_replicas: int
-    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., replicas: _Optional[int] = ..., resources: _Optional[_Union[_types_pb2.Resources, _Mapping]] = ..., tenant: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., instances: _Optional[_Iterable[_Union[Instance, _Mapping]]] = ..., ready_replicas: _Optional[int] = ...) -> None: ...
+    options: _types_pb2.InstanceOptions
+    on: Selector
+    on_demand: bool
+    idle_s: float
+    replaces: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., replicas: _Optional[int] = ..., resources: _Optional[_Union[_types_pb2.Resources, _Mapping]] = ..., tenant: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., instances: _Optional[_Iterable[_Union[Instance, _Mapping]]] = ..., ready_replicas: _Optional[int] = ..., options: _Optional[_Union[_types_pb2.InstanceOptions, _Mapping]] = ..., on: _Optional[_Union[Selector, _Mapping]] = ..., on_demand: bool = ..., idle_s: _Optional[float] = ..., replaces: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Selector(_message.Message):
+    __slots__ = ("workers", "labels")
+    class LabelsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    WORKERS_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    workers: _containers.RepeatedScalarFieldContainer[str]
+    labels: _containers.ScalarMap[str, str]
+    def __init__(self, workers: _Optional[_Iterable[str]] = ..., labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class Instance(_message.Message):
-    __slots__ = ("worker", "state", "reason", "endpoint")
+    __slots__ = ("worker", "state", "reason", "endpoint", "memory_bytes", "failures")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Instance.State]
@@ -49,11 +74,15 @@ class Instance(_message.Message):
     STATE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     ENDPOINT_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
     worker: str
     state: Instance.State
     reason: str
     endpoint: str
-    def __init__(self, worker: _Optional[str] = ..., state: _Optional[_Union[Instance.State, str]] = ..., reason: _Optional[str] = ..., endpoint: _Optional[str] = ...) -> None: ...
+    memory_bytes: int
+    failures: int
+    def __init__(self, worker: _Optional[str] = ..., state: _Optional[_Union[Instance.State, str]] = ..., reason: _Optional[str] = ..., endpoint: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., failures: _Optional[int] = ...) -> None: ...
 
 class Device(_message.Message):
     __slots__ = ("name", "kind", "memory_bytes")
@@ -66,7 +95,7 @@ class Device(_message.Message):
     def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
 
 class Worker(_message.Message):
-    __slots__ = ("id", "address", "cpu", "memory_bytes", "devices", "labels", "reserved_bytes", "placements")
+    __slots__ = ("id", "address", "cpu", "memory_bytes", "devices", "labels", "reserved_bytes", "placements", "draining")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -82,6 +111,7 @@ class Worker(_message.Message):
     LABELS_FIELD_NUMBER: _ClassVar[int]
     RESERVED_BYTES_FIELD_NUMBER: _ClassVar[int]
     PLACEMENTS_FIELD_NUMBER: _ClassVar[int]
+    DRAINING_FIELD_NUMBER: _ClassVar[int]
     id: str
     address: str
     cpu: float
@@ -90,17 +120,28 @@ class Worker(_message.Message):
     labels: _containers.ScalarMap[str, str]
     reserved_bytes: int
     placements: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, id: _Optional[str] = ..., address: _Optional[str] = ..., cpu: _Optional[float] = ..., memory_bytes: _Optional[int] = ..., devices: _Optional[_Iterable[_Union[Device, _Mapping]]] = ..., labels: _Optional[_Mapping[str, str]] = ..., reserved_bytes: _Optional[int] = ..., placements: _Optional[_Iterable[str]] = ...) -> None: ...
+    draining: bool
+    def __init__(self, id: _Optional[str] = ..., address: _Optional[str] = ..., cpu: _Optional[float] = ..., memory_bytes: _Optional[int] = ..., devices: _Optional[_Iterable[_Union[Device, _Mapping]]] = ..., labels: _Optional[_Mapping[str, str]] = ..., reserved_bytes: _Optional[int] = ..., placements: _Optional[_Iterable[str]] = ..., draining: bool = ...) -> None: ...
 
 class DeployRequest(_message.Message):
-    __slots__ = ("model", "version", "replicas")
+    __slots__ = ("model", "version", "replicas", "options", "on", "on_demand", "idle_s", "replace")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    ON_FIELD_NUMBER: _ClassVar[int]
+    ON_DEMAND_FIELD_NUMBER: _ClassVar[int]
+    IDLE_S_FIELD_NUMBER: _ClassVar[int]
+    REPLACE_FIELD_NUMBER: _ClassVar[int]
     model: str
     version: str
     replicas: int
-    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., replicas: _Optional[int] = ...) -> None: ...
+    options: _types_pb2.InstanceOptions
+    on: Selector
+    on_demand: bool
+    idle_s: float
+    replace: bool
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., replicas: _Optional[int] = ..., options: _Optional[_Union[_types_pb2.InstanceOptions, _Mapping]] = ..., on: _Optional[_Union[Selector, _Mapping]] = ..., on_demand: bool = ..., idle_s: _Optional[float] = ..., replace: bool = ...) -> None: ...
 
 class UndeployRequest(_message.Message):
     __slots__ = ("model", "version")

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18modelyard/v1/types.proto\x12\x0cmodelyard.v1\";\n\nTensorSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x64\x61tatype\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\"`\n\tSignature\x12(\n\x06inputs\x18\x01 \x03(\x0b\x32\x18.modelyard.v1.TensorSpec\x12)\n\x07outputs\x18\x02 \x03(\x0b\x32\x18.modelyard.v1.TensorSpec\";\n\tResources\x12\x0b\n\x03\x63pu\x18\x01 \x01(\x01\x12\x14\n\x0cmemory_bytes\x18\x02 \x01(\x03\x12\x0b\n\x03gpu\x18\x03 \x01(\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18modelyard/v1/types.proto\x12\x0cmodelyard.v1\";\n\nTensorSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x64\x61tatype\x18\x02 \x01(\t\x12\r\n\x05shape\x18\x03 \x03(\x03\"`\n\tSignature\x12(\n\x06inputs\x18\x01 \x03(\x0b\x32\x18.modelyard.v1.TensorSpec\x12)\n\x07outputs\x18\x02 \x03(\x0b\x32\x18.modelyard.v1.TensorSpec\";\n\tResources\x12\x0b\n\x03\x63pu\x18\x01 \x01(\x01\x12\x14\n\x0cmemory_bytes\x18\x02 \x01(\x03\x12\x0b\n\x03gpu\x18\x03 \x01(\x05\"\xed\x01\n\x0fInstanceOptions\x12\x0f\n\x07threads\x18\x01 \x01(\x05\x12\x0e\n\x06\x64\x65vice\x18\x02 \x01(\t\x12\x11\n\tprecision\x18\x03 \x01(\t\x12\x0e\n\x06\x63opies\x18\x04 \x01(\x05\x12\x0e\n\x06runner\x18\x05 \x01(\t\x12\x1b\n\x13warm_up_batch_sizes\x18\x06 \x03(\x05\x12\x16\n\x0emax_batch_size\x18\x07 \x01(\x05\x12\x1a\n\x12max_queue_delay_us\x18\x08 \x01(\x03\x12\x1d\n\x15preferred_batch_sizes\x18\t \x03(\x05\x12\x16\n\x0emax_queue_size\x18\n \x01(\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,4 +37,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SIGNATURE']._serialized_end=199
   _globals['_RESOURCES']._serialized_start=201
   _globals['_RESOURCES']._serialized_end=260
+  _globals['_INSTANCEOPTIONS']._serialized_start=263
+  _globals['_INSTANCEOPTIONS']._serialized_end=500
 # @@protoc_insertion_point(module_scope)

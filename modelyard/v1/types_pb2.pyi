@@ -33,3 +33,27 @@ class Resources(_message.Message):
     memory_bytes: int
     gpu: int
     def __init__(self, cpu: _Optional[float] = ..., memory_bytes: _Optional[int] = ..., gpu: _Optional[int] = ...) -> None: ...
+
+class InstanceOptions(_message.Message):
+    __slots__ = ("threads", "device", "precision", "copies", "runner", "warm_up_batch_sizes", "max_batch_size", "max_queue_delay_us", "preferred_batch_sizes", "max_queue_size")
+    THREADS_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
+    COPIES_FIELD_NUMBER: _ClassVar[int]
+    RUNNER_FIELD_NUMBER: _ClassVar[int]
+    WARM_UP_BATCH_SIZES_FIELD_NUMBER: _ClassVar[int]
+    MAX_BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    MAX_QUEUE_DELAY_US_FIELD_NUMBER: _ClassVar[int]
+    PREFERRED_BATCH_SIZES_FIELD_NUMBER: _ClassVar[int]
+    MAX_QUEUE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    threads: int
+    device: str
+    precision: str
+    copies: int
+    runner: str
+    warm_up_batch_sizes: _containers.RepeatedScalarFieldContainer[int]
+    max_batch_size: int
+    max_queue_delay_us: int
+    preferred_batch_sizes: _containers.RepeatedScalarFieldContainer[int]
+    max_queue_size: int
+    def __init__(self, threads: _Optional[int] = ..., device: _Optional[str] = ..., precision: _Optional[str] = ..., copies: _Optional[int] = ..., runner: _Optional[str] = ..., warm_up_batch_sizes: _Optional[_Iterable[int]] = ..., max_batch_size: _Optional[int] = ..., max_queue_delay_us: _Optional[int] = ..., preferred_batch_sizes: _Optional[_Iterable[int]] = ..., max_queue_size: _Optional[int] = ...) -> None: ...

@@ -10,6 +10,7 @@ from modelyard.rpc.status import CODES, code_of, error_of, trailers_of
 
 ROWS = {  # the table of the design: error, status, worth another try
     "InvalidInputError": ("INVALID_ARGUMENT", False),
+    "SequenceError": ("INVALID_ARGUMENT", False),
     "NotFoundError": ("NOT_FOUND", False),
     "AlreadyExistsError": ("ALREADY_EXISTS", False),
     "PreconditionError": ("FAILED_PRECONDITION", False),

@@ -31,6 +31,8 @@ from modelyard.rpc.convert.discovery import (
     event_to_pb,
 )
 from modelyard.rpc.convert.types import (
+    options_from_pb,
+    options_to_pb,
     resources_from_pb,
     resources_to_pb,
     seconds,
@@ -62,6 +64,8 @@ __all__ = [
     "manifest_to_pb",
     "model_from_pb",
     "model_to_pb",
+    "options_from_pb",
+    "options_to_pb",
     "resources_from_pb",
     "resources_to_pb",
     "seconds",

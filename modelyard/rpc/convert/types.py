@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from modelyard import catalogue
+from modelyard import catalogue, deployment
 from modelyard.rpc.build import build
 from modelyard.v1 import types_pb2
 
@@ -53,3 +53,36 @@ def resources_to_pb(resources: catalogue.Resources) -> types_pb2.Resources:
 def resources_from_pb(resources: types_pb2.Resources) -> catalogue.Resources:
     """What an instance needs."""
     return catalogue.Resources(resources.cpu, resources.memory_bytes, resources.gpu)
+
+
+def options_to_pb(options: deployment.InstanceOptions) -> types_pb2.InstanceOptions:
+    """How an instance is run."""
+    return build(
+        types_pb2.InstanceOptions,
+        threads=options.threads,
+        device=options.device,
+        precision=options.precision,
+        copies=options.copies,
+        runner=options.runner,
+        warm_up_batch_sizes=options.warm_up_batch_sizes,
+        max_batch_size=options.max_batch_size,
+        max_queue_delay_us=options.max_queue_delay_us,
+        preferred_batch_sizes=options.preferred_batch_sizes,
+        max_queue_size=options.max_queue_size,
+    )
+
+
+def options_from_pb(options: types_pb2.InstanceOptions) -> deployment.InstanceOptions:
+    """How an instance is run."""
+    return deployment.InstanceOptions(
+        threads=options.threads,
+        device=options.device,
+        precision=options.precision,
+        copies=options.copies or 1,
+        runner=options.runner,
+        warm_up_batch_sizes=tuple(options.warm_up_batch_sizes),
+        max_batch_size=options.max_batch_size,
+        max_queue_delay_us=options.max_queue_delay_us,
+        preferred_batch_sizes=tuple(options.preferred_batch_sizes),
+        max_queue_size=options.max_queue_size or deployment.DEFAULT_QUEUE_SIZE,
+    )

@@ -45,6 +45,9 @@ class Echo(Evaluator):
         return data
 
 
+OF_INSTANCE = ((INSTANCE_KEY, "m@1"),)
+
+
 @contextlib.asynccontextmanager
 async def serving(echo: Echo) -> AsyncIterator[Any]:
     executor = Executor(echo, asyncio.get_running_loop())
@@ -68,8 +71,8 @@ async def stub(echo: Echo) -> AsyncIterator[Any]:
         yield found
 
 
-def call(number: int, request: bytes, *, timeout_us: int = 0, instance: str = "m@1") -> pb.Call:
-    return pb.Call(id=number, request=request, timeout_us=timeout_us, instance=instance)
+def call(number: int, request: bytes, *, timeout_us: int = 0) -> pb.Call:
+    return pb.Call(id=number, request=request, timeout_us=timeout_us)
 
 
 async def replies(stream: Any, count: int) -> dict[int, pb.Reply]:
@@ -80,7 +83,7 @@ async def replies(stream: Any, count: int) -> dict[int, pb.Reply]:
 
 
 async def test_calls_of_one_message_and_of_many_are_answered(stub: Any, echo: Echo) -> None:
-    stream = stub.Execute()
+    stream = stub.Execute(metadata=OF_INSTANCE)
     await stream.write(pb.ExecuteRequest(calls=[call(i, b"%d" % i) for i in range(50)]))
     for i in range(50, 60):
         await stream.write(pb.ExecuteRequest(calls=[call(i, b"%d" % i)]))
@@ -107,26 +110,22 @@ async def test_a_stream_for_another_instance_is_refused(stub: Any) -> None:
 
 
 async def test_failures_go_to_the_call_they_belong_to(stub: Any) -> None:
-    stream = stub.Execute()
-    calls = [call(1, b"x"), call(2, b"invalid"), call(3, b"broken"), call(4, b"x", instance="n@1"), call(5, b"y")]
+    stream = stub.Execute(metadata=OF_INSTANCE)
+    calls = [call(1, b"x"), call(2, b"invalid"), call(3, b"broken"), call(4, b"y")]
     await stream.write(pb.ExecuteRequest(calls=calls))
-    found = await replies(stream, 5)
-    assert (found[1].response, found[5].response) == (b"x", b"y")
+    found = await replies(stream, 4)
+    assert (found[1].response, found[4].response) == (b"x", b"y")
     assert (found[2].failure.error, found[2].failure.message) == ("InvalidInputError", "bad input")
     assert (found[3].failure.error, found[3].failure.message) == (
         "InternalError",
         "internal error in the runner; its log has the stack",
-    )
-    assert (found[4].failure.error, found[4].failure.message) == (
-        "NotFoundError",
-        "instance 'n@1': not in this runner",
     )
     stream.cancel()
 
 
 async def test_a_call_that_waited_past_its_deadline_is_not_executed(stub: Any, echo: Echo) -> None:
     echo.go.clear()
-    stream = stub.Execute()
+    stream = stub.Execute(metadata=OF_INSTANCE)
     await stream.write(pb.ExecuteRequest(calls=[call(1, b"first"), call(2, b"late", timeout_us=1)]))
     await eventually(lambda: echo.executed)
     echo.go.set()
@@ -138,7 +137,7 @@ async def test_a_call_that_waited_past_its_deadline_is_not_executed(stub: Any, e
 
 async def test_the_front_doors_end_of_the_stream_is_not_the_end_of_its_calls(stub: Any, echo: Echo) -> None:
     echo.go.clear()
-    stream = stub.Execute()
+    stream = stub.Execute(metadata=OF_INSTANCE)
     await stream.write(pb.ExecuteRequest(calls=[call(1, b"x"), call(2, b"y")]))
     await stream.done_writing()
     await eventually(lambda: echo.executed)
@@ -149,7 +148,7 @@ async def test_the_front_doors_end_of_the_stream_is_not_the_end_of_its_calls(stu
 
 async def test_a_front_door_that_dies_does_not_disturb_another(stub: Any, echo: Echo) -> None:
     echo.go.clear()
-    gone, stays = stub.Execute(), stub.Execute()
+    gone, stays = stub.Execute(metadata=OF_INSTANCE), stub.Execute(metadata=OF_INSTANCE)
     await gone.write(pb.ExecuteRequest(calls=[call(1, b"gone")]))
     await eventually(lambda: echo.executed)
     await stays.write(pb.ExecuteRequest(calls=[call(1, b"stays")]))

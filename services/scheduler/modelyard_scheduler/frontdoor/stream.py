@@ -72,7 +72,7 @@ class ExecuteStream:
         self._next_id += 1
         call_id = self._next_id
         timeout_us = 0 if timeout_s is None else max(1, int(timeout_s * 1e6))
-        self._outbox.append(pb.Call(id=call_id, request=request, timeout_us=timeout_us, instance=self._name))
+        self._outbox.append(pb.Call(id=call_id, request=request, timeout_us=timeout_us))
         self._wake.set()
         reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._pending[call_id] = reply

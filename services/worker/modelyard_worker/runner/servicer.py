@@ -29,12 +29,12 @@ class RunnerServicer:
             NotFoundError: the metadata names an instance that this runner does not hold. (Its address may have been
                 another runner's before.)
         """
-        asked = [(key, value) for key, value in context.invocation_metadata() or () if key == INSTANCE_KEY]
-        for _, instance in asked:
-            if instance not in self._executors:
-                raise NotFoundError(f"instance {str(instance)!r}: not in this runner")
-        await context.send_initial_metadata(tuple(asked))  # the front door sends no call before this
-        stream = CallStream(self._executors)
+        instance = dict(context.invocation_metadata() or ()).get(INSTANCE_KEY, "")
+        executor = self._executors.get(str(instance))
+        if executor is None:
+            raise NotFoundError(f"instance {str(instance)!r}: not in this runner")
+        await context.send_initial_metadata(((INSTANCE_KEY, instance),))  # the front door sends no call before this
+        stream = CallStream(executor)
         reading = asyncio.ensure_future(stream.read(requests))
         try:
             while replies := await stream.replies():
@@ -46,8 +46,8 @@ class RunnerServicer:
 class CallStream:
     """The calls of one stream: what is under way, and what is done but not yet sent."""
 
-    def __init__(self, executors: dict[str, Executor]) -> None:
-        self._executors = executors
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
         self._done: list[pb.Reply] = []
         self._under_way = 0
         self._ended = False
@@ -80,12 +80,8 @@ class CallStream:
             self._done.append(_reply(call_id, outcome))
             self._wake.set()
 
-        executor = self._executors.get(call.instance)
-        if executor is None:
-            finish(NotFoundError(f"instance {call.instance!r}: not in this runner"))
-            return
         expires_s = time.monotonic() + call.timeout_us / 1e6 if call.timeout_us else None
-        executor.submit(Work(call.request, expires_s, finish))
+        self._executor.submit(Work(call.request, expires_s, finish))
 
 
 def _reply(call_id: int, outcome: bytes | ModelyardError) -> pb.Reply:
