@@ -6,7 +6,7 @@ import contextlib
 import inspect
 import logging
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -33,8 +33,11 @@ def tenant_of(context: Context) -> str:
     return "default"
 
 
-class Surrounding(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
-    """Runs every handler, of all four kinds of RPC, within a scope of its own: `around`."""
+class Surrounding:
+    """Runs every handler, of all four kinds of RPC, within a scope of its own: `around`.
+
+    Handlers are wrapped once, when they are added to a server: grpc.aio's own interceptors cost every call some 20 µs.
+    """
 
     def around(self, method: str, context: Context) -> AbstractAsyncContextManager[None]:
         """The scope of one call; `method` is its path."""
@@ -44,32 +47,26 @@ class Surrounding(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         """What is sent of what a streaming handler yields; all of it, unless this is overridden."""
         return answers
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Any:
-        """Wrap the handler of one call."""
-        handler: Any = await continuation(handler_call_details)
-        if handler is None:
-            return handler
+    def wrap(self, method: str, handler: Any) -> Any:
+        """Return the handler of a method, by its path, within the scope."""
         requests = "stream" if handler.request_streaming else "unary"
         responses = "stream" if handler.response_streaming else "unary"
         behaviour = getattr(handler, f"{requests}_{responses}")
         make = getattr(grpc, f"{requests}_{responses}_rpc_method_handler")
-        wrap = self._stream if handler.response_streaming else self._unary
-        changed = wrap(handler_call_details.method, behaviour)
-        return make(changed, handler.request_deserializer, handler.response_serializer)
+        wrap = self.stream if handler.response_streaming else self.unary
+        return make(wrap(method, behaviour), handler.request_deserializer, handler.response_serializer)
 
-    def _unary(self, method: str, behaviour: Any) -> Any:
+    def unary(self, method: str, behaviour: Any) -> Any:
+        """A behaviour that answers once, within the scope."""
+
         async def call(request: Any, context: Context) -> Any:
             async with self.around(method, context):
                 return await behaviour(request, context)
 
         return call
 
-    def _stream(self, method: str, behaviour: Any) -> Any:
-        """A handler that streams is a generator, or a coroutine that writes into the context."""
+    def stream(self, method: str, behaviour: Any) -> Any:
+        """A behaviour that streams, within the scope: a generator, or a coroutine that writes into the context."""
 
         async def call(request: Any, context: Context) -> AsyncIterator[Any]:
             async with self.around(method, context):
@@ -97,6 +94,20 @@ class ErrorInterceptor(Surrounding):
         self._server = server
         self._gate = gate
         self._lasting = lasting
+
+    def unary(self, method: str, behaviour: Any) -> Any:
+        """As `around`, without the cost of a context manager: this is the way of every inference."""
+        counted = not method.startswith(GRPC_SERVICES)
+
+        async def call(request: Any, context: Context) -> Any:
+            try:
+                if counted:
+                    self._gate.enter(context)
+                return await behaviour(request, context)
+            except Exception as error:
+                await self._abort(method, context, error)
+
+        return call
 
     @contextlib.asynccontextmanager
     async def around(self, method: str, context: Context) -> AsyncIterator[None]:

@@ -17,11 +17,11 @@ import grpc.aio
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from grpc_health.v1 import health, health_pb2
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from modelyard.rpc.channel import OPTIONS, arity
+from modelyard.rpc.channel import OPTIONS, arity, method_path
 from modelyard.rpc.gate import Gate
-from modelyard.rpc.interceptor import ErrorInterceptor
+from modelyard.rpc.interceptor import ErrorInterceptor, Surrounding
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ SERVER_OPTIONS = [
     ("grpc.http2.max_ping_strikes", 0),
 ]
 
+_REFLECTION = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
 WINDOW_BYTES = 256 << 10
 """What a client may send ahead of what is being read; of a message that is being read it may send all."""
 BOUNDED_MESSAGE_BYTES = 32 << 20
@@ -46,17 +47,13 @@ BOUNDED_OPTIONS: list[tuple[str, Any]] = [
 ]
 
 
-def handlers(service: ServiceDescriptor, servicer: object, raw: Sequence[str] = ()) -> Any:
-    """Return the handlers of every method that the servicer has.
-
-    Methods named in `raw` get and return the serialized message as bytes.
-    """
-    found = {
-        m.name: _handler(m, getattr(servicer, m.name), m.name in raw)
+def _handlers(service: ServiceDescriptor, servicer: object, raw: Sequence[str]) -> dict[str, Any]:
+    """The handler of every method that the servicer has, by its path."""
+    return {
+        method_path(m): _handler(m, getattr(servicer, m.name), m.name in raw)
         for m in service.methods
         if hasattr(servicer, m.name)
     }
-    return grpc.method_handlers_generic_handler(service.full_name, found)
 
 
 def _handler(method: MethodDescriptor, behaviour: Any, raw: bool) -> Any:
@@ -70,6 +67,34 @@ def _handler(method: MethodDescriptor, behaviour: Any, raw: bool) -> Any:
     )
 
 
+class _Routes(grpc.GenericRpcHandler):  # type: ignore[type-arg]
+    """Finds handlers, each wrapped by every interceptor: those of known paths once, others when they are called."""
+
+    def __init__(self, interceptors: Sequence[Surrounding]) -> None:
+        self._interceptors = interceptors
+        self._by_path: dict[str, Any] = {}
+        self._generic: list[Any] = []
+
+    def add(self, handlers: dict[str, Any]) -> None:
+        self._by_path |= {path: self._wrapped(path, handler) for path, handler in handlers.items()}
+
+    def add_generic(self, handler: Any) -> None:
+        self._generic.append(handler)
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        path: Any = handler_call_details.method
+        found = self._by_path.get(path)
+        if found is not None:
+            return found
+        made = (generic.service(handler_call_details) for generic in self._generic)
+        return next((self._wrapped(path, handler) for handler in made if handler is not None), None)
+
+    def _wrapped(self, path: str, handler: Any) -> Any:
+        for interceptor in reversed(self._interceptors):
+            handler = interceptor.wrap(path, handler)
+        return handler
+
+
 class Server:
     """A gRPC server of one process: its services, grpc.health.v1 and reflection."""
 
@@ -79,7 +104,7 @@ class Server:
         *,
         reuse_port: bool = False,
         lasting: Collection[str] = (),
-        interceptors: Sequence[grpc.aio.ServerInterceptor[Any, Any]] = (),
+        interceptors: Sequence[Surrounding] = (),
         bounded: bool = False,
     ) -> None:
         """Name the server; it does not listen yet.
@@ -96,20 +121,24 @@ class Server:
         options |= dict(BOUNDED_OPTIONS) if bounded else {}
         self._gate = Gate()
         self._port = 0
-        chain = [ErrorInterceptor(name, self._gate, lasting), *interceptors]
-        self._server = grpc.aio.server(interceptors=chain, options=list(options.items()))
+        self._routes = _Routes([ErrorInterceptor(name, self._gate, lasting), *interceptors])
+        self._server = grpc.aio.server(handlers=[self._routes], options=list(options.items()))
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         self._pool = descriptor_pool.DescriptorPool()
         self._names: list[str] = [reflection.SERVICE_NAME, health.SERVICE_NAME]
         self._reflect(health_pb2.DESCRIPTOR.services_by_name["Health"])
 
     def add(self, service: ServiceDescriptor, servicer: object, raw: Sequence[str] = ()) -> None:
-        """Serve a service."""
-        self.add_generic(service, handlers(service, servicer, raw))
+        """Serve a service by the methods of a servicer; those in `raw` get and return serialized messages as bytes."""
+        self._routes.add(_handlers(service, servicer, raw))
+        self._announce(service)
 
     def add_generic(self, service: ServiceDescriptor, handler: Any) -> None:
         """Serve a service by a handler of its own."""
-        self._server.add_generic_rpc_handlers((handler,))
+        self._routes.add_generic(handler)
+        self._announce(service)
+
+    def _announce(self, service: ServiceDescriptor) -> None:
         self._names.append(service.full_name)
         self._reflect(service)
 
@@ -125,9 +154,9 @@ class Server:
 
     async def start(self, address: str) -> str:
         """Listen on host:port (port 0: any); return host:port as bound."""
-        health_handler = handlers(health_pb2.DESCRIPTOR.services_by_name["Health"], self._health)
-        self._server.add_generic_rpc_handlers((health_handler,))
-        reflection.enable_server_reflection(self._names, self._server, pool=self._pool)
+        self._routes.add(_handlers(health_pb2.DESCRIPTOR.services_by_name["Health"], self._health, ()))
+        reflecting = reflection.aio.ReflectionServicer(self._names, pool=self._pool)  # type: ignore[attr-defined]
+        self._routes.add(_handlers(_REFLECTION, reflecting, ()))
         try:
             self._port = self._server.add_insecure_port(address)
         except RuntimeError as error:
