@@ -13,6 +13,7 @@ from modelyard.local import health
 from modelyard.local.ports import Port
 from modelyard.local.programs import etcd_command, redis_command
 from modelyard.process import PARENT
+from tests.waiting import wait_until
 
 
 class ProgramServer:
@@ -52,8 +53,10 @@ class ProgramServer:
         self._end(signal.SIGKILL)
 
     def suspend(self) -> None:
-        """SIGSTOP: it is there and says nothing."""
+        """SIGSTOP: it is there and, when this returns, says nothing (its threads stop one after the other)."""
         os.kill(self.pid, signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.pid}/task")
+        wait_until(lambda: all(" T " in (task / "stat").read_text() for task in tasks.iterdir()))
 
     def resume(self) -> None:
         """SIGCONT."""

@@ -22,8 +22,6 @@ from modelyard.etcd.messages import Batch, Change, KeyValue, Listing, encoded, p
 log = logging.getLogger(__name__)
 EOF = grpc.aio.EOF  # type: ignore[attr-defined]
 
-RELIST_S = 60.0
-"""How often `follow` lists anew even though its watch seems well."""
 REQUIRE_LEADER = (("hasleader", "true"),)
 """A member that has lost the others ends a watch that says this, instead of staying silent."""
 
@@ -53,10 +51,10 @@ class Watches(Keyspace):
     """Following what happens to keys."""
 
     async def follow(self, prefix: str, listed: str = "") -> AsyncGenerator[Listing | Change, None]:
-        """List, then watch from that revision, for ever: a broken watch is followed by a new listing.
+        """List, then watch from that revision, for ever.
 
-        A Listing replaces all that was known. The stream also lists anew every 60 s, so that nothing a watch may have
-        missed stays wrong for longer. Between the changes of one transaction nothing else gets its turn.
+        A Listing replaces all that was known; there is another one only where etcd has lost the history in between.
+        Between the changes of one transaction nothing else gets its turn.
 
         Args:
             prefix: of the keys whose changes are told.
@@ -67,14 +65,13 @@ class Watches(Keyspace):
             try:
                 listing = await self._whole(listed or prefix)
                 yield listing
-                async with contextlib.aclosing(self._batches(prefix, listing.revision + 1, RELIST_S)) as batches:
+                async with contextlib.aclosing(self.watch(prefix, listing.revision + 1)) as batches:
                     async for batch in batches:
                         backoff.reset()
                         for change in batch.changes:
                             yield change
-                backoff.reset()
             except (HistoryLostError, *PASSING) as error:
-                log.warning("watch broke", extra={"prefix": prefix, "reason": str(error)})
+                log.warning("listing anew", extra={"prefix": prefix, "reason": str(error)})
                 await asyncio.sleep(backoff.next())
 
     async def _whole(self, prefix: str) -> Listing:
@@ -107,15 +104,14 @@ class Watches(Keyspace):
                 log.warning("watch broke, going on where it was", extra=facts)
                 await asyncio.sleep(backoff.next())
 
-    async def _batches(self, prefix: str, start: int, for_s: float | None = None) -> AsyncGenerator[Batch, None]:
-        """One watch, from revision `start` on, until it breaks or `for_s` seconds are over.
+    async def _batches(self, prefix: str, start: int) -> AsyncGenerator[Batch, None]:
+        """One watch, from revision `start` on, until it breaks.
 
         It begins a revision earlier: a watch from the very revision that was compacted is not refused, but lacks the
         deletions of that revision (etcd before 3.5.16, etcd#18089).
         """
-        ends_s = None if for_s is None else asyncio.get_running_loop().time() + for_s
         transactions = Transactions(start)
-        async with contextlib.aclosing(self._replies(prefix, start, ends_s)) as replies:
+        async with contextlib.aclosing(self._replies(prefix, start)) as replies:
             async for reply in replies:
                 if reply.created:
                     await self._check_reached(start - 1, reply.header.revision)
@@ -123,7 +119,7 @@ class Watches(Keyspace):
                 for batch in transactions.add(reply):
                     yield batch
 
-    async def _replies(self, prefix: str, start: int, ends_s: float | None) -> AsyncGenerator[Any, None]:
+    async def _replies(self, prefix: str, start: int) -> AsyncGenerator[Any, None]:
         create = rpc.WatchCreateRequest(
             key=encoded(prefix),
             range_end=prefix_end(prefix),
@@ -135,7 +131,8 @@ class Watches(Keyspace):
             call = member.watch.Watch(metadata=REQUIRE_LEADER)
             try:
                 await call.write(rpc.WatchRequest(create_request=create))
-                while (reply := await _next_reply(call, ends_s)) is not None:
+                while True:
+                    reply = await call.read()
                     _check_going_on(prefix, start, reply)
                     yield reply
             finally:
@@ -145,15 +142,6 @@ class Watches(Keyspace):
         """Raise HistoryLostError unless etcd has come as far as a revision; the member that told may only lag."""
         if told < revision and (newest := await self.revision()) < revision:
             raise HistoryLostError(f"etcd was at revision {revision} and is at {newest}: it was restored from a backup")
-
-
-async def _next_reply(call: Any, ends_s: float | None) -> Any:
-    """The next response; None when the time is over."""
-    try:
-        async with asyncio.timeout_at(ends_s):
-            return await call.read()
-    except TimeoutError:
-        return None
 
 
 def _check_going_on(prefix: str, start: int, reply: Any) -> None:

@@ -14,7 +14,6 @@ from modelyard.etcd import (
     Listing,
     Mirror,
 )
-from modelyard.etcd import watch as watch_module
 from modelyard.tasks import background
 from tests.compaction import compact
 from tests.servers import ProgramServer
@@ -94,6 +93,7 @@ async def test_follow_survives_restarts_of_etcd_without_a_gap(
     await writer.close()
     expected = {f"/test/after-{index}" for index in range(5)}
     await eventually(lambda: set(follower.items) == expected)
+    assert follower.listings == 1  # it goes on where it was
 
 
 async def test_follow_notices_what_changed_while_etcd_hung(
@@ -131,28 +131,6 @@ async def test_follow_lists_anew_when_its_revision_was_compacted_away(
     assert follower.listings == 2
     await etcd.put("/test/b", b"")
     await eventually(lambda: "/test/b" in follower.items)
-    await follower.close()
-
-
-async def test_follow_lists_anew_from_time_to_time(etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch_module, "RELIST_S", 0.05)
-    follower = Follower(etcd)
-    await eventually(lambda: follower.listings >= 3)
-    await etcd.put("/test/a", b"")
-    await eventually(lambda: "/test/a" in follower.items)
-    await follower.close()
-
-
-async def test_many_changes_between_re_listings_are_all_seen(etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch_module, "RELIST_S", 0.02)
-    follower = Follower(etcd)
-    for index in range(300):
-        await etcd.put(f"/test/{index}", b"")
-        if index % 2:
-            await etcd.delete(f"/test/{index - 1}")
-    expected = {f"/test/{index}" for index in range(1, 300, 2)}
-    await eventually(lambda: set(follower.items) == expected)
-    assert follower.listings > 1
     await follower.close()
 
 
