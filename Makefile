@@ -2,13 +2,14 @@
 SHELL := /bin/sh
 BIN := .venv/bin
 CLIENTS := .venv-clients
+PEERS := .venv-peers
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 
 # The first Python that is new enough and starts.
 PYTHON ?= $(shell for python in python3.11 python3.12 python3 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: setup clients stubs check test chaos demo bench clean
+.PHONY: setup clients peers stubs check test chaos cuda demo example-image_classifier bench bench-peers bench-overload bench-loads clean
 
 setup: .venv/.installed
 
@@ -19,13 +20,21 @@ clients: $(CLIENTS)/.installed
 	@echo "setting up .venv (torch among it: this takes minutes the first time)" >&2
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python $(PIP_INSTALL) --constraint constraints.txt --editable '.[server,local,dev]' \
-		--editable services/registry --editable services/scheduler --editable services/worker
+		--editable services/registry --editable services/scheduler --editable 'services/worker[cpu]'
 	@touch $@
 
 $(CLIENTS)/.installed: tests/conformance/clients/requirements.txt | setup
 	@echo "setting up $(CLIENTS)" >&2
 	@$(BIN)/python -m venv $(CLIENTS)
 	@$(CLIENTS)/bin/python $(PIP_INSTALL) --requirement $<
+	@touch $@
+
+# Triton, MLServer and perf_analyzer, to be measured against.
+peers: $(PEERS)/.installed
+
+$(PEERS)/.installed: bench/peers/install.py constraints.txt | setup
+	@echo "setting up $(PEERS)" >&2
+	@$(BIN)/python -m bench.peers.install
 	@touch $@
 
 # Generate the messages of protos/ anew.
@@ -47,8 +56,16 @@ test: setup clients
 chaos: setup
 	$(BIN)/python -m pytest -m chaos -s
 
+# What needs a GPU; where there is none all of it is skipped, and says so. cuda-results.xml records what ran.
+cuda: setup
+	$(BIN)/python -m pytest -m cuda -rA --junit-xml cuda-results.xml
+
 demo: setup
 	@$(BIN)/python -m examples.digits.demo
+
+# Registered with what it needs, found by conditions, loaded where it fits, called, unloaded.
+example-image_classifier: setup
+	@$(BIN)/python -m examples.image_classifier.demo
 
 # JSON on standard output: what a call costs; how long a search, a push and a pull, and a registry's start take.
 bench: setup
@@ -57,7 +74,19 @@ bench: setup
 	@$(BIN)/python -m bench.registry_start
 	@$(BIN)/python -m bench.transfer
 
+# Side by side with Triton and MLServer; tables on standard error, JSON on standard output. ARGS=--quick to see it run.
+bench-peers: setup peers
+	@$(BIN)/python -m bench.peers $(ARGS)
+
+# Goodput and memory at up to three times the capacity.
+bench-overload: setup
+	@$(BIN)/python -m bench.overload $(ARGS)
+
+# Memory over 200 loads and unloads.
+bench-loads: setup
+	@$(BIN)/python -m bench.loads $(ARGS)
+
 clean:
-	rm -rf .venv $(CLIENTS) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache examples/node/node_modules
+	rm -rf .venv $(CLIENTS) $(PEERS) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache examples/node/node_modules
 	find . -name '*.egg-info' -prune -exec rm -rf {} +
 	find . -name __pycache__ -prune -exec rm -rf {} +

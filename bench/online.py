@@ -8,32 +8,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
+from bench.processes import cpu_s, machine
 from modelyard import Client
 from modelyard.local.commands import UpOptions, down, status, up
 from modelyard.oip.tensors import encode_request
 from tests import models
-
-
-def cpu_s(pids: Iterable[int]) -> float:
-    """The CPU time of processes and their children so far, in seconds."""
-    total = 0.0
-    for pid in pids:
-        for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
-            times = process.cpu_times()
-            total += times.user + times.system
-    return total
 
 
 def measure(address: str, pids: list[int], payload: bytes, concurrency: int, seconds: float) -> dict[str, Any]:
@@ -43,13 +30,7 @@ def measure(address: str, pids: list[int], payload: bytes, concurrency: int, sec
     command += ["--concurrency", str(concurrency), "--seconds", str(seconds)]
     report = json.loads(subprocess.run(command, input=payload, stdout=subprocess.PIPE, check=True).stdout)
     report["server_cpu_us"] = round((cpu_s(pids) - before_s) / report["requests"] * 1e6)
-    report["requests_per_s"] = round(report["requests"] / seconds)
     return report  # type: ignore[no-any-return]
-
-
-def machine() -> dict[str, Any]:
-    """What this was measured on."""
-    return {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 import grpc.aio
 
-from bench.online import machine
+from bench.processes import machine
 from bench.search import FILTERS, ORDERS, catalogue, p99
 from bench.transfer import Process
 from modelyard import codec

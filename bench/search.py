@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from bench.online import machine
+from bench.processes import machine
 from modelyard import keys
 from modelyard.catalogue import Alias, Lineage, Model, Resources, Signature, TensorSpec, Version
 from modelyard_registry.search.families import Record

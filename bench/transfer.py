@@ -25,7 +25,7 @@ import onnx
 import psutil
 from onnx import TensorProto, helper
 
-from bench.online import machine
+from bench.processes import machine
 from modelyard.catalogue import CHUNK_SIZE_BYTES
 from modelyard.local.commands import UpOptions, down, status, up
 from tests import models

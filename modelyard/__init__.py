@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from modelyard.client import Client
+    from modelyard.deployment import InstanceOptions, Selector
 
 __version__ = "0.1.0"
-__all__ = ["Client", "__version__"]
+__all__ = ["Client", "InstanceOptions", "Selector", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
@@ -17,4 +18,8 @@ def __getattr__(name: str) -> Any:
         from modelyard.client import Client  # noqa: PLC0415
 
         return Client
+    if name in {"InstanceOptions", "Selector"}:
+        from modelyard import deployment  # noqa: PLC0415
+
+        return getattr(deployment, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

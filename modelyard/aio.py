@@ -8,6 +8,7 @@ from typing import Self
 from modelyard.sdk.artifacts import ArtifactCalls
 from modelyard.sdk.connection import Connection
 from modelyard.sdk.deployments import DeploymentCalls
+from modelyard.sdk.direct import DirectCalls
 from modelyard.sdk.discovery import DiscoveryCalls
 from modelyard.sdk.inference import InferenceCalls
 from modelyard.sdk.publishing import PublishCalls
@@ -25,19 +26,24 @@ class Client(PublishCalls, ArtifactCalls, DiscoveryCalls, WatchCalls, Deployment
     UNAVAILABLE, until its deadline; what it then reports is the last such answer.
     """
 
-    def __init__(self, address: str = DEFAULT_ADDRESS, *, tenant: str = "default", timeout_s: float = 60.0) -> None:
+    def __init__(
+        self, address: str = DEFAULT_ADDRESS, *, tenant: str = "default", timeout_s: float = 60.0, direct: bool = False
+    ) -> None:
         """Name the front door; nothing is opened yet.
 
         Args:
             address: host:port of the front door.
             tenant: on whose behalf the calls are made.
             timeout_s: the deadline of calls that name none, over all their attempts.
+            direct: whether models are called at their runners, where these can be reached: quicker by the front door's
+                part of the way. Which runner, the front door says; through it goes what cannot go directly.
 
         Raises:
             InvalidInputError: the address is not host:port, the tenant's name is malformed, or timeout_s is not a
                 finite number above 0.
         """
         super().__init__(Connection(address, tenant, timeout_s))
+        self._direct = DirectCalls(self._connection) if direct else None
 
     async def __aenter__(self) -> Self:
         """Open the channel; a connection is made by the first call."""
@@ -47,7 +53,9 @@ class Client(PublishCalls, ArtifactCalls, DiscoveryCalls, WatchCalls, Deployment
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the channel; calls in flight are cancelled."""
+        """Close the channels; calls in flight are cancelled."""
+        if self._direct is not None:
+            await self._direct.close()
         await self._connection.close()
 
     async def wait_connected(self, timeout_s: float) -> None:

@@ -72,6 +72,7 @@ class AliasChange:
         to_version: empty when it was deleted.
         rollback: whether this was a roll-back.
         previous: the number of the change to which a roll-back returns; 0: there is none.
+        canary_version: which got `canary_percent` in a hundred calls from then on; empty: none did.
     """
 
     alias: str
@@ -82,6 +83,8 @@ class AliasChange:
     time_s: float = 0.0
     rollback: bool = False
     previous: int = 0
+    canary_version: str = ""
+    canary_percent: float = 0.0
 
 
 @dataclass(frozen=True)

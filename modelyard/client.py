@@ -64,19 +64,27 @@ class Client:
     those of `modelyard.aio.Client`; `progress` callbacks run in the client's thread.
     """
 
-    def __init__(self, address: str = aio.DEFAULT_ADDRESS, *, tenant: str = "default", timeout_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        address: str = aio.DEFAULT_ADDRESS,
+        *,
+        tenant: str = "default",
+        timeout_s: float = 60.0,
+        direct: bool = False,
+    ) -> None:
         """Start the client's thread; a connection is made by the first call.
 
         Args:
             address: host:port of the front door.
             tenant: on whose behalf the calls are made.
             timeout_s: the deadline of calls that name none, over all their attempts.
+            direct: whether models are called at their runners, where these can be reached; see `modelyard.aio.Client`.
 
         Raises:
             InvalidInputError: the address is not host:port, the tenant's name is malformed, or timeout_s is not a
                 finite number above 0.
         """
-        self._client = aio.Client(address, tenant=tenant, timeout_s=timeout_s)
+        self._client = aio.Client(address, tenant=tenant, timeout_s=timeout_s, direct=direct)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="modelyard-client", daemon=True)
         self._closing = threading.Lock()

@@ -10,6 +10,8 @@ from typing import Any, TypeVar, get_type_hints
 
 T = TypeVar("T")
 PREFIX = "MODELYARD_"
+TEST_RUNTIME = "MODELYARD_TEST_RUNTIME"
+"""For tests and benchmarks: not a setting, but handed down from process to process, as far as the runners."""
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 _UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
@@ -29,7 +31,7 @@ def load(kind: type[T], argv: Sequence[str], environ: Mapping[str, str]) -> T:
     types = get_type_hints(kind)
     fields = dataclasses.fields(kind)  # type: ignore[arg-type]
     known = {PREFIX + f.name.upper() for f in fields}
-    unknown = sorted(k for k in environ if k.startswith(PREFIX) and k not in known)
+    unknown = sorted(k for k in environ if k.startswith(PREFIX) and k not in {*known, TEST_RUNTIME})
     if unknown:
         parser.error(f"unknown variable {unknown[0]}; expected one of {', '.join(sorted(known))}")
     for f in fields:
@@ -53,8 +55,8 @@ def _boolean(text: str) -> bool:
 
 
 def without_settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment for a child: without our variables, which are meant for this process alone."""
-    return {name: value for name, value in environ.items() if not name.startswith(PREFIX)}
+    """Return the environment for a child: without our settings, which are meant for this process alone."""
+    return {name: value for name, value in environ.items() if not name.startswith(PREFIX) or name == TEST_RUNTIME}
 
 
 def parse_bytes(text: str) -> int:

@@ -83,6 +83,14 @@ class Activity:
 
 
 @dataclass(frozen=True)
+class Eviction:
+    """Why and when an on-demand deployment was unloaded last; it is gone when that one is called again."""
+
+    reason: str
+    time_s: float
+
+
+@dataclass(frozen=True)
 class Placement:
     """The leader's decision that a worker shall run a replica.
 

@@ -15,10 +15,11 @@ def main(argv: Sequence[str]) -> int:
     """Print one line, the status or what went wrong; return 0 or 1."""
     parser = argparse.ArgumentParser(prog="python -m modelyard.health", description="Check a server by grpc.health.v1.")
     parser.add_argument("address", help="HOST:PORT")
+    parser.add_argument("--service", default="", help="a service, a model or model@version (default: the server)")
     parser.add_argument("--timeout-s", type=float, default=2.0, help="seconds to wait for the answer (default 2)")
     arguments = parser.parse_args(argv)
     try:
-        asyncio.run(check_serving(arguments.address, arguments.timeout_s))
+        asyncio.run(check_serving(arguments.address, arguments.timeout_s, arguments.service))
     except UnavailableError as error:
         print(error.message, file=sys.stderr)
         return 1

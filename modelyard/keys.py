@@ -20,6 +20,8 @@ workers/{worker}                    deployment.Worker                      the w
 instances/{worker}/{model}@{v}      deployment.Instance                    the worker's
 activity/{model}@{version}          deployment.Activity: an on-demand      no
                                     deployment is called
+evictions/{model}@{version}         deployment.Eviction: why one is not    no
+                                    loaded any more
 regions/{name}                      deployment.Region                      no
 settings/{log|trace}                JSON object of Triton's settings       no
 members/{role}/{id}                 deployment.Member (registry,           the member's
@@ -39,6 +41,7 @@ PLACEMENTS = PREFIX + "placements/"
 WORKERS = PREFIX + "workers/"
 INSTANCES = PREFIX + "instances/"
 ACTIVITY = PREFIX + "activity/"
+EVICTIONS = PREFIX + "evictions/"
 REGIONS = PREFIX + "regions/"
 SETTINGS = PREFIX + "settings/"
 MEMBERS = PREFIX + "members/"
@@ -144,9 +147,24 @@ def member(role: str, member_id: str) -> str:
     return f"{members(role)}{member_id}"
 
 
+def activities(model_name: str) -> str:
+    """The prefix of the last uses of all versions of a model."""
+    return f"{ACTIVITY}{model_name}@"
+
+
 def activity(model_name: str, version_name: str) -> str:
     """Of the last use of an on-demand deployment."""
-    return f"{ACTIVITY}{model_name}@{version_name}"
+    return f"{activities(model_name)}{version_name}"
+
+
+def evictions(model_name: str) -> str:
+    """The prefix of why versions of a model were unloaded."""
+    return f"{EVICTIONS}{model_name}@"
+
+
+def eviction(model_name: str, version_name: str) -> str:
+    """Of why an on-demand deployment was unloaded."""
+    return f"{evictions(model_name)}{version_name}"
 
 
 def region(name: str) -> str:

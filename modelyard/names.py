@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from modelyard.errors import InvalidInputError
 
@@ -25,8 +25,7 @@ def check_name(kind: str, name: str) -> str:
     return name
 
 
-@dataclass(frozen=True, order=True)
-class ModelVersion:
+class ModelVersion(NamedTuple):
     """One version of one model, written `model@version`."""
 
     model: str

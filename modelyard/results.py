@@ -8,24 +8,39 @@ from typing import Any
 import numpy.typing as npt
 
 from modelyard.catalogue import Resources, Signature
-from modelyard.deployment import Device, InstanceState
+from modelyard.deployment import Device, InstanceOptions, InstanceState, Selector
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
 class InstanceStatus:
-    """A loaded copy on one worker, and why it is FAILED if it is."""
+    """A loaded copy on one worker, and why it is FAILED if it is.
+
+    Attributes:
+        memory_bytes: resident memory of its runner when it was loaded; 0: not known.
+        failures: how often it has failed since it was placed.
+    """
 
     worker: str
     state: InstanceState
     reason: str = ""
     endpoint: str = ""
+    memory_bytes: int = 0
+    failures: int = 0
 
 
 @dataclass(frozen=True)
 class DeploymentStatus:
-    """A deployed version: how many replicas are wanted, how many answer, and where each is."""
+    """A deployed version: how many replicas are wanted, how many answer, and where each is.
+
+    Attributes:
+        ready_replicas: those that answer with the deployment's options, not with ones that it had before.
+        on: where replicas may go.
+        on_demand: loaded at the first call, evicted for others when it is idle.
+        idle_s: an on-demand one that was not called for so long is unloaded; 0: only when others need the room.
+        replaces: versions of the model whose deployments end when all replicas of this one are READY.
+    """
 
     model: str
     version: str
@@ -35,6 +50,11 @@ class DeploymentStatus:
     instances: tuple[InstanceStatus, ...] = ()
     tenant: str = "default"
     create_time_s: float = 0.0
+    options: InstanceOptions = field(default_factory=InstanceOptions)
+    on: Selector = field(default_factory=Selector)
+    on_demand: bool = False
+    idle_s: float = 0.0
+    replaces: tuple[str, ...] = ()
 
     @property
     def ready(self) -> bool:
@@ -54,6 +74,8 @@ class WorkerStatus:
     devices: tuple[Device, ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
     placements: tuple[str, ...] = ()
+    draining: bool = False
+    """It is about to end: what is on it is loaded elsewhere first."""
 
 
 @dataclass(frozen=True)

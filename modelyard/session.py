@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
+import time
 from collections.abc import Awaitable, Callable
 
 from modelyard.backoff import Backoff
@@ -25,13 +27,22 @@ class Session:
 
     def __init__(self, etcd: Etcd, ttl_s: int = TTL_S) -> None:
         self.lease_id = 0
+        self.failed_renewals = 0
         self.on_lease: Callable[[int], Awaitable[None]] | None = None
+        self.settled = asyncio.Event()
+        """Set while all that was announced is in etcd, as far as is known here."""
         self._etcd = etcd
         self._ttl_s = ttl_s
         self._keys: dict[str, bytes] = {}
         self._given_up: list[int] = []
         self._lock = asyncio.Lock()
         self._lost = asyncio.Event()
+        self._ends_s = -math.inf
+
+    @property
+    def held(self) -> bool:
+        """Whether the lease lives, as far as this process can know: it was renewed within its time to live."""
+        return bool(self.lease_id) and time.monotonic() < self._ends_s
 
     async def start(self) -> None:
         """Take the first lease; raise UnavailableError if etcd is away."""
@@ -77,6 +88,7 @@ class Session:
     def _give_up(self) -> None:
         self._given_up.append(self.lease_id)
         self.lease_id = 0
+        self.settled.clear()
         self._lost.set()
 
     async def run(self) -> None:
@@ -87,9 +99,11 @@ class Session:
                 if not self.lease_id or not await self._etcd.keep_alive(self.lease_id):
                     log.warning("lease lost, registering anew", extra={"lease": self.lease_id})
                     await self._renew()
+                self._ends_s = time.monotonic() + self._ttl_s
                 backoff.reset()
                 await self._until_due()
             except PASSING as error:
+                self.failed_renewals += 1
                 log.warning("lease not renewed", extra={"reason": str(error)})
                 await asyncio.sleep(backoff.next())
 
@@ -119,6 +133,7 @@ class Session:
                 await self._etcd.put(key, value, lease_id)
             self._given_up.remove(lease_id)
             self.lease_id = lease_id
+            self.settled.set()
             self._lost.clear()
             while self._given_up:  # what was withdrawn meanwhile goes with them
                 await self._etcd.revoke(self._given_up[-1])
@@ -133,6 +148,18 @@ class Election:
         self._key = key
         self._value = value
         self._ttl_s = ttl_s
+        self._term: Term | None = None
+        self._past_failures = 0
+
+    @property
+    def held(self) -> bool:
+        """Whether this process leads, as far as it can know."""
+        return self._term is not None and self._term.held
+
+    @property
+    def failed_renewals(self) -> int:
+        """How often a renewal of the leadership has failed, in all terms."""
+        return self._past_failures + (self._term.failed_renewals if self._term else 0)
 
     async def campaign(self) -> Term:
         """Return once this process leads."""
@@ -141,18 +168,20 @@ class Election:
             try:
                 lease_id = await self._etcd.grant(self._ttl_s)
                 if await self._etcd.commit([Compare(self._key, 0)], [Put(self._key, self._value, lease_id)]):
-                    return await self._term(lease_id)
+                    return await self._begin(lease_id)
                 await self._etcd.revoke(lease_id)
                 await self._until_vacant()
             except PASSING as error:
                 log.warning("no election without etcd", extra={"reason": str(error)})
                 await asyncio.sleep(backoff.next())
 
-    async def _term(self, lease_id: int) -> Term:
+    async def _begin(self, lease_id: int) -> Term:
         held = await self._etcd.get(self._key)
         if held is None or held.lease_id != lease_id:
             raise UnavailableError("leadership was lost at once")
-        return Term(self._etcd, self._key, held.create_revision, lease_id, self._ttl_s)
+        self._past_failures = self.failed_renewals
+        self._term = Term(self._etcd, self._key, held.create_revision, lease_id, self._ttl_s)
+        return self._term
 
     async def _until_vacant(self) -> None:
         async with contextlib.aclosing(self._etcd.follow(self._key)) as stream:
@@ -168,21 +197,32 @@ class Term:
 
     def __init__(self, etcd: Etcd, key: str, epoch: int, lease_id: int, ttl_s: int) -> None:
         self.epoch = epoch
+        self.failed_renewals = 0
         self.fence = Compare(key, epoch)
         self._etcd = etcd
         self._lease_id = lease_id
         self._ttl_s = ttl_s
+        self._ends_s = time.monotonic() + ttl_s
+
+    @property
+    def held(self) -> bool:
+        """Whether the lease lives, as far as this process can know: it was renewed within its time to live."""
+        return time.monotonic() < self._ends_s
 
     async def hold(self) -> None:
         """Keep the lease alive; return when it is lost."""
         while True:
             try:
                 if not await self._etcd.keep_alive(self._lease_id):
+                    self._ends_s = -math.inf
                     return
+                self._ends_s = time.monotonic() + self._ttl_s
             except PASSING as error:
+                self.failed_renewals += 1
                 log.warning("leadership not renewed", extra={"reason": str(error)})
             await asyncio.sleep(self._ttl_s / 5)
 
     async def resign(self) -> None:
         """Give the leadership up at once."""
+        self._ends_s = -math.inf
         await self._etcd.revoke(self._lease_id)

@@ -67,7 +67,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Ru
 
 @pytest.fixture(scope="session")
 def running_suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSuite]:
-    """A suite with two workers that all tests share: leave it as it was."""
-    shared = RunningSuite(tmp_path_factory.mktemp("running-suite"), workers=2)
+    """A suite with two workers and two front doors on one port that all tests share: leave it as it was."""
+    shared = RunningSuite(tmp_path_factory.mktemp("running-suite"), workers=2, processes=2)
     yield shared
     shared.down()

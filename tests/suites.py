@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from modelyard.local import commands, health
@@ -82,6 +83,10 @@ class RunningSuite:
     def process(self, name: str) -> ProcessStatus:
         """What the supervisor says of one process: cheap, and without asking the process."""
         return self._layout.read().process(name)
+
+    def processes(self) -> Sequence[ProcessStatus]:
+        """What the supervisor says of all processes: cheap, and without asking them."""
+        return self._layout.read().processes
 
     def pid(self, name: str) -> int:
         """The pid of a process, such as `worker-0`."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from modelyard.catalogue import AliasChange
+from modelyard.catalogue import Alias, AliasChange
 from modelyard.cli.command import Name, Session, remote
 from modelyard.cli.output import table, when
 from modelyard.errors import InvalidInputError
@@ -17,11 +17,13 @@ app = typer.Typer()
 
 @app.command()
 @remote
-def alias(
+def alias(  # noqa: PLR0913, PLR0917 (each is an option)
     session: Session,
     name: Name,
     alias: Annotated[str, typer.Argument(metavar="ALIAS", help="the movable name")],
     version: Annotated[str, typer.Argument(metavar="VERSION", help="what it is to point at")] = "",
+    canary: Annotated[str, typer.Option(metavar="VERSION", help="a second version, for a share of the calls")] = "",
+    percent: Annotated[float, typer.Option(help="the share of --canary in a hundred calls")] = 0.0,
     force: Annotated[bool, typer.Option("--force", help="even to a version that breaks its callers")] = False,
     delete: Annotated[bool, typer.Option("--delete", help="remove the alias; its version stays")] = False,
 ) -> None:
@@ -33,8 +35,13 @@ def alias(
             client.delete_alias(name, alias)
             session.output.show({"deleted": f"{name}@{alias}"}, f"deleted {name}@{alias}")
         else:
-            moved = client.set_alias(name, alias, version, force=force)
-            session.output.show(moved, f"{name}@{moved.name} is {name}@{moved.version}")
+            moved = client.set_alias(name, alias, version, canary_version=canary, canary_percent=percent, force=force)
+            session.output.show(moved, f"{name}@{moved.name} is {name}@{moved.version}{share(moved)}")
+
+
+def share(alias: Alias | AliasChange) -> str:
+    """Say which share of an alias's calls goes to a second version, if one does."""
+    return f", {alias.canary_percent:g}% of its calls {alias.canary_version}" if alias.canary_version else ""
 
 
 @app.command()
@@ -47,7 +54,7 @@ def history(
     with session.client() as client:
         changes = client.history(name)
     rows = [
-        (when(c.time_s), c.tenant, c.alias, f"{c.from_version or '-'} → {c.to_version or '-'}", _kind(c))
+        (when(c.time_s), c.tenant, c.alias, f"{c.from_version or '-'} → {c.to_version or '-'}{share(c)}", _kind(c))
         for c in changes
     ]
     session.output.show(changes, table("when", "who", "alias", "move", "", rows=rows))

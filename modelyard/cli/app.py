@@ -9,7 +9,18 @@ from typing import Any
 import typer
 
 from modelyard import __version__
-from modelyard.cli import aliases, artifacts, changes, comparison, deployments, inference, models, output, watching
+from modelyard.cli import (
+    aliases,
+    artifacts,
+    changes,
+    comparison,
+    deploying,
+    deployments,
+    inference,
+    models,
+    output,
+    watching,
+)
 from modelyard.cli import local as suite
 from modelyard.cli.command import INTERRUPTED, local
 from modelyard.errors import InvalidInputError
@@ -19,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for part in (suite, artifacts, models, aliases, comparison, changes, watching, deployments, inference):
+for part in (suite, artifacts, models, aliases, comparison, changes, watching, deploying, deployments, inference):
     app.add_typer(part.app)
 
 # The base of typer's usage errors, which it does not name itself.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from typing import Annotated
 
@@ -10,24 +11,16 @@ import typer
 from modelyard.cli.command import Reference, Session, remote
 from modelyard.cli.output import pairs, table, when
 from modelyard.config import format_bytes
-from modelyard.results import DeploymentStatus, WorkerStatus
+from modelyard.deployment import InstanceOptions
+from modelyard.results import DeploymentStatus, InstanceStatus, WorkerStatus
 
 app = typer.Typer()
 
 
-@app.command()
-@remote
-def deploy(
-    session: Session,
-    name: Reference,
-    replicas: Annotated[int, typer.Option(min=1, help="how many workers shall hold it")] = 1,
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="return once all replicas answer, or at once")] = True,
-    timeout: Annotated[float, typer.Option(min=0.1, help="seconds to wait")] = 60.0,
-) -> None:
-    """Serve a version, the newest where none is named."""
-    with session.client() as client:
-        status = client.deploy(name, replicas=replicas, wait=wait, timeout_s=timeout)
-    session.output.show(status, f"{_name(status)}: {_ready(status)}{_where(status)}")
+def summary(status: DeploymentStatus) -> str:
+    """Say of a deployment how far it is, in a line."""
+    held = status.on_demand and not status.instances
+    return f"{_name(status)}: " + ("loaded at its first call" if held else f"{_ready(status)}{_where(status)}")
 
 
 def _name(status: DeploymentStatus) -> str:
@@ -60,12 +53,33 @@ def deployments(session: Session) -> None:
     """List deployments."""
     with session.client() as client:
         found = client.deployments()
-    rows = [(_name(d), _ready(d), _instances(d), d.tenant, when(d.create_time_s)) for d in found]
-    session.output.show(found, table("deployment", "replicas", "instances", "tenant", "since", rows=rows))
+    rows = [(_name(d), _ready(d), _instances(d), how(d), d.tenant, when(d.create_time_s)) for d in found]
+    session.output.show(found, table("deployment", "replicas", "instances", "how", "tenant", "since", rows=rows))
 
 
 def _instances(status: DeploymentStatus) -> str:
-    return "\n".join(f"{i.worker} {i.state.value} {i.reason}".rstrip() for i in status.instances)
+    return "\n".join(" ".join(filter(None, _instance(i))) for i in status.instances)
+
+
+def _instance(instance: InstanceStatus) -> tuple[str, ...]:
+    memory = format_bytes(instance.memory_bytes) if instance.memory_bytes else ""
+    return instance.worker, instance.state.value, memory, instance.reason
+
+
+def how(status: DeploymentStatus) -> str:
+    """What was said when it was deployed, but for what is so by default."""
+    default = InstanceOptions()
+    names = [field.name for field in dataclasses.fields(default)]
+    said = {name: getattr(status.options, name) for name in names}
+    options = [f"{name}={_option(value)}" for name, value in said.items() if value != getattr(default, name)]
+    idle = f" until idle for {status.idle_s:g} s" if status.idle_s else ""
+    on = [f"on worker={name}" for name in status.on.workers] + [f"on {key}={value}" for key, value in status.on.labels]
+    replaces = [f"replaces {version}" for version in status.replaces]
+    return "\n".join([*([f"on demand{idle}"] * status.on_demand), *on, *replaces, *options])
+
+
+def _option(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 @app.command()
@@ -74,7 +88,7 @@ def workers(session: Session) -> None:
     """List live workers."""
     with session.client() as client:
         found = client.workers()
-    columns = ("worker", "address", "cpu", "memory", "reserved", "devices", "labels", "placements")
+    columns = ("worker", "address", "cpu", "memory", "reserved", "devices", "labels", "placements", "")
     session.output.show(found, table(*columns, rows=[_worker(worker) for worker in found]))
 
 
@@ -88,6 +102,7 @@ def _worker(worker: WorkerStatus) -> tuple[str, ...]:
         ", ".join(device.name for device in worker.devices),
         pairs(worker.labels),
         "\n".join(worker.placements),
+        "draining" if worker.draining else "",
     )
 
 

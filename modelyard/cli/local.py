@@ -76,9 +76,9 @@ def down(output: Output, directory: Directory = DEFAULT_DIRECTORY) -> None:
 def status(output: Output, directory: Directory = DEFAULT_DIRECTORY) -> None:
     """Show the processes of the suite in the directory."""
     found = _commands().status(directory)
-    rows = [(p.name, p.pid or "", p.address, p.state.value, p.restarts, p.reason) for p in found.processes]
+    rows = [(p.name, p.pid or "", p.address, p.metrics, p.state.value, p.restarts, p.reason) for p in found.processes]
     title = f"modelyard {'runs' if found.running else 'does not run'} in {found.directory}"
-    columns = ("process", "pid", "address", "state", "restarts", "reason")
+    columns = ("process", "pid", "address", "metrics", "state", "restarts", "reason")
     output.show(found, table(*columns, rows=rows, title=title) if rows else title)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from modelyard.catalogue import File, Lifecycle, Model, Resources, Signature, Version
+from modelyard.catalogue import Alias, File, Lifecycle, Model, Resources, Signature, Version
 from modelyard.cli.command import Reference, Session, remote
 from modelyard.cli.output import Part, facts, pairs, table, when
 from modelyard.config import format_bytes
@@ -151,11 +151,17 @@ def _state(record: Model | Version) -> str:
 
 
 def _aliases(model: Model) -> str:
-    return ", ".join(f"{alias.name}={alias.version}" for alias in model.aliases)
+    return ", ".join(f"{alias.name}={alias.version}{_canary(alias)}" for alias in model.aliases)
+
+
+def _canary(alias: Alias) -> str:
+    return f" ({alias.canary_percent:g}% {alias.canary_version})" if alias.canary_version else ""
 
 
 def _names(model: Model, version: Version) -> str:
-    return ", ".join(alias.name for alias in model.aliases if alias.version == version.version)
+    named = [alias.name for alias in model.aliases if alias.version == version.version]
+    canaries = [alias for alias in model.aliases if alias.canary_version == version.version]
+    return ", ".join([*named, *(f"{alias.name} ({alias.canary_percent:g}%)" for alias in canaries)])
 
 
 def _signature(signature: Signature) -> str:

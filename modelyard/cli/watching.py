@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from modelyard.catalogue import Alias, Lifecycle, Model, Version
+from modelyard.cli.aliases import share
 from modelyard.cli.command import Session, remote
 from modelyard.config import format_bytes
 from modelyard.events import CatalogueEvent, EventKind
@@ -53,7 +54,9 @@ def _text(event: CatalogueEvent) -> str:
             said = f": {version.format}, {format_bytes(version.size_bytes)}{_deleted(version)}"
             return f"version  {version.model}@{version.version}" + (" purged" if gone else said)
         case Alias() as alias:
-            return f"alias    {event.model}@{alias.name}" + (" deleted" if gone else f" is {alias.version}")
+            return f"alias    {event.model}@{alias.name}" + (
+                " deleted" if gone else f" is {alias.version}{share(alias)}"
+            )
     return event.kind.value
 
 

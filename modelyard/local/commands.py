@@ -52,7 +52,7 @@ def _run(options: UpOptions, environ: Mapping[str, str], parent: Parent) -> None
     layout.create()
     with ExitStack() as stack:
         stack.callback(Lock(layout).release)
-        ports = Ports(options.port)
+        ports = Ports(options.port, options.workers)
         stack.callback(ports.release)
         address = ports.front_door.address
         blank = Status(running=True, directory=str(layout.root), pid=os.getpid(), address=address)

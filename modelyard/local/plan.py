@@ -10,13 +10,14 @@ from pathlib import Path
 
 from modelyard.errors import InvalidInputError, PreconditionError
 from modelyard.local import health
-from modelyard.local.ports import Port
+from modelyard.local.ports import Port, preferred
 from modelyard.local.programs import HOST, etcd_command, redis_command
 from modelyard.local.settings import Asked, Settings
 from modelyard.local.state import Layout
 from modelyard.local.supervised import Program
 
 SERVICE_GRACE_S = 15.0
+FRONT_DOOR, SCHEDULER_METRICS = 8001, 8002
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class UpOptions:
 
     directory: Path
     workers: int = 1
-    port: int = 8001
+    port: int = FRONT_DOOR
     detach: bool = False
     capacity: str = ""
     processes: int = 1
@@ -56,14 +57,20 @@ class UpOptions:
 class Ports:
     """The ports that a suite holds while it runs: a server that is started again finds its own."""
 
-    def __init__(self, front_door: int) -> None:
-        """Take them; raise PreconditionError if the front door's is not free."""
+    def __init__(self, front_door: int, workers: int) -> None:
+        """Take them; raise PreconditionError if the front door's is not free.
+
+        Beside a front door on 8001 the scheduler's metrics are on 8002, if that is free.
+        """
         self.front_door = Port(front_door)
         self.etcd, self.etcd_peer, self.redis = Port(), Port(), Port()
+        scheduler = preferred(SCHEDULER_METRICS) if front_door == FRONT_DOOR else Port()
+        self.metrics = {"scheduler-0": scheduler, "registry-0": Port()}
+        self.metrics |= {f"worker-{index}": Port() for index in range(workers)}
 
     def release(self) -> None:
         """Let others have them."""
-        for port in (self.front_door, self.etcd, self.etcd_peer, self.redis):
+        for port in (self.front_door, self.etcd, self.etcd_peer, self.redis, *self.metrics.values()):
             port.release()
 
 
@@ -91,6 +98,8 @@ def programs(options: UpOptions, settings: Settings, layout: Layout, ports: Port
     for index in range(options.workers):
         name = f"worker-{index}"
         services[name] = {"data-dir": str(layout.worker(name)), "port": "0", "capacity": options.capacity}
+    for name, flags in services.items():
+        flags |= {"etcd": etcd.address, "metrics-port": str(ports.metrics[name].number)}
     return [
         Program(
             "etcd",
@@ -106,7 +115,7 @@ def programs(options: UpOptions, settings: Settings, layout: Layout, ports: Port
             redis.address,
             partial(health.redis_answers, redis.address),
         ),
-        *(_service(name, {"etcd": etcd.address, **flags}, layout) for name, flags in services.items()),
+        *(_service(name, flags, layout) for name, flags in services.items()),
     ]
 
 

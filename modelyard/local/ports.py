@@ -34,6 +34,14 @@ class Port:
         self._socket.close()
 
 
+def preferred(number: int) -> Port:
+    """Take this port if it is free, else any."""
+    try:
+        return Port(number)
+    except PreconditionError:
+        return Port()
+
+
 def _bind(number: int, options: list[int]) -> socket.socket:
     taken = socket.socket()
     try:

@@ -37,6 +37,7 @@ class ProcessStatus:
     """One process: `restarts` since `up`, `reason` of the last one or of what is wrong now.
 
     `start_ticks` is when the kernel started it, in clock ticks since boot: its identity together with the pid.
+    `metrics` is host:port of its page for Prometheus.
     """
 
     name: str
@@ -46,6 +47,7 @@ class ProcessStatus:
     restarts: int = 0
     reason: str = ""
     start_ticks: int = 0
+    metrics: str = ""
 
     @property
     def process(self) -> kernel.Process:

@@ -100,11 +100,11 @@ class Supervised:
             self._note_ready(self.program.address)
         async for report in child.reports():
             if report.get("state") == "ready":
-                self._note_ready(report["address"])
+                self._note_ready(report["address"], report.get("metrics", ""))
 
-    def _note_ready(self, address: str) -> None:
+    def _note_ready(self, address: str, metrics: str = "") -> None:
         self.failed_starts = 0
-        self._change(state=State.READY, address=address)
+        self._change(state=State.READY, address=address, metrics=metrics)
 
     def _note_end(self, returncode: int) -> None:
         if self.status.state is State.STARTING:

@@ -42,7 +42,7 @@ def _element(value: object) -> bytes:
     raise InvalidInputError(f"expected bytes or str in an array of BYTES, got {type(value).__name__}")
 
 
-def from_raw(tensor: str, name: str, shape: Sequence[int], raw: bytes) -> Array:
+def from_raw(tensor: str, name: str, shape: Sequence[int], raw: bytes | memoryview) -> Array:
     """Return the array of raw contents, without a copy where the datatype has a fixed size.
 
     Raises:
@@ -58,7 +58,7 @@ def from_raw(tensor: str, name: str, shape: Sequence[int], raw: bytes) -> Array:
     return _shaped(tensor, np.frombuffer(raw, row.dtype), shape)
 
 
-def _bytes_from_raw(tensor: str, shape: Sequence[int], count: int, raw: bytes) -> Array:
+def _bytes_from_raw(tensor: str, shape: Sequence[int], count: int, raw: bytes | memoryview) -> Array:
     if len(raw) < 4 * count:
         raise InvalidInputError(
             f"input {tensor!r}: expected at least {4 * count} bytes for BYTES {list(shape)}, got {len(raw)}"
@@ -72,7 +72,7 @@ def _bytes_from_raw(tensor: str, shape: Sequence[int], count: int, raw: bytes) -
             )
         (length,) = struct.unpack_from("<I", raw, position)
         position += 4 + length
-        array[index] = raw[position - length : position]
+        array[index] = bytes(raw[position - length : position])
     if position != len(raw):
         raise InvalidInputError(
             f"input {tensor!r}: expected {position} bytes for {count} BYTES elements, got {len(raw)}"
@@ -137,13 +137,15 @@ def _shaped(tensor: str, array: Array, shape: Sequence[int]) -> Array:
         ) from None
 
 
-def decode_inputs(request: messages.ModelInferRequest) -> dict[str, tuple[str, Array]]:
-    """Return each input's datatype and array.
+def decode_inputs(
+    request: messages.ModelInferRequest, raw: Sequence[bytes | memoryview] | None = None
+) -> dict[str, tuple[str, Array]]:
+    """Return each input's datatype and array; `raw` are its raw contents where the message itself is without them.
 
     Raises:
         InvalidInputError: raw and typed contents in one request, a count that does not match, or a bad tensor.
     """
-    raw = request.raw_input_contents
+    raw = request.raw_input_contents if raw is None else raw
     if raw and len(raw) != len(request.inputs):
         raise InvalidInputError(
             f"raw_input_contents: expected one entry for each of the {len(request.inputs)} inputs, got {len(raw)}"

@@ -16,11 +16,14 @@ import grpc
 import grpc.aio
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
-from grpc_health.v1 import health, health_pb2
+from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
+from modelyard.errors import InvalidInputError
 from modelyard.rpc.channel import OPTIONS, arity, method_path
 from modelyard.rpc.gate import Gate
+from modelyard.rpc.health import SERVICE as HEALTH
+from modelyard.rpc.health import Health
 from modelyard.rpc.interceptor import ErrorInterceptor, Surrounding
 
 log = logging.getLogger(__name__)
@@ -60,11 +63,21 @@ def _handler(method: MethodDescriptor, behaviour: Any, raw: bool) -> Any:
     make = getattr(grpc, f"{arity(method)}_rpc_method_handler")
     if raw:
         return make(behaviour)
-    return make(
-        behaviour,
-        request_deserializer=message_factory.GetMessageClass(method.input_type).FromString,
-        response_serializer=message_factory.GetMessageClass(method.output_type).SerializeToString,
-    )
+    request_type = message_factory.GetMessageClass(method.input_type)
+    response_serializer = message_factory.GetMessageClass(method.output_type).SerializeToString
+
+    def read(data: bytes) -> Any:
+        try:
+            return request_type.FromString(data)
+        except DecodeError:
+            raise InvalidInputError(
+                f"expected a {method.input_type.name}, got {len(data)} bytes that are none"
+            ) from None
+
+    if method.client_streaming:
+        return make(behaviour, request_deserializer=read, response_serializer=response_serializer)
+    # gRPC would read a single request outside of the interceptors, and answer UNKNOWN where it cannot.
+    return make(lambda data, context: behaviour(read(data), context), response_serializer=response_serializer)
 
 
 class _Routes(grpc.GenericRpcHandler):  # type: ignore[type-arg]
@@ -123,10 +136,13 @@ class Server:
         self._port = 0
         self._routes = _Routes([ErrorInterceptor(name, self._gate, lasting), *interceptors])
         self._server = grpc.aio.server(handlers=[self._routes], options=list(options.items()))
-        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]
+        self.health = Health()
+        """What it answers by grpc.health.v1: for itself, for each of its services, and what else is set there."""
+
         self._pool = descriptor_pool.DescriptorPool()
-        self._names: list[str] = [reflection.SERVICE_NAME, health.SERVICE_NAME]
-        self._reflect(health_pb2.DESCRIPTOR.services_by_name["Health"])
+        self._names: list[str] = [reflection.SERVICE_NAME, HEALTH.full_name]
+        self._services: list[str] = []
+        self._reflect(HEALTH)
 
     def add(self, service: ServiceDescriptor, servicer: object, raw: Sequence[str] = ()) -> None:
         """Serve a service by the methods of a servicer; those in `raw` get and return serialized messages as bytes."""
@@ -140,6 +156,7 @@ class Server:
 
     def _announce(self, service: ServiceDescriptor) -> None:
         self._names.append(service.full_name)
+        self._services.append(service.full_name)
         self._reflect(service)
 
     def _reflect(self, service: ServiceDescriptor) -> None:
@@ -154,7 +171,7 @@ class Server:
 
     async def start(self, address: str) -> str:
         """Listen on host:port (port 0: any); return host:port as bound."""
-        self._routes.add(_handlers(health_pb2.DESCRIPTOR.services_by_name["Health"], self._health, ()))
+        self._routes.add(_handlers(HEALTH, self.health, ()))
         reflecting = reflection.aio.ReflectionServicer(self._names, pool=self._pool)  # type: ignore[attr-defined]
         self._routes.add(_handlers(_REFLECTION, reflecting, ()))
         try:
@@ -162,17 +179,17 @@ class Server:
         except RuntimeError as error:
             raise OSError(f"cannot listen on {address}: {error}") from error
         await self._server.start()
-        await self.set_serving(True)
+        self.set_serving(True)
         return f"{address.rpartition(':')[0]}:{self._port}"
 
-    async def set_serving(self, serving: bool) -> None:
-        """Answer health checks with SERVING or NOT_SERVING."""
-        status = health_pb2.HealthCheckResponse
-        await self._health.set("", status.SERVING if serving else status.NOT_SERVING)
+    def set_serving(self, serving: bool) -> None:
+        """Answer health checks of the server and of each of its services with SERVING or NOT_SERVING."""
+        for name in ("", *self._services):
+            self.health.set(name, serving)
 
     async def stop(self, grace_s: float = GRACE_S) -> None:
         """Refuse new calls with UNAVAILABLE, let those in flight finish, hang up, close."""
-        await self.set_serving(False)
+        self.health.end()
         await self._gate.shut(grace_s)
         _hang_up(self._port)
         await self._server.stop(0)

@@ -15,27 +15,45 @@ class AliasCalls(Calls):
     """Movable names of versions."""
 
     async def set_alias(
-        self, name: str, alias: str, version: str = "", *, force: bool = False, etag: str = ""
+        self,
+        name: str,
+        alias: str,
+        version: str = "",
+        *,
+        canary_version: str = "",
+        canary_percent: float = 0.0,
+        force: bool = False,
+        etag: str = "",
     ) -> Alias:
-        """Point an alias at a version (the newest where none is given).
+        """Point an alias at a version (the newest where none is given), and a share of its calls at another one.
 
         Args:
             name: the model, or `model@version`.
             alias: the movable name.
             version: which one.
-            force: even if the version breaks those who call the alias.
+            canary_version: which gets a share of the calls that name the alias; none does where it is empty.
+            canary_percent: of a hundred calls, above 0 and below 100.
+            force: even if a version breaks those who call the alias.
             etag: the alias's when it was read: it is not moved if it has been since. "0": there must be none yet.
 
         Raises:
+            InvalidInputError: the canary has no share, or all calls, or is the version itself.
             NotFoundError: there is no such model or version.
             AlreadyExistsError: a version has that name.
-            PreconditionError: the version breaks callers of the alias, and `force` is not set (the message says how it
+            PreconditionError: a version breaks callers of the alias, and `force` is not set (the message says how it
                 does); or the version or the model is DELETED.
             AbortedError: the etag is no longer the alias's.
         """
         reference = resolve(name, version)
         request = build(
-            pb.SetAliasRequest, model=reference.model, alias=alias, version=reference.version, force=force, etag=etag
+            pb.SetAliasRequest,
+            model=reference.model,
+            alias=alias,
+            version=reference.version,
+            force=force,
+            etag=etag,
+            canary_version=canary_version,
+            canary_percent=canary_percent,
         )
         # With an etag, a second attempt after a lost answer would find the etag changed by the first.
         method = self._connection.registry.SetAlias
@@ -69,6 +87,7 @@ class AliasCalls(Calls):
     async def rollback(self, name: str, alias: str = "", *, etag: str = "") -> Alias:
         """Point an alias at what it pointed at before its last move; again, at what came before that.
 
+        To give a canary a share of the calls is a move, too; a roll-back leads to one version alone.
         Compatibility is not asked about: callers have lived with that version before.
 
         Args:

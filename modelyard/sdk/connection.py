@@ -18,7 +18,7 @@ from modelyard.rpc.channel import Stub, open_channel
 from modelyard.rpc.status import LOST_STATUS, MIN_REVISION_KEY, TENANT_KEY, error_of, revision_of
 from modelyard.sdk.attempts import Attempts
 from modelyard.sdk.settings import check_address, check_timeout
-from modelyard.v1 import registry_pb2, scheduler_pb2
+from modelyard.v1 import registry_pb2, router_pb2, scheduler_pb2
 
 
 def registry_stub(channel: grpc.aio.Channel) -> Any:
@@ -42,6 +42,7 @@ class _Opened:
     registry: Any
     scheduler: Any
     inference: Any
+    router: Any
 
 
 class Connection:
@@ -61,7 +62,9 @@ class Connection:
         if self._opened is None:
             channel = open_channel(self.address)
             scheduler = Stub(channel, scheduler_pb2.DESCRIPTOR.services_by_name["Scheduler"])
-            self._opened = _Opened(channel, registry_stub(channel), scheduler, Stub(channel, messages.SERVICE))
+            router = Stub(channel, router_pb2.DESCRIPTOR.services_by_name["Router"])
+            inference = Stub(channel, messages.SERVICE)
+            self._opened = _Opened(channel, registry_stub(channel), scheduler, inference, router)
 
     async def close(self) -> None:
         """Close the channel; calls in flight are cancelled."""
@@ -89,6 +92,11 @@ class Connection:
     def inference(self) -> Any:
         """The methods of inference.GRPCInferenceService."""
         return self._open.inference
+
+    @property
+    def router(self) -> Any:
+        """The methods of modelyard.v1.Router."""
+        return self._open.router
 
     async def wait_connected(self, timeout_s: float) -> None:
         """Return once the front door answers; raise UnavailableError if it has not within `timeout_s`."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection, Mapping
 
 from modelyard.backoff import Backoff
-from modelyard.deployment import InstanceState
+from modelyard.deployment import InstanceOptions, InstanceState, Selector
 from modelyard.errors import ModelExecutionError, UnavailableError
-from modelyard.results import DeploymentStatus, Endpoints, LogPart, WorkerStatus
+from modelyard.results import DeploymentStatus, Endpoints, InstanceStatus, LogPart, WorkerStatus
 from modelyard.rpc import convert
 from modelyard.rpc.build import build
 from modelyard.sdk.connection import Calls, resolve
@@ -23,36 +23,65 @@ MAX_POLL_S = 0.5
 class DeploymentCalls(Calls):
     """What is served. A `name` may be `name@version_or_alias`."""
 
-    async def deploy(
-        self, name: str, version: str = "", replicas: int = 1, wait: bool = True, timeout_s: float = 60.0
+    async def deploy(  # noqa: PLR0913 (all but three by name)
+        self,
+        name: str,
+        version: str = "",
+        replicas: int = 1,
+        *,
+        options: InstanceOptions | None = None,
+        on: Selector | Mapping[str, str] | None = None,
+        on_demand: bool = False,
+        idle_s: float = 0.0,
+        replace: bool = False,
+        wait: bool = True,
+        timeout_s: float = 60.0,
     ) -> DeploymentStatus:
-        """Serve a version, the newest where none is given; deploying it again changes its replicas.
+        """Serve a version, the newest where none is given; deploying it again changes all of this.
 
         Args:
             name: the model.
             version: a version or an alias.
             replicas: how many workers shall hold it.
-            wait: return only once all replicas answer.
+            options: how each instance is run; of a deployment that is served, they are changed replica by replica.
+            on: where replicas may go: to some workers by name, to those with some labels (which may be given alone);
+                anywhere where it is None.
+            on_demand: load it at the first call, evict it for others when it is idle.
+            idle_s: unload an on-demand one that was not called for so long; 0: only when others need the room.
+            replace: end the model's other deployments once all replicas of this one answer.
+            wait: return only once all replicas answer, and what they replace has ended; an on-demand deployment, which
+                is loaded when it is called, is not waited for.
             timeout_s: how long to wait for that.
 
         Raises:
             NotFoundError: no such model or version.
-            InvalidInputError: replicas is not a positive number, or timeout_s not a finite one above 0.
+            InvalidInputError: a value makes no sense; the message names it, what was expected and what came.
             ModelExecutionError: a replica failed to load; the message is the reason.
             UnavailableError: not all replicas answered in time; the message says what stands in the way.
-            ExhaustedError: no worker can hold it.
+            ExhaustedError: no worker that it may be on can hold it.
         """
         reference = resolve(name, version)
         ends_s = time.monotonic() + check_timeout(timeout_s)
-        request = build(pb.DeployRequest, model=reference.model, version=reference.version, replicas=replicas)
+        request = build(
+            pb.DeployRequest,
+            model=reference.model,
+            version=reference.version,
+            replicas=replicas,
+            options=convert.options_to_pb(options or InstanceOptions()),
+            on=convert.selector_to_pb(_selector(on)),
+            on_demand=on_demand,
+            idle_s=idle_s,
+            replace=replace,
+        )
         answer = await self._connection.call(self._connection.scheduler.Deploy, request, timeout_s=timeout_s)
         status = convert.deployment_from_pb(answer)
-        return await self._wait_ready(status, ends_s) if wait else status
+        return await self._wait_ready(status, ends_s) if wait and not on_demand else status
 
     async def _wait_ready(self, status: DeploymentStatus, ends_s: float) -> DeploymentStatus:
         pause = Backoff(FIRST_POLL_S, MAX_POLL_S)
-        while not status.ready:
-            _check_loading(status)
+        before = set(status.instances)
+        while not status.ready or status.replaces:
+            _check_loading(status, before)
             delay_s = pause.next()
             if time.monotonic() + delay_s >= ends_s:
                 raise await self._not_ready(status)
@@ -123,8 +152,22 @@ class DeploymentCalls(Calls):
         return Endpoints(tuple(answer.registries), tuple(answer.schedulers))
 
 
-def _check_loading(status: DeploymentStatus) -> None:
+def _selector(on: Selector | Mapping[str, str] | None) -> Selector:
+    if on is None or isinstance(on, Selector):
+        return on or Selector()
+    return Selector(labels=tuple(on.items()))
+
+
+def _check_loading(status: DeploymentStatus, before: Collection[InstanceStatus]) -> None:
+    """Raise ModelExecutionError if a replica has failed, or what is to follow it while it answers.
+
+    Of the latter, what was so before it was deployed is no news.
+    """
+    name = f"{status.model}@{status.version}"
     for instance in status.instances:
         if instance.state is InstanceState.FAILED:
-            name = f"{status.model}@{status.version}"
             raise ModelExecutionError(f"{name} failed to load on {instance.worker}: {instance.reason}")
+        if instance.state is InstanceState.READY and instance.failures and instance.reason and instance not in before:
+            raise ModelExecutionError(
+                f"{name} goes on as it was on {instance.worker}: it failed to load {instance.reason}"
+            )

@@ -14,6 +14,7 @@ from modelyard.oip import messages
 from modelyard.oip.tensors import decode_response, encode_request
 from modelyard.results import Array, InferResult, ModelMetadata, ServerMetadata
 from modelyard.sdk.connection import Calls, resolve
+from modelyard.sdk.direct import DirectCalls
 from modelyard.sdk.settings import check_timeout
 
 PROBE_S = 5.0
@@ -21,6 +22,8 @@ PROBE_S = 5.0
 
 class InferenceCalls(Calls):
     """Deployed models. A `name` may be `name@version_or_alias`; without a version the newest deployed one answers."""
+
+    _direct: DirectCalls | None = None
 
     async def infer(
         self,
@@ -72,9 +75,14 @@ class InferenceCalls(Calls):
         if timeout_s is not None:
             check_timeout(timeout_s)
         request = encode_request(reference.model, reference.version, arrays, outputs)
-        answer = await self._connection.call(self._connection.inference.ModelInfer, request, timeout_s=timeout_s)
+        answer = await self._infer(request, timeout_s)
         worker = answer.parameters["worker"].string_param if "worker" in answer.parameters else ""
         return InferResult(decode_response(answer), answer.model_name, answer.model_version, worker)
+
+    async def _infer(self, request: messages.ModelInferRequest, timeout_s: float | None) -> Any:
+        if self._direct is not None:
+            return await self._direct.infer(request, timeout_s)
+        return await self._connection.call(self._connection.inference.ModelInfer, request, timeout_s=timeout_s)
 
     async def live(self, timeout_s: float = PROBE_S) -> bool:
         """Whether the front door is live; False too if nothing answers within `timeout_s`."""

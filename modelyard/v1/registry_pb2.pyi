@@ -90,7 +90,7 @@ class Alias(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., tenant: _Optional[str] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ..., canary_version: _Optional[str] = ..., canary_percent: _Optional[float] = ...) -> None: ...
 
 class AliasChange(_message.Message):
-    __slots__ = ("alias", "from_version", "to_version", "tenant", "time", "rollback", "number")
+    __slots__ = ("alias", "from_version", "to_version", "tenant", "time", "rollback", "number", "canary_version", "canary_percent")
     ALIAS_FIELD_NUMBER: _ClassVar[int]
     FROM_VERSION_FIELD_NUMBER: _ClassVar[int]
     TO_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -98,6 +98,8 @@ class AliasChange(_message.Message):
     TIME_FIELD_NUMBER: _ClassVar[int]
     ROLLBACK_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
+    CANARY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CANARY_PERCENT_FIELD_NUMBER: _ClassVar[int]
     alias: str
     from_version: str
     to_version: str
@@ -105,7 +107,9 @@ class AliasChange(_message.Message):
     time: _timestamp_pb2.Timestamp
     rollback: bool
     number: int
-    def __init__(self, alias: _Optional[str] = ..., from_version: _Optional[str] = ..., to_version: _Optional[str] = ..., tenant: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rollback: bool = ..., number: _Optional[int] = ...) -> None: ...
+    canary_version: str
+    canary_percent: float
+    def __init__(self, alias: _Optional[str] = ..., from_version: _Optional[str] = ..., to_version: _Optional[str] = ..., tenant: _Optional[str] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., rollback: bool = ..., number: _Optional[int] = ..., canary_version: _Optional[str] = ..., canary_percent: _Optional[float] = ...) -> None: ...
 
 class Lineage(_message.Message):
     __slots__ = ("parent_version", "job", "dataset")

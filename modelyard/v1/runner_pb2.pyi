@@ -84,13 +84,3 @@ class UnloadRequest(_message.Message):
 class UnloadResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
-
-class Envelope(_message.Message):
-    __slots__ = ("model_name", "model_version", "id")
-    MODEL_NAME_FIELD_NUMBER: _ClassVar[int]
-    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
-    ID_FIELD_NUMBER: _ClassVar[int]
-    model_name: str
-    model_version: str
-    id: str
-    def __init__(self, model_name: _Optional[str] = ..., model_version: _Optional[str] = ..., id: _Optional[str] = ...) -> None: ...

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from modelyard import Client
+from modelyard.deployment import InstanceOptions
 from tests.models import concat_strings, mlp, save
 from tests.suites import RunningSuite
+
+MAX_BATCH_SIZE = 128
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class Served:
 
     address: str
     digits: str
-    """x FP32 [-1, 64] -> y FP32 [-1, 10], deployed twice."""
+    """x FP32 [-1, 64] -> y FP32 [-1, 10], deployed twice, batched."""
 
     digits_file: Path
     strings: str
@@ -39,7 +42,7 @@ def served(running_suite: RunningSuite, tmp_path_factory: pytest.TempPathFactory
         client.push(found.digits, digits)
         client.push(found.strings, strings)
         client.push(found.idle, digits)
-        client.deploy(found.digits, replicas=2)
+        client.deploy(found.digits, replicas=2, options=InstanceOptions(max_batch_size=MAX_BATCH_SIZE))
         client.deploy(found.strings)
         yield found
         for name in (found.digits, found.strings):

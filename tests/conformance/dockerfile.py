@@ -37,9 +37,12 @@ class Step:
 def variables(step: Step, environment: Mapping[str, str]) -> dict[str, str]:
     """What an ENV step sets, with each $NAME as it was before the step."""
     pairs = (word.partition("=") for word in step.words)
-    return {
-        name: re.sub(r"\$\{?(\w+)\}?", lambda match: environment.get(match[1], ""), value) for name, _, value in pairs
-    }
+    return {name: expand(value, environment) for name, _, value in pairs}
+
+
+def expand(text: str, environment: Mapping[str, str]) -> str:
+    """The text with each $NAME as it is there, empty where it is not."""
+    return re.sub(r"\$\{?(\w+)\}?", lambda match: environment.get(match[1], ""), text)
 
 
 @dataclass(frozen=True)
@@ -212,7 +215,7 @@ class Replay:
 
     def _run(self, image: Image, step: Step) -> None:
         for command in " ".join(step.text.split()).split(" && "):
-            words = shlex.split(command)
+            words = shlex.split(expand(command, image.arguments))
             if words[0] == "useradd":
                 options = dict(itertools.pairwise(words))
                 image.accounts[options["--uid"]] = options["--home-dir"]

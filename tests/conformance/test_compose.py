@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def test_our_services_wait_for_what_they_need_and_have_time_to_drain(name: str) 
     needed = {"registry": {"etcd"}, "worker": {"etcd", "registry"}, "scheduler": {"etcd", "redis", "registry"}}
     assert spec["depends_on"].keys() == needed[name.partition("-")[0]]
     assert all(how == {"condition": "service_healthy"} for how in spec["depends_on"].values())
-    assert spec["stop_grace_period"] == "30s"
+    assert spec["stop_grace_period"] == ("60s" if name.startswith("worker") else "30s")
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -127,7 +128,14 @@ def test_only_the_front_doors_are_published() -> None:
     published = {name: service.published for name, service in SERVICES.items() if service.published}
     assert published == {"scheduler-0": {8001: 8001}, "scheduler-1": {8011: 8001}}
     assert config_of("registry").port == 8003
-    assert SERVICES["registry"].spec["expose"] == ["8003"]
+    assert SERVICES["registry"].spec["expose"] == ["8003", "8007"]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_metrics_are_reached_from_inside(name: str) -> None:
+    port = {"registry": 8007, "scheduler": 8002, "worker": 8006}[name.partition("-")[0]]
+    assert config_of(name).metrics_port == port
+    assert str(port) in SERVICES[name].spec["expose"]
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +163,12 @@ class TestRunning:
     def test_the_health_check_succeeds(self, composition: Composition, name: str) -> None:
         done = composition.containers[name].check_health()
         assert done.returncode == 0, done.stdout + done.stderr
+
+    @pytest.mark.parametrize("name", OURS)
+    def test_the_metrics_can_be_scraped(self, composition: Composition, name: str) -> None:
+        port = config_of(name).metrics_port
+        with urllib.request.urlopen(f"http://{composition.containers[name].address}:{port}/metrics") as page:
+            assert b"modelyard_etcd_reachable 1.0" in page.read()
 
     def test_the_workers_join_under_their_names(self, composition: Composition) -> None:
         with Client(composition.published(8001)) as client:

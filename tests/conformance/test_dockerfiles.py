@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -62,8 +64,23 @@ def test_versions_are_those_that_were_tested(stages: list[Stage]) -> None:
 
 
 def test_no_index_is_written_down_but_one_can_be_given(stages: list[Stage]) -> None:
-    assert {step.text for step in stages[0].all("ARG")} == {"PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"}
+    assert {"PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"} <= {step.text for step in stages[0].all("ARG")}
     assert not any("://" in step.text for stage in stages for step in stage.steps)
+
+
+def test_the_worker_comes_in_two_variants_and_the_cpus_is_the_default() -> None:
+    (builder, _) = read(ROOT / "services" / "worker" / "Dockerfile")
+    (variant,) = [step.text for step in builder.all("ARG") if step.text.startswith("VARIANT")]
+    assert variant == "VARIANT=cpu"
+    assert builder.all("RUN")[-1].words[-1] == "./services/worker[$VARIANT]"
+    extras = tomllib.loads((ROOT / "services/worker/pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert {name: [re.split(r"[\[>]", need)[0] for need in needs] for name, needs in extras.items()} == {
+        "cpu": ["onnxruntime"],
+        "cuda": ["onnxruntime-gpu"],
+    }
+    pinned = (ROOT / "constraints.txt").read_text().splitlines()
+    versions = {line.partition("==")[2] for line in pinned if line.startswith("onnxruntime")}
+    assert len(versions) == 1, "both builds are of one release"
 
 
 def test_the_build_context_holds_nothing_but_what_images_need() -> None:

@@ -166,10 +166,13 @@ class FakeCatalogue(Fake):
             tenant="acme",
             rollback=rollback,
             number=1 + len(self.changes),
+            canary_version="" if rollback else request.canary_version,
+            canary_percent=0 if rollback else request.canary_percent,
         )
         change.time.FromSeconds(FIRST_TIME_S + len(self.changes))
         self.changes.append((request.model, change))
         alias.version = version
+        alias.canary_version, alias.canary_percent = change.canary_version, change.canary_percent
         if alias.name not in {a.name for a in model.aliases}:
             model.aliases.append(alias)
         return alias

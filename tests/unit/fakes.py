@@ -26,23 +26,33 @@ class FakeScheduler(Fake):
         self.states: list[tuple[str, str]] = [("READY", "")]
         self.endpoints = scheduler_pb2.GetEndpointsResponse()
         self.findings = ["no worker has 2 GiB free"]
+        self.ordered: Any = None
 
     def _deployment(self, model: str, version: str, replicas: int = 1) -> Any:
         state, reason = self.states[0]
         if len(self.states) > 1:
             self.states.pop(0)
-        instance = scheduler_pb2.Instance(worker="worker-0", state=state, reason=reason)
+        failures = int(bool(reason))
+        instance = scheduler_pb2.Instance(worker="worker-0", state=state, reason=reason, failures=failures)
+        instance.memory_bytes = 256 << 20
         return scheduler_pb2.Deployment(
             model=model,
             version=version or "1",
             replicas=replicas,
             instances=[instance],
-            ready_replicas=int(state == "READY"),
+            ready_replicas=int(state == "READY" and not reason),
         )
 
     async def Deploy(self, request: Any, context: Any) -> Any:
         self.called("Deploy", context)
-        return self._deployment(request.model, request.version, request.replicas)
+        self.ordered = request
+        answer = self._deployment(request.model, request.version, request.replicas)
+        answer.options.CopyFrom(request.options)
+        answer.on.CopyFrom(request.on)
+        answer.on_demand, answer.idle_s = request.on_demand, request.idle_s
+        if request.replace:
+            answer.replaces.append("0")
+        return answer
 
     async def GetDeployment(self, request: Any, context: Any) -> Any:
         self.called("GetDeployment", context)
@@ -59,6 +69,7 @@ class FakeScheduler(Fake):
     async def ListWorkers(self, request: Any, context: Any) -> Any:
         self.called("ListWorkers", context)
         worker = scheduler_pb2.Worker(id="worker-0", address="127.0.0.1:1", cpu=4, memory_bytes=8 << 30)
+        worker.draining = True
         worker.placements.append("digits@1")
         return scheduler_pb2.ListWorkersResponse(workers=[worker])
 

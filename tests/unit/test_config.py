@@ -135,3 +135,9 @@ def test_parse_pairs() -> None:
 def test_parse_pairs_refuses(text: str) -> None:
     with pytest.raises(ValueError, match="expected key=value, got"):
         config.parse_pairs(text)
+
+
+def test_the_variable_of_tests_is_no_setting_and_is_handed_down() -> None:
+    environ = {config.TEST_RUNTIME: "delay", "MODELYARD_PORT": "1", "PATH": "/bin"}
+    assert config.load(Sample, [], environ).port == 1
+    assert config.without_settings(environ) == {config.TEST_RUNTIME: "delay", "PATH": "/bin"}

@@ -29,7 +29,7 @@ async def test_a_server_is_healthy_while_it_serves() -> None:
     server = Server("test")
     address = await server.start("127.0.0.1:0")
     assert await check(address) == (0, f"{address}: SERVING\n")
-    await server.set_serving(False)
+    server.set_serving(False)
     status, line = await check(address)
     assert (status, line) == (1, f"{address} answers NOT_SERVING\n")
     await server.stop(0)

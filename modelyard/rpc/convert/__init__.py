@@ -19,6 +19,8 @@ from modelyard.rpc.convert.deployments import (
     deployment_to_pb,
     instance_from_pb,
     instance_to_pb,
+    selector_from_pb,
+    selector_to_pb,
     worker_from_pb,
     worker_to_pb,
 )
@@ -69,6 +71,8 @@ __all__ = [
     "resources_from_pb",
     "resources_to_pb",
     "seconds",
+    "selector_from_pb",
+    "selector_to_pb",
     "signature_from_pb",
     "signature_to_pb",
     "tensor_from_pb",

@@ -28,12 +28,22 @@ def alias_to_pb(alias: catalogue.Alias) -> pb.Alias:
         tenant=alias.tenant,
         update_time=timestamp(alias.update_time_s),
         etag=alias.etag,
+        canary_version=alias.canary_version,
+        canary_percent=alias.canary_percent,
     )
 
 
 def alias_from_pb(alias: pb.Alias) -> catalogue.Alias:
     """An alias."""
-    return catalogue.Alias(alias.name, alias.version, alias.tenant, seconds(alias.update_time), alias.etag)
+    return catalogue.Alias(
+        name=alias.name,
+        version=alias.version,
+        tenant=alias.tenant,
+        update_time_s=seconds(alias.update_time),
+        etag=alias.etag,
+        canary_version=alias.canary_version,
+        canary_percent=alias.canary_percent,
+    )
 
 
 def alias_change_to_pb(change: catalogue.AliasChange) -> pb.AliasChange:
@@ -46,6 +56,8 @@ def alias_change_to_pb(change: catalogue.AliasChange) -> pb.AliasChange:
         time=timestamp(change.time_s),
         rollback=change.rollback,
         number=change.number,
+        canary_version=change.canary_version,
+        canary_percent=change.canary_percent,
     )
 
 
@@ -59,6 +71,8 @@ def alias_change_from_pb(change: pb.AliasChange) -> catalogue.AliasChange:
         tenant=change.tenant,
         time_s=seconds(change.time),
         rollback=change.rollback,
+        canary_version=change.canary_version,
+        canary_percent=change.canary_percent,
     )
 
 

@@ -5,8 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from modelyard import deployment, results
-from modelyard.rpc.convert.types import resources_from_pb, resources_to_pb, seconds, timestamp
+from modelyard.rpc.build import build
+from modelyard.rpc.convert.types import (
+    options_from_pb,
+    options_to_pb,
+    resources_from_pb,
+    resources_to_pb,
+    seconds,
+    timestamp,
+)
 from modelyard.v1 import scheduler_pb2
+
+
+def selector_to_pb(on: deployment.Selector) -> scheduler_pb2.Selector:
+    """Where replicas may go."""
+    return build(scheduler_pb2.Selector, workers=on.workers, labels=dict(on.labels))
+
+
+def selector_from_pb(on: scheduler_pb2.Selector) -> deployment.Selector:
+    """Where replicas may go; labels in the order of their keys."""
+    return deployment.Selector(tuple(on.workers), tuple(sorted(on.labels.items())))
 
 
 def instance_to_pb(instance: deployment.Instance) -> scheduler_pb2.Instance:
@@ -16,13 +34,17 @@ def instance_to_pb(instance: deployment.Instance) -> scheduler_pb2.Instance:
         state=instance.state.value,
         reason=instance.reason,
         endpoint=instance.endpoint,
+        memory_bytes=instance.memory_bytes,
+        failures=instance.failures,
     )
 
 
 def instance_from_pb(instance: scheduler_pb2.Instance) -> results.InstanceStatus:
     """A loaded copy, as a client sees it."""
     state = deployment.InstanceState(scheduler_pb2.Instance.State.Name(instance.state))
-    return results.InstanceStatus(instance.worker, state, instance.reason, instance.endpoint)
+    return results.InstanceStatus(
+        instance.worker, state, instance.reason, instance.endpoint, instance.memory_bytes, instance.failures
+    )
 
 
 def deployment_from_pb(status: scheduler_pb2.Deployment) -> results.DeploymentStatus:
@@ -36,6 +58,11 @@ def deployment_from_pb(status: scheduler_pb2.Deployment) -> results.DeploymentSt
         instances=tuple(instance_from_pb(i) for i in status.instances),
         tenant=status.tenant,
         create_time_s=seconds(status.create_time),
+        options=options_from_pb(status.options),
+        on=selector_from_pb(status.on),
+        on_demand=status.on_demand,
+        idle_s=status.idle_s,
+        replaces=tuple(status.replaces),
     )
 
 
@@ -50,6 +77,7 @@ def worker_from_pb(worker: scheduler_pb2.Worker) -> results.WorkerStatus:
         devices=tuple(deployment.Device(d.name, d.kind, d.memory_bytes) for d in worker.devices),
         labels=dict(worker.labels),
         placements=tuple(worker.placements),
+        draining=worker.draining,
     )
 
 
@@ -66,6 +94,11 @@ def deployment_to_pb(
         create_time=timestamp(wanted.create_time_s),
         instances=[instance_to_pb(i) for i in instances],
         ready_replicas=ready_replicas,
+        options=options_to_pb(wanted.options),
+        on=selector_to_pb(wanted.on),
+        on_demand=wanted.on_demand,
+        idle_s=wanted.idle_s,
+        replaces=wanted.replaces,
     )
 
 
@@ -81,4 +114,5 @@ def worker_to_pb(worker: deployment.Worker, reserved_bytes: int, placements: Ite
         labels=worker.labels,
         reserved_bytes=reserved_bytes,
         placements=placements,
+        draining=worker.draining,
     )

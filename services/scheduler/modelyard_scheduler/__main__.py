@@ -5,16 +5,23 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import Any
 
 import uvloop
 
 from modelyard import codec, keys, log
 from modelyard.config import load
+from modelyard.dependency import of_etcd, of_redis
 from modelyard.deployment import Member
 from modelyard.errors import PASSING
 from modelyard.etcd import Etcd
+from modelyard.metrics import families
+from modelyard.metrics.replica import ReplicaMetrics
+from modelyard.metrics.sampling import Samplers
+from modelyard.metrics.vitals import Vitals
 from modelyard.process import Parent
 from modelyard.redis import Redis
 from modelyard.rpc.server import Server, on_termination
@@ -24,6 +31,7 @@ from modelyard.v1 import scheduler_pb2
 from modelyard_scheduler.config import Config
 from modelyard_scheduler.frontdoors import FrontDoors, reserve
 from modelyard_scheduler.leader import Leader
+from modelyard_scheduler.metrics import DeploymentMetrics
 from modelyard_scheduler.peers import Replicas, find_version
 from modelyard_scheduler.service import Deployments
 from modelyard_scheduler.servicer import SchedulerServicer
@@ -31,9 +39,11 @@ from modelyard_scheduler.state import State
 
 
 async def serve(config: Config, parent: Parent) -> None:
-    """Start in the order etcd → Redis → gRPC → announce → front doors → lead; stop in the reverse."""
+    """Start in the order metrics → etcd → Redis → gRPC → announce → lead → front doors; stop in the reverse."""
     stop = on_termination()
     async with AsyncExitStack() as stack:
+        metrics = await stack.enter_async_context(ReplicaMetrics("scheduler"))
+        page = await metrics.serve(config.host, config.metrics_port)
         held = stack.enter_context(reserve(config.host, config.port))
         etcd = Etcd(config.etcd)
         stack.push_async_callback(etcd.close)
@@ -61,13 +71,28 @@ async def serve(config: Config, parent: Parent) -> None:
         await session.put(keys.member("scheduler", config.id), codec.encode(member))
         leader = Leader(etcd, state, member, changed)
         await stack.enter_async_context(background(session.run(), leader.run()))
+        deployed = DeploymentMetrics(metrics.journal, state, leader.election)
+        vitals = Vitals(metrics.journal, {"member": session, "leader": leader.election})
+        watching = _watching(metrics, deployed, vitals, server, etcd, redis)
+        await stack.enter_async_context(background(*watching))
         port = held.getsockname()[1]
-        front_doors = FrontDoors(config, port)
+        front_doors = FrontDoors(config, port, metrics.environ)
         stack.push_async_callback(front_doors.stop)
         await stack.enter_async_context(background(front_doors.run()))
         if await unless(stop, front_doors.ready()):
-            parent.report(state="ready", address=f"{config.advertise or config.host}:{port}")
+            parent.report(state="ready", address=f"{config.advertise or config.host}:{port}", metrics=page)
             await stop.wait()
+
+
+def _watching(
+    metrics: ReplicaMetrics, deployed: DeploymentMetrics, vitals: Vitals, server: Server, etcd: Etcd, redis: Redis
+) -> list[Coroutine[Any, Any, None]]:
+    """What keeps metrics and health current. Without etcd nothing can be deployed; without Redis all that can go on."""
+    etcd_there = of_etcd(etcd, lambda: server.set_serving(etcd_there.answers))
+    redis_there = of_redis(redis)
+    vitals.dependencies |= {families.ETCD: etcd_there, families.REDIS: redis_there}
+    samplers = Samplers(metrics.journal, deployed.deployed, deployed, vitals, metrics.gathering)
+    return [etcd_there.run(), redis_there.run(), samplers.run()]
 
 
 def main() -> None:

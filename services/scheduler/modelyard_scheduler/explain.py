@@ -2,31 +2,58 @@
 
 from __future__ import annotations
 
-from modelyard.config import format_bytes
-from modelyard.deployment import Deployment, InstanceState
+from collections.abc import Iterable
+
+from modelyard.deployment import Deployment, Eviction, Instance, InstanceState, Worker
 from modelyard.names import ModelVersion
-from modelyard_scheduler.placement import obstacle
+from modelyard_scheduler.failures import MOST_FAILURES
+from modelyard_scheduler.load import Load, need_of, obstacle, selected, selector_text
+from modelyard_scheduler.rollout import ready_replicas
 from modelyard_scheduler.state import State
+
+MOST_HOLDERS = 5
 
 
 def explain(deployment: Deployment, state: State, leader: bool) -> list[str]:
     """Return one finding a line."""
     version = ModelVersion(deployment.model, deployment.version)
     instances = state.instances_of(version)
-    ready = [i for i in instances if i.state is InstanceState.READY]
-    need = deployment.resources
-    findings = [
-        f"{version}: {len(ready)} of {deployment.replicas} replicas READY; each needs {format_bytes(need.memory_bytes)}"
-        + (f", {need.cpu:g} cores" if need.cpu else "")
-        + (f", {need.gpu} GPUs" if need.gpu else "")
-    ]
-    findings += [f"{i.worker}: {i.state}" + (f": {i.reason}" if i.reason else "") for i in instances]
+    ready = ready_replicas(deployment, instances)
+    findings = [f"{version}: {ready} of {deployment.replicas} replicas READY; each needs {need_of(deployment)}"]
     placed = state.assignment().get(version, [])
+    if deployment.on_demand and not deployment.replaces and str(version) not in state.activities.items:
+        findings += _asleep(deployment, state.evictions.items.get(str(version)))
+        return findings + [_instance(i, deployment, placed, state) for i in instances]
+    findings += [_instance(i, deployment, placed, state) for i in instances]
     reported = {i.worker for i in instances}
     findings += [f"{w}: {_unreported(w, state)}" for w in sorted(placed) if w not in reported]
+    findings += _replaced(deployment, state)
     if len(placed) < deployment.replicas:
         findings += _unplaced(deployment, placed, state, leader)
+    elif others := [w for w in placed if _leaves(deployment, w, state)]:
+        findings += _unmoved(deployment, placed, others, state)
     return findings
+
+
+def _asleep(deployment: Deployment, eviction: Eviction | None) -> list[str]:
+    why = f"unloaded, because {eviction.reason}" if eviction else "not called so far"
+    idle = f"; unloaded when it was not called for {deployment.idle_s:g} s" if deployment.idle_s else ""
+    return [f"on demand: {why}; it is loaded at its next call{idle}"]
+
+
+def _instance(instance: Instance, deployment: Deployment, placed: Iterable[str], state: State) -> str:
+    notes = [instance.reason] if instance.reason else []
+    if instance.failures:
+        notes.append(f"failed {instance.failures} times here")
+    if instance.state is InstanceState.FAILED and instance.failures >= MOST_FAILURES:
+        notes.append("it is placed on another worker if one can hold it")
+    if instance.worker not in placed:
+        notes.append("withdrawn; it ends when its calls are answered")
+    elif instance.options != deployment.options:
+        notes.append("with the options of before; they are changed replica by replica, while the others answer")
+    if instance.worker in placed and (leaves := _leaves(deployment, instance.worker, state)):
+        notes.append(f"{leaves}: it goes when another replica answers")
+    return ": ".join([instance.worker, instance.state.value, *(["; ".join(notes)] if notes else [])])
 
 
 def _unreported(worker: str, state: State) -> str:
@@ -35,14 +62,60 @@ def _unreported(worker: str, state: State) -> str:
     return "placed here, but the worker is gone; it is placed anew unless it comes back"
 
 
+def _replaced(deployment: Deployment, state: State) -> list[str]:
+    """What this one ends, and what ends this one."""
+    findings = [f"replaces {v}: that ends when all replicas of this one are READY" for v in deployment.replaces]
+    heirs = (d for d in state.deployments.items.values() if d.model == deployment.model)
+    version = deployment.version
+    return findings + [f"being replaced by {d.model}@{d.version}" for d in heirs if version in d.replaces]
+
+
+def _leaves(deployment: Deployment, worker_id: str, state: State) -> str:
+    """Why a replica must move; empty if it need not."""
+    worker = state.workers.items.get(worker_id)
+    if worker is None:
+        return ""
+    if worker.draining:
+        return "the worker drains"
+    return "" if selected(deployment.on, worker) else f"not selected by --on {selector_text(deployment.on)}"
+
+
+def _unmoved(deployment: Deployment, placed: list[str], leaving: list[str], state: State) -> list[str]:
+    """Who could take what must move."""
+    if len(placed) - len(leaving) >= deployment.replicas:
+        return []
+    return ["it cannot move yet", *_obstacles(deployment, placed, state)]
+
+
 def _unplaced(deployment: Deployment, placed: list[str], state: State, leader: bool) -> list[str]:
     missing = deployment.replicas - len(placed)
     if not leader:
         return [f"{missing} replicas not placed: no scheduler leads"]
     if not state.workers.items:
         return [f"{missing} replicas not placed: no worker is live"]
-    load = state.load()
     findings = [f"{missing} replicas not placed; each is to be on a worker of its own"]
+    unknown = sorted(set(deployment.on.workers) - set(state.workers.items))
+    findings += [f"{worker}: selected by --on, but no such worker is live" for worker in unknown]
+    return findings + _obstacles(deployment, placed, state)
+
+
+def _obstacles(deployment: Deployment, placed: Iterable[str], state: State) -> list[str]:
+    load = state.load()
     others = sorted((w for w in state.workers.items.values() if w.id not in placed), key=lambda w: w.id)
-    reasons = ((w, obstacle(deployment.resources, w, load)) for w in others)
-    return [*findings, *(f"{w.id}: {reason or 'would fit; being placed'}" for w, reason in reasons)]
+    return [f"{w.id}: {_obstacle(deployment, w, load, state)}" for w in others]
+
+
+def _obstacle(deployment: Deployment, worker: Worker, load: Load, state: State) -> str:
+    """Why a worker does not get a replica."""
+    if not selected(deployment.on, worker):
+        return f"not selected by --on {selector_text(deployment.on)}"
+    if worker.draining:
+        return "it drains: it is about to end"
+    reason = obstacle(need_of(deployment), worker, load)
+    if not reason:
+        failure = state.failures.reason(deployment, worker.id)
+        return f"it failed there, and is tried elsewhere first: {failure}" if failure else "would fit; being placed"
+    holders = sorted(f"{p.model}@{p.version}" for p in state.placements.items.values() if p.worker == worker.id)
+    more = f" and {len(holders) - MOST_HOLDERS} more" if len(holders) > MOST_HOLDERS else ""
+    held = f"; held by {', '.join(holders[:MOST_HOLDERS])}{more}" if "are free" in reason and holders else ""
+    return reason + held

@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import sys
+from collections.abc import Mapping
 
 from modelyard import process
 from modelyard.backoff import Backoff
@@ -39,8 +40,10 @@ def reserve(host: str, port: int) -> socket.socket:
 class FrontDoors:
     """Starts them, watches over them, stops them."""
 
-    def __init__(self, config: Config, port: int) -> None:
+    def __init__(self, config: Config, port: int, environ: Mapping[str, str]) -> None:
+        """`environ`: what they get in their environment besides ours."""
         self._config = config
+        self._environ = {**without_settings(os.environ), **environ}
         self._address = f"{config.host}:{port}"
         self._children: dict[str, process.Child] = {}
         self._ready = [asyncio.Event() for _ in range(config.processes)]
@@ -61,12 +64,11 @@ class FrontDoors:
     async def _keep(self, index: int) -> None:
         name = f"{self._config.id}/frontdoor-{index}"
         backoff = Backoff(0.1, 5.0)
-        environ = without_settings(os.environ)
         command = [sys.executable, "-m", "modelyard_scheduler.frontdoor", "--name", name, "--address", self._address]
         command += ["--etcd", self._config.etcd, "--log-level", self._config.log_level]
         while True:
             started_s = asyncio.get_running_loop().time()
-            child = self._children[name] = await process.start(command, environ, None)
+            child = self._children[name] = await process.start(command, self._environ, None)
             async for report in child.reports():
                 if report["state"] == "ready":
                     self._ready[index].set()

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from modelyard import codec, keys
 from modelyard.catalogue import Lifecycle, Model, Resources, Version
-from modelyard.deployment import Deployment, InstanceState
-from modelyard.errors import AbortedError, ExhaustedError, InvalidInputError, NotFoundError, PreconditionError
-from modelyard.etcd import Compare, Delete, Etcd, Put
+from modelyard.deployment import Deployment
+from modelyard.errors import AbortedError, ExhaustedError, NotFoundError, PreconditionError
+from modelyard.etcd import Compare, Delete, Etcd, KeyValue, Put
 from modelyard.names import ModelVersion, check_name
 from modelyard_scheduler.explain import explain
-from modelyard_scheduler.placement import preference, unfit
+from modelyard_scheduler.load import need_of, selected, stated, unfit
+from modelyard_scheduler.orders import Order, check_order
+from modelyard_scheduler.placement import preference
+from modelyard_scheduler.rollout import ready_replicas
 from modelyard_scheduler.state import State
 
-MAX_REPLICAS = 1000
 RUNNER_BYTES = 128 << 20
 """A runner's own memory, for a version that does not state its need."""
 ATTEMPTS = 20
+MOST_OTHERS = 100
+"""Deployments that one transaction can change beside the one that it is about."""
 
 
-def estimate(version: Version) -> Resources:
-    """What an instance needs: as stated, else a runner and twice the artifact (weights, and as prepacked)."""
+def estimate(version: Version, copies: int = 1) -> Resources:
+    """What an instance needs: as stated for each copy, else a runner and twice the artifact: as is, and prepacked."""
     stated = version.resources
-    return dataclasses.replace(stated, memory_bytes=stated.memory_bytes or RUNNER_BYTES + 2 * version.size_bytes)
+    memory_bytes = copies * stated.memory_bytes or RUNNER_BYTES + 2 * copies * version.size_bytes
+    return dataclasses.replace(stated, memory_bytes=memory_bytes)
 
 
 def _unchanged(version: Version) -> Compare:
@@ -44,40 +49,29 @@ class Deployments:
         self._state = state
         self._find_version = find_version
 
-    async def deploy(self, model: str, reference: str, replicas: int, tenant: str) -> Deployment:
-        """Declare that a version shall be served.
+    async def deploy(self, order: Order, tenant: str) -> Deployment:
+        """Declare that a version shall be served; what others replace is no longer replaced once it is deployed anew.
 
         Raises:
             NotFoundError: no such model, version or alias.
-            InvalidInputError: replicas out of range.
+            InvalidInputError: a field of the order makes no sense.
             PreconditionError: the version, or the model, is deleted.
             ExhaustedError: no live worker could hold it even if it were empty.
         """
-        check_name("model", model)
-        replicas = replicas or 1
-        if not 0 < replicas <= MAX_REPLICAS:
-            raise InvalidInputError(f"replicas: expected 1 to {MAX_REPLICAS}, got {replicas}")
+        check_order(order)
         for _ in range(ATTEMPTS):
-            version = await self._find_version(model, reference)
-            self._check_fits(version)
-            key = keys.deployment(model, version.version)
-            published = [await self._unchanged(model), _unchanged(version)]
-            held = await self._etcd.get(key)
-            deployment = Deployment(
-                model=model,
-                version=version.version,
-                replicas=replicas,
-                resources=estimate(version),
-                manifest_digest=version.manifest_digest,
-                format=version.format,
-                tenant=codec.decode(Deployment, held.value).tenant if held else tenant,
-                create_time_s=codec.decode(Deployment, held.value).create_time_s if held else time.time(),
-                version_time_s=version.create_time_s,
-            )
-            compares = [*published, Compare(key, held.mod_revision if held else 0, "mod")]
-            if await self._etcd.commit(compares, [Put(key, codec.encode(deployment))]):
+            version = await self._find_version(order.model, order.reference)
+            published = [await self._unchanged(order.model), _unchanged(version)]
+            held = await self._etcd.get(keys.deployment(order.model, version.version))
+            siblings = {v: kv for v, kv in (await self._records(order.model)).items() if v != version.version}
+            deployment = _ordered(order, version, tenant, held, siblings)
+            self._check_fits(deployment)
+            compares, puts = _protected(deployment, siblings)
+            key = keys.deployment(order.model, version.version)
+            compares += [*published, Compare(key, held.mod_revision if held else 0, "mod")]
+            if await self._etcd.commit(compares, [*puts, Put(key, codec.encode(deployment))]):
                 return deployment
-        raise AbortedError(f"deployment {model!r}: others keep changing it")
+        raise AbortedError(f"deployment {order.model!r}: others keep changing it")
 
     async def _unchanged(self, model: str) -> Compare:
         """The condition that a model stays as it is, which nobody has deleted."""
@@ -86,13 +80,12 @@ class Deployments:
             raise PreconditionError(f"model {model!r}: it is deleted; undelete it first")
         return Compare(keys.model(model), found.mod_revision if found else -1, "mod")
 
-    def _check_fits(self, version: Version) -> None:
-        workers = self._state.workers.items
-        need = estimate(version)
-        reasons = {w.id: unfit(need, w) for w in workers.values()}
+    def _check_fits(self, deployment: Deployment) -> None:
+        workers = [w for w in self._state.workers.items.values() if selected(deployment.on, w)]
+        reasons = {w.id: unfit(need_of(deployment), w) for w in workers}
         if workers and all(reasons.values()):
             listed = "; ".join(f"{w}: {reason}" for w, reason in sorted(reasons.items())[:5])
-            raise ExhaustedError(f"{version.model}@{version.version}: no live worker can hold it: {listed}")
+            raise ExhaustedError(f"{deployment.model}@{deployment.version}: no live worker can hold it: {listed}")
 
     async def undeploy(self, model: str, reference: str) -> list[str]:
         """Withdraw a version, or with an empty reference all versions of the model; return which.
@@ -107,15 +100,20 @@ class Deployments:
         if not versions:
             what = f"{model}@{reference}" if reference else f"model {model!r}"
             raise NotFoundError(f"{what}: not deployed")
-        which = keys.deployment(model, versions[0]) if len(versions) == 1 else keys.deployments(model)
-        await self._etcd.commit([], [Delete(which, prefix=len(versions) > 1)])
+        many, only = len(versions) > 1, versions[0]
+        which = [keys.deployments(model), keys.activities(model), keys.evictions(model)]
+        one = [keys.deployment(model, only), keys.activity(model, only), keys.eviction(model, only)]
+        await self._etcd.commit([], [Delete(key, prefix=many) for key in (which if many else one)])
         return versions
 
     async def of_model(self, model: str) -> dict[str, Deployment]:
         """The deployments of a model by version, read from etcd itself."""
-        prefix = keys.deployments(check_name("model", model))
-        listing = await self._etcd.list(prefix)
-        return {k.removeprefix(prefix): codec.decode(Deployment, kv.value) for k, kv in listing.items.items()}
+        records = await self._records(check_name("model", model))
+        return {version: codec.decode(Deployment, kv.value) for version, kv in records.items()}
+
+    async def _records(self, model: str) -> dict[str, KeyValue]:
+        prefix = keys.deployments(model)
+        return {key.removeprefix(prefix): kv for key, kv in (await self._etcd.list(prefix)).items.items()}
 
     async def get(self, model: str, reference: str) -> Deployment:
         """Return one deployment; of several, where the reference is empty, that of the newest version.
@@ -162,11 +160,46 @@ class Deployments:
         return explain(deployment, self._state, leader is not None)
 
     def _outlook(self, version: Version) -> list[str]:
-        key = ModelVersion(version.model, version.version)
+        key, need = ModelVersion(version.model, version.version), stated(estimate(version))
         ranked = preference(key, self._state.workers.items.values())
-        return [f"{w.id}: {unfit(estimate(version), w) or 'could hold it'}" for w in ranked]
+        return [f"{w.id}: {unfit(need, w) or 'could hold it'}" for w in ranked]
 
     def ready_replicas(self, deployment: Deployment) -> int:
-        """How many instances are READY."""
-        instances = self._state.instances_of(ModelVersion(deployment.model, deployment.version))
-        return sum(i.state is InstanceState.READY for i in instances)
+        """How many instances are READY as they are wanted: with the deployment's options."""
+        return ready_replicas(deployment, self._state.instances_of(ModelVersion(deployment.model, deployment.version)))
+
+
+def _ordered(
+    order: Order, version: Version, tenant: str, held: KeyValue | None, siblings: Mapping[str, KeyValue]
+) -> Deployment:
+    """The deployment that an order makes; one that is changed keeps its tenant and its age."""
+    before = codec.decode(Deployment, held.value) if held else None
+    return Deployment(
+        model=order.model,
+        version=version.version,
+        replicas=order.replicas or 1,
+        resources=estimate(version, order.options.copies),
+        manifest_digest=version.manifest_digest,
+        format=version.format,
+        tenant=before.tenant if before else tenant,
+        create_time_s=before.create_time_s if before else time.time(),
+        version_time_s=version.create_time_s,
+        options=order.options,
+        on=order.on,
+        on_demand=order.on_demand,
+        idle_s=order.idle_s,
+        replaces=tuple(sorted(siblings)) if order.replace else (),
+    )
+
+
+def _protected(deployment: Deployment, siblings: Mapping[str, KeyValue]) -> tuple[list[Compare], list[Put]]:
+    """What keeps a deployment from being ended by those that were to replace it."""
+    compares: list[Compare] = []
+    puts: list[Put] = []
+    for kv in list(siblings.values()):
+        other = codec.decode(Deployment, kv.value)
+        if deployment.version in other.replaces and len(puts) < MOST_OTHERS:
+            rest = tuple(version for version in other.replaces if version != deployment.version)
+            compares.append(Compare(kv.key, kv.mod_revision, "mod"))
+            puts.append(Put(kv.key, codec.encode(dataclasses.replace(other, replaces=rest))))
+    return compares, puts

@@ -10,7 +10,9 @@ from modelyard.names import ModelVersion
 from modelyard.rpc import convert
 from modelyard.rpc.interceptor import Context, tenant_of
 from modelyard.v1 import scheduler_pb2 as pb
+from modelyard_scheduler.orders import Order
 from modelyard_scheduler.peers import read_log
+from modelyard_scheduler.rollout import as_wanted
 from modelyard_scheduler.service import Deployments
 from modelyard_scheduler.state import State
 
@@ -24,10 +26,17 @@ class SchedulerServicer:
 
     async def Deploy(self, request: pb.DeployRequest, context: Context) -> pb.Deployment:
         """Declare that a version shall be served."""
-        tenant = tenant_of(context)
-        return self._deployment(
-            await self._deployments.deploy(request.model, request.version, request.replicas, tenant)
+        order = Order(
+            model=request.model,
+            reference=request.version,
+            replicas=request.replicas,
+            options=convert.options_from_pb(request.options),
+            on=convert.selector_from_pb(request.on),
+            on_demand=request.on_demand,
+            idle_s=request.idle_s,
+            replace=request.replace,
         )
+        return self._deployment(await self._deployments.deploy(order, tenant_of(context)))
 
     async def Undeploy(self, request: pb.UndeployRequest, context: Context) -> pb.UndeployResponse:
         """Withdraw it."""
@@ -50,7 +59,7 @@ class SchedulerServicer:
             workers=[
                 convert.worker_to_pb(
                     worker,
-                    load.reserved.get(worker.id, 0),
+                    load.on(worker.id).memory_bytes,
                     sorted(f"{p.model}@{p.version}" for p in placements if p.worker == worker.id),
                 )
                 for worker in sorted(self._state.workers.items.values(), key=lambda w: w.id)
@@ -92,4 +101,5 @@ class SchedulerServicer:
 
     def _deployment(self, deployment: Deployment) -> pb.Deployment:
         instances = self._state.instances_of(ModelVersion(deployment.model, deployment.version))
-        return convert.deployment_to_pb(deployment, instances, self._deployments.ready_replicas(deployment))
+        shown = [as_wanted(i, deployment) for i in instances]
+        return convert.deployment_to_pb(deployment, shown, self._deployments.ready_replicas(deployment))

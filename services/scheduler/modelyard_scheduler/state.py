@@ -6,10 +6,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from modelyard import codec, keys
-from modelyard.deployment import Deployment, Instance, InstanceState, Member, Placement, Worker
+from modelyard.deployment import Activity, Deployment, Eviction, Instance, Member, Placement, Worker
 from modelyard.etcd import Etcd, Mirror
 from modelyard.names import ModelVersion
-from modelyard_scheduler.placement import Assignment, Load, assignment_of
+from modelyard_scheduler.failures import Failures
+from modelyard_scheduler.load import Load, need_of
+from modelyard_scheduler.placement import Assignment, assignment_of
 
 
 class State:
@@ -20,43 +22,41 @@ class State:
         self.workers = Mirror(etcd, keys.WORKERS, lambda d: codec.decode(Worker, d), on_change)
         self.placements = Mirror(etcd, keys.PLACEMENTS, lambda d: codec.decode(Placement, d), on_change)
         self.instances = Mirror(etcd, keys.INSTANCES, lambda d: codec.decode(Instance, d), on_change)
+        self.activities = Mirror(etcd, keys.ACTIVITY, lambda d: codec.decode(Activity, d), on_change)
+        self.evictions = Mirror(etcd, keys.EVICTIONS, lambda d: codec.decode(Eviction, d), on_change)
         self.registries = Mirror(etcd, keys.members("registry"), lambda d: codec.decode(Member, d), on_change)
         self.schedulers = Mirror(etcd, keys.members("scheduler"), lambda d: codec.decode(Member, d), on_change)
+        self.failures = Failures()
+        """What the leader has seen fail; empty where somebody else leads."""
+
+        self._decisive = (
+            self.deployments,
+            self.workers,
+            self.placements,
+            self.instances,
+            self.activities,
+            self.evictions,
+        )
 
     def works(self) -> list[Coroutine[Any, Any, None]]:
         """What must run in the background."""
-        return [
-            mirror.run()
-            for mirror in (
-                self.deployments,
-                self.workers,
-                self.placements,
-                self.instances,
-                self.registries,
-                self.schedulers,
-            )
-        ]
+        return [mirror.run() for mirror in (*self._decisive, self.registries, self.schedulers)]
 
     async def synced(self) -> None:
-        """Wait until every mirror has been filled once."""
-        for mirror in (self.deployments, self.workers, self.placements, self.instances):
+        """Wait until every mirror that decisions rest on has been filled once."""
+        for mirror in self._decisive:
             await mirror.synced.wait()
 
     def assignment(self) -> Assignment:
         """Which workers each version is placed on."""
         return assignment_of(self.placements.items.values())
 
-    def ready(self) -> set[tuple[ModelVersion, str]]:
-        """Which versions are READY on which workers."""
-        ready = (i for i in self.instances.items.values() if i.state is InstanceState.READY)
-        return {(ModelVersion(i.model, i.version), i.worker) for i in ready}
-
     def load(self) -> Load:
         """What is reserved on the live workers."""
         load = Load(self.workers.items)
         for placement in self.placements.items.values():
             if placement.worker in self.workers.items:
-                load.add(placement.worker, placement.resources)
+                load.add(placement.worker, need_of(placement))
         return load
 
     def instances_of(self, version: ModelVersion) -> list[Instance]:

@@ -8,18 +8,25 @@ import logging
 import os
 import sys
 import uuid
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import uvloop
 
 from modelyard import codec, keys, log
 from modelyard.backoff import Backoff
-from modelyard.config import load, parse_pairs
+from modelyard.config import load, parse_bytes, parse_pairs, without_settings
+from modelyard.dependency import of_etcd
 from modelyard.deployment import Member, Worker
 from modelyard.errors import PASSING
 from modelyard.etcd import Etcd, Mirror
+from modelyard.metrics import families
+from modelyard.metrics.replica import ReplicaMetrics
+from modelyard.metrics.sampling import Samplers
+from modelyard.metrics.vitals import Vitals
 from modelyard.process import Parent
 from modelyard.rpc.server import Server, on_termination
 from modelyard.session import Session
@@ -29,8 +36,12 @@ from modelyard_worker.agent import Agent
 from modelyard_worker.cache import ArtifactCache
 from modelyard_worker.capacity import Capacity, find_capacity
 from modelyard_worker.config import Config
-from modelyard_worker.instance import RunnerSettings
+from modelyard_worker.drain import drain
+from modelyard_worker.logs import RunnerLogs
+from modelyard_worker.metrics import WorkerMetrics
 from modelyard_worker.registry_client import RegistrySource
+from modelyard_worker.runner_process import RunnerSettings
+from modelyard_worker.runners import Runners
 from modelyard_worker.servicer import AgentServicer
 
 _log = logging.getLogger(__name__)
@@ -84,52 +95,93 @@ async def announce(session: Session, worker: Worker) -> None:
         await asyncio.sleep(backoff.next())
 
 
-async def serve(config: Config, capacity: Capacity, labels: dict[str, str], parent: Parent) -> None:
-    """Start in the order etcd → gRPC → announce → reconcile; stop in the reverse."""
+@dataclass(frozen=True)
+class Start:
+    """What a worker starts from: its configuration, read and checked.
+
+    Attributes:
+        environ: what its runners get.
+    """
+
+    config: Config
+    capacity: Capacity
+    labels: dict[str, str]
+    cache_bytes: int
+    environ: dict[str, str]
+
+
+async def serve(start: Start, parent: Parent) -> None:
+    """Start in the order metrics → etcd → gRPC → announce → reconcile; stop in the reverse, after draining."""
     stop = on_termination()
+    config = start.config
     data_dir = Path(config.data_dir)
-    advertise = config.advertise or config.host
     async with AsyncExitStack() as stack:
         stack.enter_context(lock(data_dir))
+        metrics = await stack.enter_async_context(ReplicaMetrics("worker"))
+        page = await metrics.serve(config.host, config.metrics_port)
         etcd = Etcd(config.etcd)
         stack.push_async_callback(etcd.close)
         if not await unless(stop, etcd.wait_ready()):
             return
         registries = Mirror(etcd, keys.members("registry"), lambda data: codec.decode(Member, data), lambda: None)
-        cache = ArtifactCache(
-            data_dir / "artifacts", RegistrySource(lambda: [m.address for m in registries.items.values()])
-        )
-        cache.clean()
-        settings = RunnerSettings(config.id, config.host, advertise, max(1, int(capacity.cpu)), data_dir / "logs")
+        session, logs = Session(etcd), RunnerLogs(data_dir / "logs")
+        agent = _agent(start, etcd, session, registries, logs, metrics)
         server = Server(config.id)
-        server.add(agent_pb2.DESCRIPTOR.services_by_name["Agent"], AgentServicer(settings.log_directory))
+        server.add(agent_pb2.DESCRIPTOR.services_by_name["Agent"], AgentServicer(logs, agent.runners_of))
         bound = await server.start(f"{config.host}:{config.port}")
         stack.push_async_callback(server.stop)
-        address = f"{advertise}:{bound.rpartition(':')[2]}"
-        session = Session(etcd)
         if not await unless(stop, open_session(session, etcd, data_dir)):
             return
         stack.push_async_callback(session.close)
-        agent = Agent(etcd, session, cache, settings)
         await stack.enter_async_context(background(session.run(), registries.run(), agent.placements.run()))
-        if not await unless(stop, announce(session, _record(config, capacity, labels, address))):
+        worker = _record(start, f"{config.advertise or config.host}:{bound.rpartition(':')[2]}")
+        if not await unless(stop, announce(session, worker)):
             return
         stack.push_async_callback(agent.close)
-        await stack.enter_async_context(background(agent.run()))
-        parent.report(state="ready", address=address)
+        watching = _watching(metrics, agent, session, etcd, start.capacity)
+        await stack.enter_async_context(background(agent.run(), logs.run(agent.runners_in_use), *watching))
+        parent.report(state="ready", address=worker.address, metrics=page)
         await stop.wait()
+        server.set_serving(False)
+        await drain(worker, etcd, session, agent, config.drain_s)
         await session.delete(keys.worker(config.id))
 
 
-def _record(config: Config, capacity: Capacity, labels: dict[str, str], address: str) -> Worker:
+def _agent(
+    start: Start, etcd: Etcd, session: Session, registries: Mirror[Member], logs: RunnerLogs, metrics: ReplicaMetrics
+) -> Agent:
+    config = start.config
+    source = RegistrySource(lambda: [m.address for m in registries.items.values()])
+    cache = ArtifactCache(Path(config.data_dir) / "artifacts", source, start.cache_bytes)
+    cache.clean()
+    cores = max(1, int(start.capacity.cpu))
+    settings = RunnerSettings(
+        config.host, config.advertise or config.host, cores, logs, {**start.environ, **metrics.environ}
+    )
+    return Agent(config.id, etcd, session, cache, Runners(settings), metrics.journal)
+
+
+def _watching(
+    metrics: ReplicaMetrics, agent: Agent, session: Session, etcd: Etcd, capacity: Capacity
+) -> list[Coroutine[Any, Any, None]]:
+    """What keeps metrics current. Health does not depend on etcd: instances go on, and can be called, without it."""
+    etcd_there = of_etcd(etcd)
+    vitals = Vitals(metrics.journal, {"worker": session})
+    vitals.dependencies[families.ETCD] = etcd_there
+    placed = WorkerMetrics(metrics.journal, agent.placements.items.values, capacity.memory_bytes)
+    samplers = Samplers(metrics.journal, placed.placed, placed, vitals, metrics.gathering)
+    return [etcd_there.run(), samplers.run()]
+
+
+def _record(start: Start, address: str) -> Worker:
     return Worker(
-        id=config.id,
+        id=start.config.id,
         address=address,
-        cpu=capacity.cpu,
-        memory_bytes=capacity.memory_bytes,
+        cpu=start.capacity.cpu,
+        memory_bytes=start.capacity.memory_bytes,
         incarnation=uuid.uuid4().hex,
-        devices=capacity.devices,
-        labels=labels,
+        devices=start.capacity.devices,
+        labels=start.labels,
     )
 
 
@@ -141,10 +193,11 @@ def main() -> None:
     log.configure(config.id, config.log_level)
     try:
         capacity, labels = find_capacity(config.capacity), parse_pairs(config.labels)
+        start = Start(config, capacity, labels, parse_bytes(config.cache_bytes), without_settings(environ))
     except ValueError as error:
         sys.exit(f"error: {error}")
     try:
-        uvloop.run(serving(serve(config, capacity, labels, parent)))
+        uvloop.run(serving(serve(start, parent)))
     except (OSError, BackgroundError) as error:
         sys.exit(f"error: {error}")
 

@@ -4,39 +4,50 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from collections.abc import Coroutine
+from typing import Any
 
 from modelyard import codec, keys
 from modelyard.deployment import Instance, Placement
 from modelyard.etcd import Etcd, Mirror
+from modelyard.metrics import Journal
 from modelyard.session import Session
 from modelyard.tasks import stop_on_failure
 from modelyard_worker.cache import ArtifactCache
-from modelyard_worker.instance import InstanceKeeper, RunnerSettings
+from modelyard_worker.instance import InstanceKeeper
+from modelyard_worker.metrics import InstanceLife
+from modelyard_worker.runners import Runners
+from modelyard_worker.slot import Announce, Slot, same
 
 log = logging.getLogger(__name__)
 
 
-@dataclass
-class Kept:
-    """A keeper and the task it runs in."""
-
-    keeper: InstanceKeeper
-    task: asyncio.Task[None]
-
-
 class Agent:
-    """Starts and ends instances as placements come and go."""
+    """Loads, changes and unloads instances as placements come, change and go."""
 
-    def __init__(self, etcd: Etcd, session: Session, cache: ArtifactCache, settings: RunnerSettings) -> None:
+    def __init__(
+        self,
+        worker: str,
+        etcd: Etcd,
+        session: Session,
+        cache: ArtifactCache,
+        runners: Runners,
+        journal: Journal | None = None,
+    ) -> None:
+        """`journal`: where it is counted what becomes of instances."""
+        self._worker = worker
+        self._journal = journal or Journal()
         self._session = session
         self._cache = cache
-        self._settings = settings
+        self._runners = runners
         self._changed = asyncio.Event()
-        self._kept: dict[str, Kept] = {}
-        self._unloading: set[asyncio.Future[None]] = set()
+        self._slots: dict[str, Slot] = {}
+        self._moving: set[str] = set()
+        self._ending: set[asyncio.Future[None]] = set()
+        self.idle = asyncio.Event()
+        """Set while nothing is placed here and nothing is left here."""
         self.placements = Mirror(
-            etcd, keys.placements(settings.worker), lambda data: codec.decode(Placement, data), self._changed.set
+            etcd, keys.placements(worker), lambda data: codec.decode(Placement, data), self._changed.set
         )
 
     async def run(self) -> None:
@@ -49,47 +60,82 @@ class Agent:
 
     def _reconcile(self) -> None:
         wanted = dict(self.placements.items)
-        for name, kept in list(self._kept.items()):
-            if name not in wanted or not _same(wanted[name], kept.keeper.placement):
-                self._unload(name)
-        if self._unloading:
+        for name in self._slots.keys() - self._moving:
+            if name not in wanted:
+                self._move(name, self._end(name))
+            elif not same(wanted[name], self._slots[name].placement):
+                log.info("placement changed", extra={"instance": name})
+                self._move(name, self._slots[name].change(wanted[name]))
+        if self._ending:
             return  # what comes waits for what goes: their memory is the same
-        for name in wanted.keys() - self._kept.keys():
+        for name in wanted.keys() - self._slots.keys():
             log.info("placement", extra={"instance": name})
-            keeper = InstanceKeeper(wanted[name], self._settings, self._cache, self._announce)
-            task = asyncio.ensure_future(keeper.run())
-            task.add_done_callback(stop_on_failure)
-            self._kept[name] = Kept(keeper, task)
+            self._slots[name] = Slot(wanted[name], self)
+        self.idle.set() if not self._slots else self.idle.clear()
 
-    def _unload(self, name: str) -> None:
-        task = asyncio.ensure_future(self._end(name, self._kept.pop(name)))
-        self._unloading.add(task)
-        task.add_done_callback(stop_on_failure)
-        task.add_done_callback(self._unloaded)
+    def _move(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        async def move() -> None:
+            try:
+                await work
+            finally:
+                self._moving.discard(name)
 
-    def _unloaded(self, task: asyncio.Future[None]) -> None:
-        self._unloading.discard(task)
-        self._changed.set()
+        self._moving.add(name)
+        self.spawn(move())
 
-    async def _end(self, name: str, kept: Kept) -> None:
-        placement = kept.keeper.placement
-        kept.task.cancel()
-        await asyncio.wait([kept.task])
-        await kept.keeper.unload()
-        await self._session.delete(keys.instance(self._settings.worker, placement.model, placement.version))
+    async def _end(self, name: str) -> None:
+        slot = self._slots[name]
+        try:
+            await slot.end()
+            await self._session.delete(keys.instance(self._worker, slot.placement.model, slot.placement.version))
+        finally:
+            del self._slots[name]
+        await self._cache.trim()
         log.info("unloaded", extra={"instance": name})
 
-    async def _announce(self, instance: Instance) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run what ends an instance; until it is done nothing new is loaded, for their memory is the same."""
+        task = asyncio.ensure_future(work)
+        self._ending.add(task)
+        task.add_done_callback(stop_on_failure)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Future[None]) -> None:
+        self._ending.discard(task)
+        self._changed.set()
+
+    def make(self, placement: Placement, announce: Announce) -> InstanceKeeper:
+        """Return a keeper, which does not run yet."""
+        life = InstanceLife(self._journal)
+
+        async def say(instance: Instance) -> None:
+            life.observe(instance)
+            await announce(instance)
+
+        return InstanceKeeper(placement, self._cache, self._runners, say)
+
+    async def publish(self, instance: Instance) -> None:
+        """Announce an instance; with etcd away it is announced as soon as etcd is back."""
         key = keys.instance(instance.worker, instance.model, instance.version)
         await self._session.put(key, codec.encode(instance))
 
+    async def published(self) -> None:
+        """Return when all that was announced is in etcd."""
+        await self._session.settled.wait()
+
+    def runners_of(self, instance: str) -> list[str]:
+        """The names of the runners that an instance ("model@version") is or was in."""
+        placement = self.placements.items.get(instance)
+        shared = placement.options.runner if placement else ""
+        return [shared, instance] if shared else [instance]
+
+    def runners_in_use(self) -> set[str]:
+        """The names of all runners that something is placed in."""
+        return {runner for instance in self.placements.items for runner in self.runners_of(instance)}
+
     async def close(self) -> None:
-        """Unload everything."""
-        for name in list(self._kept):
-            self._unload(name)
-        if self._unloading:
-            await asyncio.wait(self._unloading)
-
-
-def _same(wanted: Placement, held: Placement) -> bool:
-    return (wanted.manifest_digest, wanted.format) == (held.manifest_digest, held.format)
+        """Unload everything. Call it when `run` has ended."""
+        while self._slots or self._ending:
+            for name in self._slots.keys() - self._moving:
+                self._move(name, self._end(name))
+            await asyncio.wait(self._ending, return_when=asyncio.FIRST_COMPLETED)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import logging
 import math
 import os
-import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +11,10 @@ import psutil
 
 from modelyard.config import parse_bytes, parse_pairs
 from modelyard.deployment import Device
-
-log = logging.getLogger(__name__)
+from modelyard_worker.devices import found_devices
 
 CGROUP = Path("/sys/fs/cgroup")
 """Where a container finds its own limits (cgroup v2)."""
-QUERY_TIMEOUT_S = 20
 
 
 @dataclass(frozen=True)
@@ -33,20 +27,34 @@ class Capacity:
 
 
 def find_capacity(told: str) -> Capacity:
-    """Return what the machine has; `told` ("cpu=8,memory=32GiB") overrides.
+    """Return what the machine has; `told` ("cpu=8,memory=32GiB,gpu=0") overrides.
+
+    Cores and memory may be told at will; of the GPUs found only so many are offered, since a GPU that is not there
+    serves nobody.
 
     Raises:
-        ValueError: `told` has another key, or a value that is no positive number or size.
+        ValueError: `told` has another key, a value that is no positive number or size, or more GPUs than there are.
     """
     pairs = parse_pairs(told)
-    unknown = set(pairs) - {"cpu", "memory"}
+    unknown = set(pairs) - {"cpu", "memory", "gpu"}
     if unknown:
-        raise ValueError(f"capacity: expected cpu and memory, got {', '.join(sorted(unknown))}")
+        raise ValueError(f"capacity: expected cpu, memory and gpu, got {', '.join(sorted(unknown))}")
     cpu = _cores(pairs["cpu"]) if "cpu" in pairs else found_cores(CGROUP)
     memory_bytes = parse_bytes(pairs["memory"]) if "memory" in pairs else found_memory_bytes(CGROUP)
     if memory_bytes <= 0:
         raise ValueError(f"capacity: expected memory above 0, got {pairs['memory']}")
-    return Capacity(cpu, memory_bytes, _cuda_devices())
+    return Capacity(cpu, memory_bytes, _devices(pairs.get("gpu")))
+
+
+def _devices(told: str | None) -> tuple[Device, ...]:
+    if told is not None and not (told.isascii() and told.isdecimal()):
+        raise ValueError(f"capacity: expected a number of GPUs, got {told!r}")
+    if told is not None and not int(told):
+        return ()
+    devices = found_devices()
+    if told is not None and int(told) > len(devices):
+        raise ValueError(f"capacity: expected at most as many GPUs as can be used, {len(devices)}; got {told}")
+    return devices if told is None else devices[: int(told)]
 
 
 def _cores(text: str) -> float:
@@ -77,25 +85,3 @@ def found_memory_bytes(cgroup: Path) -> int:
     if limit.exists() and (text := limit.read_text().strip()) != "max":
         return min(total, int(text))
     return total
-
-
-def _cuda_devices() -> tuple[Device, ...]:
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return ()
-    query = [program, "--query-gpu=index,name,memory.total", "--format=csv,noheader,nounits"]
-    try:
-        listing = subprocess.run(query, capture_output=True, text=True, check=True, timeout=QUERY_TIMEOUT_S)
-    except (OSError, subprocess.SubprocessError) as error:
-        log.warning("no accelerator can be used", extra={"reason": str(error)})
-        return ()
-    return parse_devices(listing.stdout)
-
-
-def parse_devices(listing: str) -> tuple[Device, ...]:
-    """Read nvidia-smi's lines of index, name, memory in MiB; memory that it does not know ("[N/A]") is 0."""
-    rows = csv.reader(listing.splitlines(), skipinitialspace=True)
-    return tuple(
-        Device(f"cuda:{index}", name, int(mebibytes) << 20 if mebibytes.isdecimal() else 0)
-        for index, name, mebibytes in rows
-    )

@@ -1,56 +1,26 @@
-"""One placement made real: pull, start a runner, announce, watch over it, start it anew when it dies."""
+"""One placement made real: pull, load, announce, watch over it, load it anew when its runner dies."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import signal
-import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import ExitStack
+from dataclasses import replace
 
-from modelyard import codec, process
 from modelyard.backoff import Backoff
-from modelyard.catalogue import Signature
-from modelyard.config import without_settings
 from modelyard.deployment import Instance, InstanceState, Placement
 from modelyard.errors import ModelyardError, UnavailableError
 from modelyard_worker.cache import ArtifactCache
+from modelyard_worker.runner_process import RunnerFailedError
+from modelyard_worker.runners import Runners, Seat
 
 log = logging.getLogger(__name__)
 
-SILENCE_S = 5.0
-"""A runner that says nothing for so long is stopped or stuck: it is killed and replaced."""
-LOOKS = 5
-"""Silence is measured in so many parts, so that a pause of this very process does not count as the runner's."""
-GRACE_S = 10.0
-LOAD_TIMEOUT_S = 600.0
 MAX_REASON = 2000
 """Characters of a reason; an engine's message may have any length."""
 LONG_LIFE_S = 30.0
-"""A runner that lived so long was well: its next failure is counted as the first."""
-
-
-@dataclass(frozen=True)
-class RunnerSettings:
-    """What all runners of a worker share."""
-
-    worker: str
-    host: str
-    advertise: str
-    threads: int
-    log_directory: Path
-
-
-class RunnerFailedError(Exception):
-    """A runner could not load its model, or ended; `loaded` says which."""
-
-    def __init__(self, reason: str, *, loaded: bool) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.loaded = loaded
+"""An instance that lived so long was well: its next failure is counted as the first."""
 
 
 class InstanceKeeper:
@@ -59,155 +29,87 @@ class InstanceKeeper:
     def __init__(
         self,
         placement: Placement,
-        settings: RunnerSettings,
         cache: ArtifactCache,
+        runners: Runners,
         announce: Callable[[Instance], Awaitable[None]],
     ) -> None:
-        self._placement = placement
-        self._settings = settings
+        self.placement = placement
+        self.said = _unloaded(placement)
+        """What was announced last."""
         self._cache = cache
+        self._runners = runners
         self._announce = announce
-        self._child: process.Child | None = None
-
-    @property
-    def placement(self) -> Placement:
-        """What is kept."""
-        return self._placement
+        self._seat: Seat | None = None
+        self._shuns_others = False
+        self._artifact = ExitStack()
+        self._artifact.enter_context(cache.held(placement.manifest_digest))
 
     async def run(self) -> None:
-        """Load, watch over and restart, until cancelled."""
+        """Load, watch over and load anew, until cancelled."""
         backoff = Backoff(0.25, 30.0)
-        await self._say(InstanceState.LOADING)
+        await self._say(self._blank())
         while True:
             started_s = asyncio.get_running_loop().time()
             try:
                 await self._run_once()
             except RunnerFailedError as error:
+                # A model that kills the runner that loads it is tried again where it can harm no other.
+                self._shuns_others = error.blamed
                 state = InstanceState.LOADING if error.loaded else InstanceState.FAILED
-                await self._say(state, f"{error.reason}; starting anew")
+                await self._fail(state, f"{error.reason}; loading anew")
             except UnavailableError as error:
-                await self._say(InstanceState.LOADING, error.message)
+                await self._say(replace(self._blank(), reason=error.message))
             except (ModelyardError, OSError) as error:
-                await self._say(InstanceState.FAILED, str(error))
+                await self._fail(InstanceState.FAILED, str(error))
             except Exception as error:  # a bug of ours takes one model, not the worker
-                log.exception("unforeseen error", extra={"model": self._placement.model})
+                log.exception("unforeseen error", extra={"model": self.placement.model})
                 reason = f"internal error: {type(error).__name__}; the worker's log has its stack"
-                await self._say(InstanceState.FAILED, reason)
+                await self._fail(InstanceState.FAILED, reason)
             if asyncio.get_running_loop().time() - started_s > LONG_LIFE_S:
                 backoff.reset()
             await asyncio.sleep(backoff.next())
 
     async def unload(self) -> None:
-        """Take the instance out of routing, then end its runner in good order."""
-        await self._say(InstanceState.UNLOADING)
-        if self._child is not None:
-            await self._child.stop(GRACE_S)
+        """Take the instance out of routing, then unload it in good order. Call it when `run` has ended."""
+        await self._say(replace(self._blank(), state=InstanceState.UNLOADING))
+        await self.leave()
+
+    async def leave(self) -> None:
+        """Unload it in good order; nothing is announced. Call it when `run` has ended."""
+        if self._seat is not None:
+            await self._seat.leave()
+        self._artifact.close()
 
     async def _run_once(self) -> None:
-        directory = await self._cache.path(self._placement.manifest_digest)
-        self._child = child = await self._start(directory)
+        directory = await self._cache.path(self.placement.manifest_digest)
+        self._seat = seat = self._runners.seat(self.placement, alone=self._shuns_others)
         try:
-            ready = await self._await_ready(child)
-            await self._say_ready(ready)
-            raise RunnerFailedError(await self._watch(child), loaded=True)
-        except Exception:  # on cancellation it is left to `unload`, which ends it in good order
-            await _kill(child)
+            endpoint, loaded = await seat.load(directory)
+            ready = replace(self._blank(), state=InstanceState.READY, endpoint=endpoint, platform=loaded.platform)
+            await self._say(replace(ready, signature=loaded.signature, memory_bytes=seat.memory_bytes()))
+            raise await seat.lost()
+        except Exception:  # on cancellation the seat is left by `leave`, in good order
+            await seat.leave()
             raise
 
-    async def _start(self, directory: Path) -> process.Child:
-        settings, placement = self._settings, self._placement
-        instance = f"{placement.model}@{placement.version}"
-        command = [sys.executable, "-m", "modelyard_worker.runner", "--instance", instance]
-        command += ["--worker", settings.worker, "--format", placement.format, "--directory", str(directory)]
-        command += ["--host", settings.host, "--threads", str(settings.threads)]
-        settings.log_directory.mkdir(parents=True, exist_ok=True)
-        environ = without_settings(os.environ)
-        with (settings.log_directory / f"{instance}.log").open("ab") as output:
-            starting = asyncio.ensure_future(process.start(command, environ, output))
-            try:
-                return await asyncio.shield(starting)
-            except asyncio.CancelledError:
-                await _kill(await starting)  # nobody would know of it
-                raise
+    def _blank(self) -> Instance:
+        return replace(_unloaded(self.placement), failures=self.said.failures)
 
-    async def _await_ready(self, child: process.Child) -> dict[str, str]:
-        try:
-            async with asyncio.timeout(LOAD_TIMEOUT_S):
-                async for report in child.reports():
-                    if report["state"] == "ready":
-                        return report
-                    if report["state"] == "failed":
-                        raise RunnerFailedError(f"load failed: {report['reason']}", loaded=False)
-        except TimeoutError:
-            raise RunnerFailedError(f"not loaded within {LOAD_TIMEOUT_S:g} s", loaded=False) from None
-        raise RunnerFailedError(f"the runner ended while it loaded the model: {await _end(child)}", loaded=False)
+    async def _fail(self, state: InstanceState, reason: str) -> None:
+        failures = self.said.failures + 1
+        await self._say(replace(self._blank(), state=state, reason=reason, failures=failures))
 
-    async def _watch(self, child: process.Child) -> str:
-        """Return why the runner is to be replaced, once it is."""
-        silent, reports = 0, child.reports()
-        while silent < LOOKS:
-            try:
-                # Not wait_for: before Python 3.12 it drops a cancellation that comes together with a beat.
-                async with asyncio.timeout(SILENCE_S / LOOKS):
-                    await anext(reports)
-                silent = 0
-            except StopAsyncIteration:
-                return f"the runner ended: {await _end(child)}"
-            except TimeoutError:
-                silent, reports = silent + 1, child.reports()
-        return f"the runner was silent for {SILENCE_S:g} s and was killed"
-
-    async def _say_ready(self, ready: dict[str, str]) -> None:
-        port = ready["address"].rpartition(":")[2]
-        signature = codec.decode(Signature, ready["signature"].encode())
-        log.info("instance ready", extra={"model": self._placement.model, "version": self._placement.version})
-        await self._announce(
-            self._instance(
-                InstanceState.READY,
-                endpoint=f"{self._settings.advertise}:{port}",
-                signature=signature,
-                platform=ready["platform"],
-            )
-        )
-
-    async def _say(self, state: InstanceState, reason: str = "") -> None:
-        reason = reason[:MAX_REASON]
-        if reason:
-            facts = {"model": self._placement.model, "version": self._placement.version, "reason": reason}
+    async def _say(self, instance: Instance) -> None:
+        self.said = instance = replace(instance, reason=instance.reason[:MAX_REASON])
+        facts = {"model": instance.model, "version": instance.version, "reason": instance.reason}
+        if instance.reason:
             log.warning("instance not ready", extra=facts)
-        await self._announce(self._instance(state, reason))
-
-    def _instance(
-        self,
-        state: InstanceState,
-        reason: str = "",
-        endpoint: str = "",
-        signature: Signature | None = None,
-        platform: str = "",
-    ) -> Instance:
-        placement = self._placement
-        return Instance(
-            placement.model,
-            placement.version,
-            self._settings.worker,
-            state,
-            reason,
-            endpoint,
-            signature or Signature(),
-            platform,
-        )
+        elif instance.state is InstanceState.READY:
+            log.info("instance ready", extra={**facts, "memory_bytes": instance.memory_bytes})
+        await self._announce(instance)
 
 
-async def _kill(child: process.Child) -> int:
-    child.signal(signal.SIGKILL)
-    return await child.wait()
-
-
-async def _end(child: process.Child) -> str:
-    """How a child ended that has closed its pipe; one that only closed the pipe is ended."""
-    try:
-        async with asyncio.timeout(SILENCE_S):
-            return process.describe_exit(await child.wait())
-    except TimeoutError:
-        await _kill(child)
-        return "it closed its report pipe and was killed"
+def _unloaded(placement: Placement) -> Instance:
+    return Instance(
+        placement.model, placement.version, placement.worker, InstanceState.LOADING, options=placement.options
+    )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from modelyard.errors import NotFoundError
 from modelyard.names import parse_reference
 from modelyard.rpc.interceptor import Context
 from modelyard.v1 import agent_pb2 as pb
+from modelyard_worker.logs import RunnerLogs
 
 PIECE_BYTES = 256 << 10
 DEFAULT_TAIL_BYTES = 64 << 10
@@ -18,24 +18,19 @@ DEFAULT_TAIL_BYTES = 64 << 10
 class AgentServicer:
     """The worker's agent over gRPC."""
 
-    def __init__(self, log_directory: Path) -> None:
-        self._log_directory = log_directory
+    def __init__(self, logs: RunnerLogs, runners_of: Callable[[str], Sequence[str]]) -> None:
+        """`runners_of` returns the names of the runners that an instance ("model@version") is or was in."""
+        self._logs = logs
+        self._runners_of = runners_of
 
     async def ReadInstanceLog(
         self, request: pb.ReadInstanceLogRequest, context: Context
     ) -> AsyncIterator[pb.ReadInstanceLogResponse]:
         """Stream the end of the log of an instance's runner."""
-        instance = parse_reference(request.instance)
-        path = self._log_directory / f"{instance}.log"
-        data = await asyncio.to_thread(_tail, path, request.tail_bytes or DEFAULT_TAIL_BYTES)
+        instance = str(parse_reference(request.instance))
+        size_bytes = request.tail_bytes or DEFAULT_TAIL_BYTES
+        data = await asyncio.to_thread(self._logs.tail, self._runners_of(instance), size_bytes)
+        if data is None:
+            raise NotFoundError(f"log of {instance!r}: nothing was printed on this worker")
         for start in range(0, len(data), PIECE_BYTES):
             yield pb.ReadInstanceLogResponse(data=data[start : start + PIECE_BYTES])
-
-
-def _tail(path: Path, size_bytes: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - size_bytes))
-            return file.read()
-    except FileNotFoundError:
-        raise NotFoundError(f"log of {path.stem!r}: nothing was printed on this worker") from None

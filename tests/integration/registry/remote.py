@@ -43,7 +43,7 @@ class RegistryServer(ProgramServer):
         directory.mkdir(parents=True, exist_ok=True)
         self.store = store or directory / "store"
         self.log = directory / f"{name}.log"
-        flags = {"id": name, "port": port.number, "etcd": etcd, "store": self.store}
+        flags = {"id": name, "port": port.number, "etcd": etcd, "store": self.store, "metrics-port": 0}
         command = [sys.executable, "-m", "modelyard_registry", *(f"--{k}={v}" for k, v in flags.items())]
         super().__init__([*prefix, *command, *options], [port], self.log, _serves)
 

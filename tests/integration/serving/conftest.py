@@ -12,7 +12,9 @@ import pytest
 
 from modelyard.aio import Client
 from modelyard.errors import NotFoundError
+from modelyard.etcd import Etcd
 from tests import models
+from tests.integration.serving.machine import Machine
 from tests.suites import RunningSuite
 
 TIMEOUT_S = 120.0
@@ -61,6 +63,13 @@ async def bench(client: Client, tmp_path: Path) -> AsyncIterator[Workbench]:
     found = Workbench(client, tmp_path)
     yield found
     await found.clear()
+
+
+@pytest.fixture
+async def machine(etcd: Etcd, tmp_path: Path) -> AsyncIterator[Machine]:
+    """A worker's agent that runs, and its placements."""
+    async with Machine(etcd, tmp_path).running() as one:
+        yield one
 
 
 @pytest.fixture

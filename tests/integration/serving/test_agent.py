@@ -3,102 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import onnx
 import pytest
 
 from modelyard import codec, keys
-from modelyard.catalogue import Manifest, Resources
-from modelyard.chunks import Chunk
-from modelyard.deployment import Instance, InstanceState, Placement, Worker
-from modelyard.errors import UnavailableError
+from modelyard.deployment import InstanceState, Placement, Worker
 from modelyard.etcd import Etcd
 from modelyard.session import Session
 from modelyard_worker.__main__ import announce, lock, open_session
-from modelyard_worker.agent import Agent
-from modelyard_worker.cache import ArtifactCache
-from modelyard_worker.instance import RunnerSettings
 from tests import models
+from tests.integration.serving.machine import Machine
 from tests.integration.serving.traffic import own_runners
 from tests.servers import ProgramServer
 from tests.waiting import eventually
 
 READY, FAILED, LOADING = InstanceState.READY, InstanceState.FAILED, InstanceState.LOADING
-
-
-class NoSource:
-    async def manifest(self, digest: str) -> Manifest:
-        raise UnavailableError("no registry is live")
-
-    async def pieces(self, chunks: Sequence[Chunk]) -> AsyncGenerator[bytes, None]:
-        raise UnavailableError("no registry is live")
-        yield b""
-
-
-class Machine:
-    """A worker's agent with its session, models in its cache, and placements written by the test."""
-
-    def __init__(self, etcd: Etcd, directory: Path) -> None:
-        self.etcd = etcd
-        self.directory = directory
-        self.session = Session(etcd, ttl_s=5)
-        settings = RunnerSettings("w0", "127.0.0.1", "127.0.0.1", 1, directory / "logs")
-        self.agent = Agent(etcd, self.session, ArtifactCache(directory / "artifacts", NoSource()), settings)
-
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[Machine]:
-        await self.session.start()
-        works = [self.session.run(), self.agent.placements.run(), self.agent.run()]
-        tasks = [asyncio.ensure_future(w) for w in works]
-        try:
-            yield self
-        finally:
-            tasks[-1].cancel()
-            await self.agent.close()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await self.session.close()
-
-    def store(self, digest: str, model: onnx.ModelProto) -> str:
-        place = self.directory / "artifacts" / (digest * 64)
-        place.mkdir(parents=True)
-        models.save(model, place / "model.onnx")
-        return digest * 64
-
-    async def place(self, model: str, digest: str) -> None:
-        placement = Placement(model, "1", "w0", digest, "onnx", Resources(), 1)
-        await self.etcd.put(keys.placement("w0", model, "1"), codec.encode(placement))
-
-    async def withdraw(self, model: str) -> None:
-        await self.etcd.delete(keys.placement("w0", model, "1"))
-
-    async def instance(self, model: str) -> Instance | None:
-        held = await self.etcd.get(keys.instance("w0", model, "1"))
-        return codec.decode(Instance, held.value) if held else None
-
-    async def becomes(self, model: str, state: InstanceState) -> Instance:
-        async def found() -> Instance | None:
-            instance = await self.instance(model)
-            return instance if instance and instance.state is state else None
-
-        return await eventually(found) or Instance(model, "1", "w0", state)
-
-    async def is_gone(self, model: str) -> None:
-        async def gone() -> bool:
-            return await self.instance(model) is None
-
-        await eventually(gone)
-
-
-@pytest.fixture
-async def machine(etcd: Etcd, tmp_path: Path) -> AsyncIterator[Machine]:
-    async with Machine(etcd, tmp_path).running() as one:
-        yield one
 
 
 async def test_what_is_placed_runs_and_what_is_withdrawn_ends(machine: Machine) -> None:
@@ -122,19 +43,6 @@ async def test_one_that_fails_does_not_hold_up_another(machine: Machine) -> None
     await machine.withdraw("absent")
     await machine.is_gone("bad")
     await machine.is_gone("absent")
-
-
-async def test_other_content_under_the_same_name_is_loaded_anew(machine: Machine) -> None:
-    await machine.place("m", machine.store("a", models.mlp((4, 2))))
-    first = await machine.becomes("m", READY)
-    await machine.place("m", machine.store("b", models.mlp((6, 2))))
-
-    async def other() -> bool:
-        instance = await machine.instance("m")
-        return instance is not None and instance.state is READY and instance.endpoint != first.endpoint
-
-    await eventually(other)
-    assert (await machine.becomes("m", READY)).signature.inputs[0].shape == (-1, 6)
 
 
 async def test_a_later_leaders_word_for_the_same_thing_changes_nothing(machine: Machine) -> None:
@@ -166,7 +74,7 @@ async def test_closing_ends_everything_also_what_is_being_unloaded(etcd: Etcd, t
             await machine.place(name, digest)
             await machine.becomes(name, READY)
         await machine.withdraw("m")
-        await eventually(lambda: "m@1" not in machine.agent._kept)
+        await eventually(lambda: machine.agent._ending)
     assert own_runners() == []
     assert (await etcd.list(keys.INSTANCES)).items == {}
 

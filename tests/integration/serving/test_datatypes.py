@@ -1,8 +1,8 @@
-"""Every datatype through the front door, raw and typed, against a run of ONNX Runtime in this process."""
+"""Every datatype, raw and typed, at the front door and at a runner, against a run of ONNX Runtime in this process."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import grpc
@@ -47,23 +47,31 @@ def model_of(datatype: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def served(running_suite: RunningSuite, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a suite that serves models of every datatype."""
+def served(
+    running_suite: RunningSuite, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, dict[str, str]]]:
+    """The addresses of a front door and of runners, by model: there are models of every datatype."""
     directory = tmp_path_factory.mktemp("datatypes")
     with Client(running_suite.address, timeout_s=120) as client:
         for name, group in GROUPS.items():
             client.push(name, models.save(doubled(*group), directory / f"{name}.onnx"))
             client.deploy(name, timeout_s=120)
-        yield running_suite.address
+        yield {
+            "front door": dict.fromkeys(GROUPS, running_suite.address),
+            "runner": {name: client.deployment(name).instances[0].endpoint for name in GROUPS},
+        }
         for name in GROUPS:
             client.undeploy(name)
             client.delete_model(name, purge=True)
 
 
-@pytest.fixture
-async def infer(served: str) -> AsyncIterator[Any]:
-    async with open_channel(served) as channel:
-        yield Stub(channel, messages.SERVICE).ModelInfer
+@pytest.fixture(params=["front door", "runner"])
+def infer(request: pytest.FixtureRequest, served: dict[str, dict[str, str]]) -> Any:
+    async def call(asked: messages.ModelInferRequest) -> Any:
+        async with open_channel(served[request.param][asked.model_name]) as channel:
+            return await Stub(channel, messages.SERVICE).ModelInfer(asked)
+
+    return call
 
 
 def values(datatype: str) -> Array:
@@ -161,9 +169,9 @@ async def test_text_that_is_not_utf8_is_refused(infer: Any) -> None:
     assert "expected UTF-8 in BYTES, got b'\\xff'" in str(caught.value.details())
 
 
-def test_the_sdk_gives_what_went_in(served: str) -> None:
+def test_the_sdk_gives_what_went_in(served: dict[str, dict[str, str]]) -> None:
     group = GROUPS["doubled-typed"]
-    with Client(served) as client:
+    with Client(served["front door"]["doubled-typed"]) as client:
         found = client.infer("doubled-typed", {d.lower(): values(d) for d in group})
         assert {d: to_raw(found[f"{d.lower()}_"], d) for d in group} == {d: local(d, values(d)) for d in group}
         text = client.infer("doubled-bytes", {"bytes": values("BYTES")})["bytes_"]

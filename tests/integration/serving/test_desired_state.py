@@ -3,55 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
 
 from modelyard import codec, keys
-from modelyard.catalogue import Lifecycle, Model, Resources, Signature, Version
+from modelyard.catalogue import Lifecycle, Model, Resources
 from modelyard.deployment import Deployment, Instance, InstanceState, Placement, Worker
 from modelyard.errors import AbortedError, ExhaustedError, InvalidInputError, NotFoundError, PreconditionError
-from modelyard.etcd import Etcd, Put
+from modelyard.etcd import Etcd
+from modelyard_scheduler.orders import Order
 from modelyard_scheduler.service import ATTEMPTS, RUNNER_BYTES, Deployments, estimate
 from modelyard_scheduler.state import State
-
-GIB = 1 << 30
-
-
-def version(number: str = "1", **facts: object) -> Version:
-    made = Version("m", number, "onnx", Signature(), Resources(), "d" * 64, 1000, create_time_s=float(number))
-    return replace(made, **facts)  # type: ignore[arg-type]
-
-
-class Catalogue:
-    """The registry's answers, and its keys in etcd."""
-
-    def __init__(self, etcd: Etcd) -> None:
-        self.etcd = etcd
-        self.model = Model("m")
-        self.versions: dict[str, Version] = {}
-        self.asked = 0
-        self.before_answer: Callable[[], Awaitable[None]] | None = None
-
-    async def publish(self, one: Version) -> None:
-        await self.etcd.put(keys.model("m"), codec.encode(self.model))
-        etag = await self.etcd.commit([], [Put(keys.version("m", one.version), codec.encode(one))])
-        self.versions[one.version] = replace(one, etag=str(etag))
-
-    async def delete(self, number: str) -> None:
-        del self.versions[number]
-        await self.etcd.delete(keys.version("m", number))
-
-    async def find(self, model: str, reference: str) -> Version:
-        self.asked += 1
-        number = reference or max(self.versions, default="")
-        if model != "m" or number not in self.versions:
-            raise NotFoundError(f"model {model!r}: no version {number!r}")
-        found = self.versions[number]
-        if self.before_answer is not None:
-            await self.before_answer()
-        return found
+from tests.integration.serving.catalogue import GIB, Catalogue, stored, version
 
 
 @pytest.fixture
@@ -66,11 +30,6 @@ def deployments(etcd: Etcd, catalogue: Catalogue) -> Deployments:
     return Deployments(etcd, State(etcd, lambda: None), catalogue.find)
 
 
-async def stored(etcd: Etcd) -> dict[str, Deployment]:
-    items = (await etcd.list(keys.DEPLOYMENTS)).items
-    return {key.removeprefix(keys.DEPLOYMENTS): codec.decode(Deployment, kv.value) for key, kv in items.items()}
-
-
 def test_the_need_is_what_is_stated_or_else_estimated() -> None:
     assert estimate(version(size_bytes=1000)).memory_bytes == RUNNER_BYTES + 2000
     stated = Resources(cpu=2, memory_bytes=5 * GIB, gpu=1)
@@ -79,19 +38,19 @@ def test_the_need_is_what_is_stated_or_else_estimated() -> None:
 
 
 async def test_what_is_declared_is_what_is_stored(etcd: Etcd, deployments: Deployments) -> None:
-    made = await deployments.deploy("m", "", 2, "acme")
+    made = await deployments.deploy(Order("m", "", 2), "acme")
     assert await stored(etcd) == {"m@1": made}
     assert (made.replicas, made.tenant, made.manifest_digest, made.version_time_s) == (2, "acme", "d" * 64, 1.0)
-    changed = await deployments.deploy("m", "1", 3, "other")
+    changed = await deployments.deploy(Order("m", "1", 3), "other")
     assert changed == replace(made, replicas=3)
     assert await stored(etcd) == {"m@1": changed}
-    assert (await deployments.deploy("m", "1", 0, "acme")).replicas == 1
+    assert (await deployments.deploy(Order("m", "1", 0), "acme")).replicas == 1
 
 
 @pytest.mark.parametrize("replicas", [-1, 1001])
 async def test_replicas_out_of_range(replicas: int, etcd: Etcd, deployments: Deployments) -> None:
     with pytest.raises(InvalidInputError, match=f"expected 1 to 1000, got {replicas}"):
-        await deployments.deploy("m", "", replicas, "acme")
+        await deployments.deploy(Order("m", "", replicas), "acme")
     assert await stored(etcd) == {}
 
 
@@ -104,18 +63,18 @@ async def test_a_version_that_is_deleted_meanwhile_is_not_deployed(
 
     catalogue.before_answer = delete
     with pytest.raises(NotFoundError):
-        await deployments.deploy("m", "1", 1, "acme")
+        await deployments.deploy(Order("m", "1", 1), "acme")
     assert await stored(etcd) == {}
 
 
 async def test_what_is_deleted_is_not_deployed(etcd: Etcd, catalogue: Catalogue, deployments: Deployments) -> None:
     await catalogue.publish(version("1", state=Lifecycle.DELETED))
     with pytest.raises(PreconditionError, match="m@1: it is deleted"):
-        await deployments.deploy("m", "1", 1, "acme")
+        await deployments.deploy(Order("m", "1", 1), "acme")
     catalogue.model = Model("m", state=Lifecycle.DELETED)
     await catalogue.publish(version("1"))
     with pytest.raises(PreconditionError, match="'m': it is deleted"):
-        await deployments.deploy("m", "1", 1, "acme")
+        await deployments.deploy(Order("m", "1", 1), "acme")
     assert not await stored(etcd)
 
 
@@ -136,7 +95,7 @@ async def test_what_is_deleted_meanwhile_is_not_deployed(
 
     monkeypatch.setattr(etcd, "get", overtaken)
     with pytest.raises(PreconditionError, match="it is deleted"):
-        await deployments.deploy("m", "1", 1, "acme")
+        await deployments.deploy(Order("m", "1", 1), "acme")
     assert not await stored(etcd)
 
 
@@ -148,7 +107,7 @@ async def test_what_is_deployed_is_what_the_registry_said(
         await catalogue.publish(version("1", manifest_digest="e" * 64))
 
     catalogue.before_answer = published_anew
-    assert (await deployments.deploy("m", "1", 1, "acme")).manifest_digest == "e" * 64
+    assert (await deployments.deploy(Order("m", "1", 1), "acme")).manifest_digest == "e" * 64
 
 
 async def test_any_number_of_versions_is_undeployed_at_once(
@@ -164,7 +123,7 @@ async def test_any_number_of_versions_is_undeployed_at_once(
 
 
 async def test_many_who_deploy_at_once_all_succeed(etcd: Etcd, deployments: Deployments) -> None:
-    made = await asyncio.gather(*(deployments.deploy("m", "1", n, "acme") for n in range(1, 9)))
+    made = await asyncio.gather(*(deployments.deploy(Order("m", "1", n), "acme") for n in range(1, 9)))
     (left,) = (await stored(etcd)).values()
     assert left in made
     assert len({d.create_time_s for d in [left, *made]} & {left.create_time_s}) == 1
@@ -183,7 +142,7 @@ async def test_a_race_that_is_lost_for_good_is_aborted(
 
     monkeypatch.setattr(etcd, "get", overtaken)
     with pytest.raises(AbortedError, match="deployment 'm': others keep changing it"):
-        await deployments.deploy("m", "1", 5, "acme")
+        await deployments.deploy(Order("m", "1", 5), "acme")
     assert catalogue.asked == ATTEMPTS
 
 
@@ -191,24 +150,24 @@ async def test_what_fits_on_no_worker_is_refused_and_without_workers_it_waits(et
     state = State(etcd, lambda: None)
     deployments = Deployments(etcd, state, catalogue.find)
     await catalogue.publish(version("2", resources=Resources(memory_bytes=3 * GIB)))
-    await deployments.deploy("m", "2", 1, "acme")
+    await deployments.deploy(Order("m", "2", 1), "acme")
     await deployments.undeploy("m", "2")
     for index in range(7):
         state.workers.items[f"w{index}"] = Worker(f"w{index}", "127.0.0.1:1", 1.0, 2 * GIB, "")
     with pytest.raises(ExhaustedError) as caught:
-        await deployments.deploy("m", "2", 1, "acme")
+        await deployments.deploy(Order("m", "2", 1), "acme")
     assert caught.value.message.startswith(
         "m@2: no live worker can hold it: w0: needs 3 GiB of memory, it has 2 GiB; w1: "
     )
     assert caught.value.message.count("needs") == 5
     state.workers.items["w9"] = Worker("w9", "127.0.0.1:1", 1.0, 3 * GIB, "")
-    assert (await deployments.deploy("m", "2", 1, "acme")).version == "2"
+    assert (await deployments.deploy(Order("m", "2", 1), "acme")).version == "2"
 
 
 async def test_undeploying_one_or_all(etcd: Etcd, catalogue: Catalogue, deployments: Deployments) -> None:
     for number in ("1", "2", "10"):
         await catalogue.publish(version(number))
-        await deployments.deploy("m", number, 1, "acme")
+        await deployments.deploy(Order("m", number, 1), "acme")
     await etcd.put(keys.deployment("m2", "1"), codec.encode(Deployment("m2", "1", 1, Resources(), "d", "onnx")))
     assert await deployments.undeploy("m", "1") == ["1"]
     with pytest.raises(NotFoundError, match="m@1: not deployed"):
@@ -246,7 +205,7 @@ async def test_explaining_what_is_registered_only(etcd: Etcd, catalogue: Catalog
 async def test_ready_replicas_are_those_that_answer(etcd: Etcd, catalogue: Catalogue) -> None:
     state = State(etcd, lambda: None)
     deployments = Deployments(etcd, state, catalogue.find)
-    made = await deployments.deploy("m", "", 3, "acme")
+    made = await deployments.deploy(Order("m", "", 3), "acme")
     for index, kind in enumerate((InstanceState.READY, InstanceState.FAILED, InstanceState.READY)):
         state.instances.items[f"w{index}/m@1"] = Instance("m", "1", f"w{index}", kind)
     state.instances.items["w0/m@2"] = Instance("m", "2", "w0", InstanceState.READY)

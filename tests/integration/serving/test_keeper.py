@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 import time
@@ -17,11 +18,15 @@ from modelyard import process
 from modelyard.backoff import Backoff
 from modelyard.catalogue import Manifest, Resources, TensorSpec
 from modelyard.chunks import Chunk
-from modelyard.deployment import Instance, InstanceState, Placement
+from modelyard.deployment import Instance, InstanceOptions, InstanceState, Placement
 from modelyard.errors import InvalidInputError, UnavailableError
 from modelyard_worker import instance as instances
+from modelyard_worker import runner_process as processes
 from modelyard_worker.cache import ArtifactCache
-from modelyard_worker.instance import InstanceKeeper, RunnerSettings
+from modelyard_worker.instance import InstanceKeeper
+from modelyard_worker.logs import RunnerLogs
+from modelyard_worker.runner_process import RunnerSettings
+from modelyard_worker.runners import Runners
 from tests import models
 from tests.integration.serving.traffic import own_runners
 from tests.waiting import eventually
@@ -52,12 +57,10 @@ class Kept:
 
     def __init__(self, directory: Path, source: NoSource) -> None:
         placement = Placement("m", "1", "w0", "d" * 64, "onnx", Resources(), 1)
-        settings = RunnerSettings("w0", "127.0.0.1", "127.0.0.1", 1, directory / "logs")
+        runners = Runners(RunnerSettings("127.0.0.1", "127.0.0.1", 1, RunnerLogs(directory / "logs"), os.environ))
         self.said: list[Instance] = []
         self.refuse: type[Exception] | None = None
-        self.keeper = InstanceKeeper(
-            placement, settings, ArtifactCache(directory / "artifacts", source), self._announce
-        )
+        self.keeper = InstanceKeeper(placement, ArtifactCache(directory / "artifacts", source), runners, self._announce)
         self.task = asyncio.ensure_future(self.keeper.run())
 
     async def _announce(self, instance: Instance) -> None:
@@ -134,6 +137,8 @@ async def test_from_loading_to_ready_to_gone(stored: Callable[..., None], kept: 
     ready = await one.says(READY)
     assert one.states == [LOADING, READY]
     assert (ready.model, ready.version, ready.worker, ready.platform) == ("m", "1", "w0", "onnxruntime_onnx")
+    assert (ready.options, ready.failures) == (InstanceOptions(), 0)
+    assert 10 << 20 < ready.memory_bytes < 1 << 30
     assert ready.signature.inputs == (TensorSpec("x", "FP32", (-1, 4)),)
     assert ready.endpoint.startswith("127.0.0.1:")
     assert len(own_runners()) == 1
@@ -149,19 +154,23 @@ async def test_a_runner_that_dies_is_replaced(stored: Callable[..., None], kept:
     own_runners()[0].signal(signal.SIGKILL)
     second = await one.says(READY, 2)
     assert second.endpoint != first.endpoint
-    assert one.said[2] == Instance("m", "1", "w0", LOADING, "the runner ended: killed by SIGKILL; starting anew")
+    reason = "the runner ended: killed by SIGKILL; loading anew"
+    assert one.said[2] == Instance("m", "1", "w0", LOADING, reason, failures=1)
+    assert second.failures == 1
 
 
 async def test_a_runner_that_is_suspended_is_replaced(
     stored: Callable[..., None], kept: Callable[[], Kept], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(instances, "SILENCE_S", 2.5)
+    monkeypatch.setattr(processes, "SILENCE_S", 2.5)
     stored(models.mlp((4, 2)))
     one = kept()
     await one.says(READY)
     (runner,) = own_runners()
     runner.signal(signal.SIGSTOP)
-    assert (await one.says(LOADING, 2)).reason == "the runner was silent for 2.5 s and was killed; starting anew"
+    assert (
+        await one.says(LOADING, 2)
+    ).reason == "the runner ended: it was silent for 2.5 s and was killed; loading anew"
     await one.says(READY, 2)
     assert not runner.lives
 
@@ -169,7 +178,7 @@ async def test_a_runner_that_is_suspended_is_replaced(
 async def test_a_pause_of_the_agent_is_not_the_runners_silence(
     stored: Callable[..., None], kept: Callable[[], Kept], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(instances, "SILENCE_S", 2.0)
+    monkeypatch.setattr(processes, "SILENCE_S", 2.0)
     stored(models.mlp((4, 2)))
     one = kept()
     await one.says(READY)
@@ -187,7 +196,8 @@ async def test_what_kills_the_runner_at_load_fails_with_how_it_ended(
     stored(models.crash_at_load())
     one = kept()
     failed = await one.says(FAILED, 2)
-    assert failed.reason == "the runner ended while it loaded the model: killed by SIGFPE; starting anew"
+    assert failed.reason == "the runner ended while it loaded the model: killed by SIGFPE; loading anew"
+    assert failed.failures == 2
     assert READY not in one.states
 
 
@@ -203,35 +213,53 @@ async def test_what_cannot_be_loaded_fails_with_the_engines_words(
 async def test_a_reason_of_any_length_is_cut(
     stored: Callable[..., None], kept: Callable[[], Kept], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stored(models.mlp((4, 2)))
-    instead(monkeypatch, "parent.report(state='failed', reason='x' * 1_000_000)")
-    assert len((await kept().says(FAILED)).reason) == instances.MAX_REASON
+    monkeypatch.setattr(instances, "MAX_REASON", 20)
+    stored(models.unimplemented())
+    assert (await kept().says(FAILED)).reason == "load failed: NotImplemented"[:20]
 
 
 async def test_a_runner_that_never_reports_is_given_up(
     stored: Callable[..., None], kept: Callable[[], Kept], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(instances, "LOAD_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(processes, "START_TIMEOUT_S", 1.0)
     stored(models.mlp((4, 2)))
     started = instead(monkeypatch, IDLE)
     one = kept()
-    assert (await one.says(FAILED)).reason == "not loaded within 0.5 s; starting anew"
+    assert (await one.says(FAILED)).reason == (
+        "the runner did not start: it was silent for 1 s and was killed; loading anew"
+    )
     assert started[0].returncode == -signal.SIGKILL
-    monkeypatch.setattr(instances, "LOAD_TIMEOUT_S", 600)
+    monkeypatch.setattr(processes, "START_TIMEOUT_S", 60)
     await one.says(READY)
 
 
-@pytest.mark.parametrize("report", ["", "parent.report(state='ready', address='h:1', signature='{}', platform='p');"])
+async def test_a_runner_that_does_not_answer_is_killed(
+    stored: Callable[..., None], kept: Callable[[], Kept], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "SILENCE_S", 2.0)
+    stored(models.mlp((4, 2)))
+    beats = "import time\nwhile True: parent.report(state='beat'); time.sleep(0.1)"
+    started = instead(monkeypatch, "parent.report(state='ready', address='127.0.0.1:1')\n" + beats)
+    one = kept()
+    assert (
+        "the runner was killed while it loaded the model, because it did not answer: "
+        in (await one.says(FAILED)).reason
+    )
+    assert started[0].returncode == -signal.SIGKILL
+    await one.says(READY)
+
+
+@pytest.mark.parametrize("report", ["", "parent.report(state='ready', address='127.0.0.1:1');"])
 async def test_a_runner_that_only_closes_its_pipe_is_ended(
     report: str, stored: Callable[..., None], kept: Callable[[], Kept], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(instances, "SILENCE_S", 1.0)
+    monkeypatch.setattr(processes, "SILENCE_S", 2.0)
     stored(models.mlp((4, 2)))
     started = instead(monkeypatch, f"{report}os.close(parent._report_fd); {IDLE}")
     one = kept()
-    await eventually(lambda: any("it closed its report pipe and was killed" in i.reason for i in one.said))
+    await eventually(lambda: any("was killed" in i.reason for i in one.said))
     assert started[0].returncode == -signal.SIGKILL
-    await one.says(READY, 2 if report else 1)
+    await one.says(READY)
 
 
 async def test_a_report_that_is_none_fails_the_instance_and_not_the_worker(
@@ -272,9 +300,7 @@ async def test_restarts_are_spaced_by_a_back_off(
     one = kept()
     await one.says(READY)
     assert one.states == [LOADING, *[FAILED] * 7, READY]
-    assert {i.reason for i in one.said if i.reason} == {
-        "the runner ended while it loaded the model: exit status 3; starting anew"
-    }
+    assert {i.reason for i in one.said if i.reason} == {"the runner did not start: exit status 3; loading anew"}
     assert [d <= 0.25 * 2**i for i, d in enumerate(drawn)] == [True] * 7
     assert drawn[6] >= 4
 
@@ -302,7 +328,7 @@ async def test_unload_while_the_runner_loads(
     await eventually(lambda: started)
     await one.unload()
     assert one.states == [LOADING, UNLOADING]
-    assert started[0].returncode == -signal.SIGTERM
+    assert started[0].returncode == -signal.SIGKILL  # it has nothing to finish
 
 
 async def test_unload_at_any_moment_of_the_start_leaves_no_runner(

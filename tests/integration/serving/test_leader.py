@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
@@ -12,81 +11,14 @@ import pytest
 
 from modelyard import codec, keys
 from modelyard.catalogue import Resources
-from modelyard.deployment import Deployment, Member, Placement, Worker
+from modelyard.deployment import Placement, Worker
 from modelyard.etcd import Etcd, Put
 from modelyard.local.ports import Port
-from modelyard_scheduler.leader import Leader, refuses
 from modelyard_scheduler.lost import GRACE_S
-from modelyard_scheduler.placement import Assignment, assignment_of
-from modelyard_scheduler.state import State
+from modelyard_scheduler.observer import refuses
+from tests.integration.serving.cluster import GIB, Candidate, Cluster, deployment
 from tests.servers import ProgramServer
 from tests.waiting import eventually
-
-GIB = 1 << 30
-
-
-def deployment(model: str, replicas: int = 1, memory_bytes: int = GIB, digest: str = "d" * 64) -> Deployment:
-    return Deployment(model, "1", replicas, Resources(memory_bytes=memory_bytes), digest, "onnx")
-
-
-class Cluster:
-    """What the leader finds in etcd, written by the test."""
-
-    def __init__(self, etcd: Etcd) -> None:
-        self.etcd = etcd
-
-    async def deploy(self, *deployments: Deployment) -> None:
-        for one in deployments:
-            await self.etcd.put(keys.deployment(one.model, one.version), codec.encode(one))
-
-    async def undeploy(self, model: str) -> None:
-        await self.etcd.delete(keys.deployment(model, "1"))
-
-    async def join(self, name: str, address: str = "127.0.0.1:1", memory_bytes: int = 64 * GIB) -> None:
-        worker = Worker(name, address, 8.0, memory_bytes, incarnation=name)
-        await self.etcd.put(keys.worker(name), codec.encode(worker))
-
-    async def leave(self, name: str) -> None:
-        await self.etcd.delete(keys.worker(name))
-
-    async def placements(self) -> dict[str, Placement]:
-        items = (await self.etcd.list(keys.PLACEMENTS)).items
-        return {key: codec.decode(Placement, kv.value) for key, kv in items.items()}
-
-    async def placed(self) -> dict[str, list[str]]:
-        """Which models are on which workers."""
-        found: Assignment = assignment_of((await self.placements()).values())
-        return {version.model: sorted(workers) for version, workers in found.items()}
-
-    async def becomes(self, expected: dict[str, list[str]]) -> None:
-        async def so() -> bool:
-            return await self.placed() == expected
-
-        await eventually(so)
-
-
-class Candidate:
-    """A leader with a view of its own."""
-
-    def __init__(self, etcd: Etcd, name: str, address: str = "127.0.0.1:1") -> None:
-        self.changed = asyncio.Event()
-        self.state = State(etcd, self.changed.set)
-        self.leader = Leader(etcd, self.state, Member(name, address), self.changed)
-        self.election = self.leader._election
-
-    @contextlib.asynccontextmanager
-    async def running(self, *, leading: bool = True) -> AsyncIterator[Candidate]:
-        """Follow etcd, and lead if so asked, until the scope ends."""
-        works = [asyncio.ensure_future(w) for w in self.state.works()]
-        await self.state.synced()
-        if leading:
-            works.append(asyncio.ensure_future(self.leader.run()))
-        try:
-            yield self
-        finally:
-            for work in works:
-                work.cancel()
-            await asyncio.gather(*works, return_exceptions=True)
 
 
 @pytest.fixture
@@ -238,11 +170,11 @@ async def test_a_lost_worker_that_still_listens_is_given_time(
     await cluster.becomes({"m": ["w0"]})
     await cluster.join("w1")
     await cluster.leave("w0")
-    await eventually(lambda: leading.leader._lost.since_s)
+    await eventually(lambda: leading.leader._observer.lost.since_s)
     await cluster.deploy(deployment("n"))
     await cluster.becomes({"m": ["w0"], "n": ["w1"]})
-    assert leading.leader._lost.refused == set()
-    leading.leader._lost.since_s["w0"] -= GRACE_S  # as if so much time had passed
+    assert leading.leader._observer.lost.refused == set()
+    leading.leader._observer.lost.since_s["w0"] -= GRACE_S  # as if so much time had passed
     await cluster.becomes({"m": ["w1"], "n": ["w1"]})
     server.close()
     await server.wait_closed()
@@ -258,9 +190,9 @@ async def test_a_worker_that_comes_back_in_time_keeps_its_models(cluster: Cluste
     before = await cluster.placements()
     (holder,) = (p.worker for p in before.values())
     await cluster.leave(holder)
-    await eventually(lambda: leading.leader._lost.since_s)
+    await eventually(lambda: leading.leader._observer.lost.since_s)
     await cluster.join(holder, address)
-    await eventually(lambda: not leading.leader._lost.since_s)
+    await eventually(lambda: not leading.leader._observer.lost.since_s)
     assert await cluster.placements() == before
     server.close()
     await server.wait_closed()
@@ -270,7 +202,7 @@ async def test_a_new_term_begins_without_the_losses_of_an_old_one(
     cluster: Cluster, candidate: Callable[[str], Candidate]
 ) -> None:
     one = candidate("a")
-    one.leader._lost.since_s = {"w0": -1e9}
+    one.leader._observer.lost.since_s = {"w0": -1e9}
     server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
     placement = Placement("m", "1", "w0", "d" * 64, "onnx", Resources(memory_bytes=GIB), 1)
     await cluster.etcd.commit([], [Put(keys.placement("w0", "m", "1"), codec.encode(placement))])

@@ -69,11 +69,11 @@ def nobody() -> Iterator[str]:
 
 
 def worker_flags(etcd: str, directory: Path) -> list[str]:
-    return [f"--etcd={etcd}", "--port=0", f"--data-dir={directory}"]
+    return [f"--etcd={etcd}", "--port=0", "--metrics-port=0", f"--data-dir={directory}"]
 
 
 def scheduler_flags(etcd: str, redis: str) -> list[str]:
-    return [f"--etcd={etcd}", f"--redis={redis}", "--port=0", "--control-port=0"]
+    return [f"--etcd={etcd}", f"--redis={redis}", "--port=0", "--metrics-port=0", "--control-port=0"]
 
 
 def test_a_worker_waits_for_etcd_and_says_so_and_can_be_stopped(start: Start, nobody: str, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_front_door_waits_for_etcd_and_can_be_stopped(start: Start, nobody: st
     ("flags", "message"),
     [
         (["--capacity=cpu=lots"], "error: capacity: expected a positive number of cores, got 'lots'"),
-        (["--capacity=gpu=1"], "error: capacity: expected cpu and memory, got gpu"),
+        (["--capacity=disk=1"], "error: capacity: expected cpu, memory and gpu, got disk"),
         (["--labels=zone"], "error: expected key=value, got 'zone'"),
     ],
 )

@@ -87,13 +87,14 @@ def arguments(process: kernel.Process) -> list[str]:
         return []
 
 
-def runners(suite: RunningSuite, instance: str) -> dict[str, kernel.Process]:
-    """The runners of an instance ("model@version") that live now, by worker."""
+def runners(suite: RunningSuite, name: str) -> dict[str, kernel.Process]:
+    """The runners of a name (an instance's is "model@version") that live now, by worker."""
     found = {}
-    for process in suite.tree():
-        line = arguments(process)
-        if "modelyard_worker.runner" in line and line[line.index("--instance") + 1] == instance:
-            found[line[line.index("--worker") + 1]] = process
+    for worker in (p for p in suite.processes() if p.name.startswith("worker-")):
+        for process in kernel.tree(worker.pid)[1:]:
+            line = arguments(process)
+            if "modelyard_worker.runner" in line and line[line.index("--name") + 1] == name:
+                found[worker.name] = process
     return found
 
 

@@ -48,3 +48,13 @@ def test_history_and_rollback(run: Run, run_json: Callable[..., Any], fail: Run)
     assert fail("rollback", "digits") == "error: rollback: expected NAME@ALIAS, got 'digits'\n"
     assert "never pointed at anything else" in fail("rollback", "digits@canary")
     assert fail("history", "absent") == "error: model 'absent': not registered\n"
+
+
+def test_a_canary_is_set_shown_and_ended(run: Run, run_json: Callable[..., Any], model: str) -> None:
+    said = run("alias", "digits", "prod", "1", "--canary", "2", "--percent", "12.5")
+    assert said == "digits@prod is digits@1, 12.5% of its calls 2\n"
+    assert "prod=1 (12.5% 2)" in run("show", "digits")
+    assert "prod (12.5%)" in run("show", "digits@2")
+    assert "- → 1, 12.5% of its calls 2" in run("history", "digits@prod")
+    assert run_json("history", "digits")[0]["canary_percent"] == 12.5
+    assert run("alias", "digits", "prod", "1") == "digits@prod is digits@1\n"

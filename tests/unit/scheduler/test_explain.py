@@ -1,8 +1,21 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from modelyard.catalogue import Resources
-from modelyard.deployment import Deployment, Instance, InstanceState, Placement, Worker
+from modelyard.deployment import (
+    Activity,
+    Deployment,
+    Eviction,
+    Instance,
+    InstanceOptions,
+    InstanceState,
+    Placement,
+    Selector,
+    Worker,
+)
 from modelyard.etcd import Etcd
+from modelyard.names import ModelVersion
 from modelyard_scheduler.explain import explain
 from modelyard_scheduler.state import State
 
@@ -57,7 +70,7 @@ async def test_what_is_not_placed_says_why_worker_by_worker() -> None:
         "a: LOADING",
         "3 replicas not placed; each is to be on a worker of its own",
         "b: needs 3 GiB of memory, it has 2 GiB",
-        "c: needs 3 GiB of memory, 2 GiB of 8 GiB are free",
+        "c: needs 3 GiB of memory, 2 GiB of 8 GiB are free; held by other@1",
     ]
 
 
@@ -82,3 +95,85 @@ async def test_gpus_are_part_of_the_need() -> None:
     findings = explain(deployment(need=Resources(memory_bytes=GIB, gpu=2)), view, leader=True)
     assert findings[0].endswith("each needs 1 GiB, 2 GPUs")
     assert findings[-1] == "a: needs 2 GPUs, it has 0"
+
+
+OPTIONS = InstanceOptions(threads=2)
+
+
+def said(view: State, **facts: object) -> list[str]:
+    """Of a deployment that is also in the state."""
+    wanted = replace(deployment(), **facts)  # type: ignore[arg-type]
+    view.deployments.items["m@1"] = wanted
+    return explain(wanted, view, leader=True)[1:]
+
+
+async def test_on_demand_says_why_it_is_not_loaded() -> None:
+    view = await state({"a": 8 * GIB})
+    assert said(view, on_demand=True) == ["on demand: not called so far; it is loaded at its next call"]
+    view.evictions.items["m@1"] = Eviction("big@2 needed the room", 1.0)
+    view.instances.items["a/m@1"] = instance("a", InstanceState.UNLOADING)
+    assert said(view, on_demand=True, idle_s=60.0) == [
+        "on demand: unloaded, because big@2 needed the room; it is loaded at its next call; "
+        "unloaded when it was not called for 60 s",
+        "a: UNLOADING: withdrawn; it ends when its calls are answered",
+    ]
+    view.activities.items["m@1"] = Activity(1.0)
+    view.instances.items.clear()
+    assert said(view, on_demand=True)[-1] == "a: would fit; being placed"
+
+
+async def test_who_holds_the_room_that_it_waits_for() -> None:
+    view = await state({"a": 8 * GIB})
+    for n in range(7):
+        need = Resources(memory_bytes=GIB)
+        view.placements.items[f"a/o{n}@1"] = Placement(f"o{n}", "1", "a", "d", "onnx", need, 1)
+    assert said(view)[-1] == (
+        "a: needs 3 GiB of memory, 1 GiB of 8 GiB are free; held by o0@1, o1@1, o2@1, o3@1, o4@1 and 2 more"
+    )
+
+
+async def test_pins_drains_and_moves() -> None:
+    view = await state({"a": 8 * GIB, "b": 8 * GIB, "c": 2 * GIB}, ("a",), instance("a", InstanceState.READY))
+    view.workers.items["b"] = replace(view.workers.items["b"], draining=True)
+    assert said(view, on=Selector(("b", "c", "x"))) == [
+        "a: READY: not selected by --on worker=b, worker=c, worker=x: it goes when another replica answers",
+        "it cannot move yet",
+        "b: it drains: it is about to end",
+        "c: needs 3 GiB of memory, it has 2 GiB",
+    ]
+    view.workers.items["a"] = replace(view.workers.items["a"], draining=True)
+    assert said(view)[0] == "a: READY: the worker drains: it goes when another replica answers"
+
+
+async def test_failed_and_moved() -> None:
+    failed = replace(instance("a", InstanceState.FAILED, "no such operator"), failures=3)
+    view = await state({"a": 8 * GIB, "b": 2 * GIB}, ("a",), failed)
+    assert said(view) == [
+        "a: FAILED: no such operator; failed 3 times here; it is placed on another worker if one can hold it"
+    ]
+    view.failures.observe([failed], {ModelVersion("m", "1")}, 0.0)
+    view.placements.items.clear()
+    view.instances.items.clear()
+    assert said(view)[1:] == [
+        "a: it failed there, and is tried elsewhere first: no such operator",
+        "b: needs 3 GiB of memory, it has 2 GiB",
+    ]
+
+
+async def test_a_change_of_options_and_a_new_version() -> None:
+    view = await state({"a": 8 * GIB}, ("a",), instance("a", InstanceState.READY))
+    assert said(view, options=OPTIONS) == [
+        "a: READY: with the options of before; they are changed replica by replica, while the others answer"
+    ]
+    heir = replace(deployment(), version="2", replaces=("1",))
+    view.deployments.items["m@2"] = heir
+    assert said(view) == ["a: READY", "being replaced by m@2"]
+    assert explain(heir, view, leader=True)[1] == "replaces 1: that ends when all replicas of this one are READY"
+
+
+async def test_a_shared_gpu_is_part_of_the_need() -> None:
+    view = await state({"a": 8 * GIB})
+    wanted = replace(deployment(), options=InstanceOptions(device="cuda"))
+    findings = explain(wanted, view, leader=True)
+    assert findings[0].endswith("each needs 3 GiB, 2 cores, a shared GPU")
+    assert findings[-1] == "a: needs 1 GPUs, it has 0"

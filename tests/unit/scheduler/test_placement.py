@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 import pytest
 
 from modelyard.catalogue import Resources
-from modelyard.deployment import Deployment, Worker
+from modelyard.deployment import Deployment, Placement, Worker
 from modelyard.names import ModelVersion
-from modelyard_scheduler.placement import BOUND, Assignment, Load, assign, obstacle, preference, score, unfit
+from modelyard_scheduler import placement
+from modelyard_scheduler.load import BOUND
+from modelyard_scheduler.placement import Assignment, Conditions, Site, preference, score
 
 GIB = 1 << 30
 
@@ -26,6 +28,24 @@ def workers(count: int, memory_bytes: int = 64 * GIB) -> dict[str, Worker]:
 
 def deployment(model: str, replicas: int = 1, memory_bytes: int = GIB, **needs: float) -> Deployment:
     return Deployment(model, "1", replicas, Resources(memory_bytes=memory_bytes, **needs), "d" * 64, "onnx")  # type: ignore[arg-type]
+
+
+def assign(
+    deployments: Iterable[Deployment],
+    live: Mapping[str, Worker],
+    current: Assignment,
+    lingering: Collection[str] = (),
+    ready: Collection[Site] = (),
+) -> Assignment:
+    """Placements with the needs of their deployments; what is not deployed had none."""
+    wanted = {ModelVersion(d.model, d.version): d for d in deployments}
+    placements = [
+        Placement(v.model, v.version, w, "d" * 64, "onnx", wanted[v].resources if v in wanted else Resources(), 1)
+        for v, names in current.items()
+        for w in names
+    ]
+    conditions = Conditions(lingering=lingering, ready=ready)
+    return placement.assign(wanted.values(), live, placements, conditions).assignment
 
 
 def key(model: str) -> ModelVersion:
@@ -176,24 +196,3 @@ def test_a_worker_that_came_back_smaller_gives_up_what_it_cannot_hold() -> None:
 
 def test_nothing_is_placed_where_no_worker_is() -> None:
     assert assign([deployment("m", 2)], {}, {}) == {key("m"): []}
-
-
-@pytest.mark.parametrize(
-    ("need", "reason"),
-    [
-        (Resources(cpu=9), "needs 9 cores, it has 8"),
-        (Resources(memory_bytes=65 * GIB), "needs 65 GiB of memory, it has 64 GiB"),
-        (Resources(gpu=1), "needs 1 GPUs, it has 0"),
-        (Resources(cpu=8, memory_bytes=64 * GIB), ""),
-    ],
-)
-def test_unfit_says_what_is_needed_and_what_is_there(need: Resources, reason: str) -> None:
-    assert unfit(need, worker("w")) == reason
-
-
-def test_an_obstacle_is_what_is_free_now() -> None:
-    load = Load(workers(1))
-    load.add("w000", Resources(memory_bytes=60 * GIB))
-    need = Resources(memory_bytes=5 * GIB)
-    assert obstacle(need, load.workers["w000"], load) == "needs 5 GiB of memory, 4 GiB of 64 GiB are free"
-    assert obstacle(Resources(memory_bytes=4 * GIB), load.workers["w000"], load) == ""

@@ -10,7 +10,8 @@ import pytest
 
 from modelyard.errors import ExhaustedError, InvalidInputError
 from modelyard.v1 import runner_pb2 as pb
-from modelyard_scheduler.frontdoor.stream import ExecuteStream, InstanceLostError
+from modelyard_scheduler.frontdoor.lane import LARGE_BYTES, MESSAGE_BYTES, InstanceLostError
+from modelyard_scheduler.frontdoor.stream import ExecuteStream
 from tests.runners import FakeRunner
 from tests.waiting import eventually
 
@@ -32,7 +33,7 @@ async def test_every_call_gets_its_own_reply() -> None:
         assert await asyncio.gather(*(stream.call(r, None) for r in requests)) == requests
         assert runner.metadata == ["m@1"]
         assert stream.outstanding == 0
-        assert stream._sent == set()
+        assert not stream._lane._pending
 
 
 async def test_calls_at_hand_share_a_message() -> None:
@@ -79,7 +80,7 @@ async def test_a_call_that_was_never_sent_is_known_not_to_have_been_executing() 
     async with FakeRunner().serve() as runner, opened(runner) as stream:
         call = asyncio.ensure_future(stream.call(b"x", None))
         await asyncio.sleep(0)  # it is in the outbox now, and the writer has not run
-        stream._lose_all()
+        stream._lane.lose(died=True)
         with pytest.raises(InstanceLostError) as lost:
             await call
         assert not lost.value.executing
@@ -103,14 +104,83 @@ async def test_when_calls_are_lost_the_stream_is_no_longer_usable() -> None:
         assert usable == [False] * 10
 
 
-async def test_ids_are_not_used_again_on_the_next_connection() -> None:
+async def test_what_the_runner_ends_in_order_was_not_killed_by_its_calls() -> None:
     async with FakeRunner().serve() as runner, opened(runner) as stream:
-        await stream.call(b"x", None)
+        runner.go.clear()
+        call = asyncio.ensure_future(stream.call(b"x", None))
+        await runner.received(1)
+        runner.end()
+        with pytest.raises(InstanceLostError) as lost:
+            await call
+        assert not lost.value.executing
+
+
+async def test_a_call_on_a_stream_that_is_not_connected_was_not_executing() -> None:
+    async with FakeRunner().serve() as runner, opened(runner) as stream:
+        runner.refuse = True
         runner.cut()
         await eventually(lambda: not stream.usable)
+        with pytest.raises(InstanceLostError) as lost:
+            await stream.call(b"x", None)
+        assert not lost.value.executing
+
+
+async def test_a_client_that_leaves_takes_its_call_out_of_the_runners_queue() -> None:
+    async with FakeRunner().serve() as runner, opened(runner) as stream:
+        runner.go.clear()
+        calls = [asyncio.ensure_future(stream.call(b"%d" % i, None)) for i in range(3)]
+        await runner.received(3)
+        calls[1].cancel()
+        await eventually(lambda: runner.cancelled)
+        assert runner.cancelled == [runner.calls[1].id]
+        assert stream.outstanding == 2
+        runner.go.set()
+        assert [await calls[0], await calls[2]] == [b"0", b"2"]
+
+
+async def test_a_large_call_has_a_lane_of_its_own() -> None:
+    async with FakeRunner().serve() as runner, opened(runner) as stream:
+        large = [bytes([i]) * LARGE_BYTES for i in range(3)]
+        answers = await asyncio.gather(*(stream.call(r, 30.0, alone=i == 1) for i, r in enumerate((*large, b"small"))))
+        assert answers == [*large, b"small"]
+        assert runner.metadata == ["m@1"] * 2
+        assert [c.alone for c in runner.calls if len(c.request) > 5] == [False, True, False]
+        assert all(0 < c.timeout_us <= 30_000_000 for c in runner.calls)
+        assert stream.outstanding == 0
+
+
+async def test_a_large_call_that_fails_or_is_lost() -> None:
+    async with FakeRunner().serve() as runner, opened(runner) as stream:
+        large = b"x" * LARGE_BYTES
+        runner.failures = [pb.Failure(error="InvalidInputError", message="bad" * LARGE_BYTES)]
+        with pytest.raises(InvalidInputError):
+            await stream.call(large, None)
+        runner.go.clear()
+        call = asyncio.ensure_future(stream.call(large, None))
+        await runner.received(2)
+        runner.cut()
+        with pytest.raises(InstanceLostError) as lost:
+            await call
+        assert lost.value.executing
         await eventually(lambda: stream.usable)
-        await stream.call(b"y", None)
-        assert [c.id for c in runner.calls] == [1, 2]
+        runner.go.set()
+        assert await stream.call(large, None) == large
+
+
+async def test_a_large_lane_that_ends_before_it_has_begun_loses_its_calls() -> None:
+    async with FakeRunner().serve() as runner, opened(runner) as stream:
+        _, reply = stream._large_lane().submit(b"x" * LARGE_BYTES, None, False)
+        await stream._end_large()
+        with pytest.raises(InstanceLostError) as lost:
+            await reply
+        assert not lost.value.executing
+
+
+async def test_no_message_grows_beyond_what_a_server_takes() -> None:
+    async with FakeRunner().serve() as runner, opened(runner) as stream:
+        size = LARGE_BYTES - 1
+        await asyncio.gather(*(stream.call(b"x" * size, None) for _ in range(40)))
+        assert max(runner.messages) * size <= MESSAGE_BYTES + size
 
 
 async def test_a_runner_that_refuses_the_stream_gets_no_calls_until_it_accepts() -> None:

@@ -150,6 +150,90 @@ async def test_a_new_endpoint_replaces_the_stream(keys: Table) -> None:
         assert await call == b"x"
 
 
+async def test_the_old_stream_is_used_until_the_new_one_is_connected(keys: Table) -> None:
+    async with FakeRunner().serve() as old, FakeRunner().serve() as new:
+        new.refuse = True
+        keys.deploy("1", 1.0)
+        keys.announce(old)
+        before = await keys.connected()
+        keys.announce(new)
+        await eventually(lambda: new.metadata)
+        assert keys.stream() is before
+        assert await before.call(b"x", None) == b"x"
+        new.refuse = False
+        await eventually(lambda: keys.stream() is not before)
+        assert keys.table.streams(ONE)[0].connected
+        await eventually(lambda: not old.streams)
+
+
+async def test_a_new_endpoint_is_awaited_when_the_old_one_breaks_first(keys: Table) -> None:
+    async with FakeRunner().serve() as old, FakeRunner().serve() as new:
+        new.refuse = True
+        keys.deploy("1", 1.0)
+        keys.announce(old)
+        before = await keys.connected()
+        keys.announce(new)
+        await eventually(lambda: new.metadata)
+        old.refuse = True
+        old.cut()
+        await eventually(lambda: keys.stream() not in {None, before})
+        new.refuse = False
+        assert (await keys.connected()).instance.endpoint == new.endpoint
+
+
+async def test_a_new_endpoint_that_is_withdrawn_leaves_the_old_stream(keys: Table) -> None:
+    async with FakeRunner().serve() as old, FakeRunner().serve() as new, FakeRunner().serve() as third:
+        new.refuse = third.refuse = True
+        keys.deploy("1", 1.0)
+        keys.announce(old)
+        before = await keys.connected()
+        keys.announce(new)
+        await eventually(lambda: new.metadata)
+        keys.announce(third)
+        await eventually(lambda: third.metadata)
+        keys.announce(third, InstanceState.LOADING)
+        await eventually(lambda: not keys.table._replacements)
+        assert keys.stream() is before
+        keys.announce(third)
+        await eventually(lambda: keys.table._replacements)
+        keys.announce(old)
+        await eventually(lambda: not keys.table._replacements)
+        assert keys.stream() is before
+        keys.announce(third)
+        await eventually(lambda: keys.table._replacements)
+        keys.undeploy("1")
+        await eventually(lambda: not keys.table._replacements)
+        assert keys.stream() is None
+
+
+async def test_the_newest_that_answers_is_meant_while_a_newer_one_does_not(keys: Table) -> None:
+    async with FakeRunner().serve() as one, FakeRunner(version="2").serve() as two:
+        keys.deploy("1", 1.0)
+        keys.deploy("2", 2.0)
+        await eventually(lambda: keys.table.resolve("m", "") == TWO)
+        keys.announce(one)
+        await keys.connected(ONE)
+        await eventually(lambda: keys.table.resolve("m", "") == ONE)
+        keys.announce(two)
+        await eventually(lambda: keys.table.resolve("m", "") == TWO)
+        two.refuse = True
+        two.cut()
+        await eventually(lambda: keys.table.resolve("m", "") == ONE)
+
+
+async def test_why_nothing_of_a_version_could_be_loaded(keys: Table) -> None:
+    runners = [FakeRunner("w0"), FakeRunner("w1")]
+    keys.deploy("1", 1.0)
+    assert keys.table.failure(ONE) == ""
+    for runner in runners:
+        keys.announce(runner, InstanceState.FAILED)
+    for name, instance in list(keys.table.instances.items.items()):
+        keys.table.instances.items[name] = dataclasses.replace(instance, reason="broken")
+    assert keys.table.failure(ONE) == "w0: broken; w1: broken"
+    keys.announce(runners[0], InstanceState.LOADING)
+    assert keys.table.failure(ONE) == ""
+
+
 @pytest.mark.parametrize("how", ["unloading", "undeployed"])
 async def test_what_is_withdrawn_is_drained(keys: Table, how: str) -> None:
     async with FakeRunner().serve() as runner:

@@ -67,3 +67,13 @@ async def test_an_alias_is_deleted(fakes: FakeSuite, client: Client) -> None:
     assert (await client.model("digits")).aliases == ()
     with pytest.raises(InvalidInputError, match="expected one, got 'prod' and 'canary'"):
         await client.rollback("digits@prod", "canary")
+
+
+async def test_a_canary_is_sent_and_comes_back(fakes: FakeSuite, client: Client) -> None:
+    moved = await client.set_alias("digits", "prod", "1", canary_version="2", canary_percent=10)
+    assert (moved.version, moved.canary_version, moved.canary_percent) == ("1", "2", 10.0)
+    assert (await client.model("digits")).aliases[0].canary_version == "2"
+    (change,) = await client.history("digits", "prod")
+    assert (change.canary_version, change.canary_percent) == ("2", 10.0)
+    with pytest.raises(InvalidInputError, match="canary_percent: expected a number"):
+        await client.set_alias("digits", "prod", "1", canary_version="2", canary_percent="x")  # type: ignore[arg-type]

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import random
+import shutil
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from modelyard.catalogue import File, Manifest
 from modelyard.chunks import Chunk
-from modelyard.errors import DataLossError, NotFoundError, UnavailableError
+from modelyard.errors import DataLossError, ExhaustedError, NotFoundError, UnavailableError
+from modelyard.growing import GrowingFile
 from modelyard_worker.cache import ArtifactCache
 from tests.waiting import eventually
 
 DIGEST = "m" * 64
+WHOLE = [f".sizes-{DIGEST}", DIGEST]
 MODEL, WEIGHTS = bytes(range(120)), random.Random(1).randbytes(530)
 
 
@@ -70,6 +75,10 @@ def cache(source: MemorySource, tmp_path: Path) -> ArtifactCache:
     return ArtifactCache(tmp_path / "artifacts", source)
 
 
+def names(directory: Path) -> list[str]:
+    return sorted(p.name for p in directory.iterdir())
+
+
 def check_files(place: Path) -> None:
     found = {p.relative_to(place).as_posix(): p.read_bytes() for p in place.rglob("*") if p.is_file()}
     assert found == {"model.onnx": MODEL, "data/weights.bin": WEIGHTS, "empty": b""}
@@ -79,7 +88,7 @@ async def test_files_are_put_together_from_their_chunks(cache: ArtifactCache, tm
     place = await cache.path(DIGEST)
     assert place == tmp_path / "artifacts" / DIGEST
     check_files(place)
-    assert [p.name for p in (tmp_path / "artifacts").iterdir()] == [DIGEST]
+    assert names(tmp_path / "artifacts") == WHOLE
 
 
 async def test_an_artifact_is_pulled_once_however_many_ask(cache: ArtifactCache, source: MemorySource) -> None:
@@ -124,7 +133,7 @@ async def test_a_pull_that_breaks_off_goes_on_where_it_was(source: MemorySource,
     check_files(await cache.path(DIGEST))
     # The chunk in which it broke off is asked for again, and no other.
     assert sum(map(source.asked.__getitem__, source.chunks)) - before <= len(source.chunks) - before + 1
-    assert [p.name for p in tmp_path.iterdir()] == [DIGEST]
+    assert names(tmp_path) == WHOLE
 
 
 async def test_what_was_damaged_meanwhile_is_pulled_again(source: MemorySource, tmp_path: Path) -> None:
@@ -147,7 +156,7 @@ async def test_one_who_is_cancelled_while_it_pulls_leaves_it_to_another(
     first.cancel()
     source.go.set()
     check_files(await second)
-    assert [p.name for p in (tmp_path / "artifacts").iterdir()] == [DIGEST]
+    assert names(tmp_path / "artifacts") == WHOLE
 
 
 async def test_what_was_half_pulled_long_ago_is_removed(cache: ArtifactCache, tmp_path: Path) -> None:
@@ -160,6 +169,70 @@ async def test_what_was_half_pulled_long_ago_is_removed(cache: ArtifactCache, tm
         os.utime(kept, (0, 0))
     cache.clean()
     assert [old.exists(), new.exists(), whole.exists()] == [False, True, True]
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "data/weights.bin"])
+async def test_a_file_of_another_size_is_mended_when_it_is_used_again(
+    cache: ArtifactCache, source: MemorySource, file: str
+) -> None:
+    place = await cache.path(DIGEST)
+    os.truncate(place / file, 110)
+    check_files(await cache.path(DIGEST))
+    assert source.asked["manifest"] == 2
+    whole = next(f for f in source.files if f.path == file).chunks[0]
+    assert source.asked[whole] == 1  # its first 100 bytes were still there
+
+
+async def test_a_file_that_is_gone_is_pulled_again(cache: ArtifactCache) -> None:
+    place = await cache.path(DIGEST)
+    (place / "empty").unlink()
+    check_files(await cache.path(DIGEST))
+
+
+@pytest.mark.parametrize("sizes", [b"", b"no json", b'{"model.onnx": "large"}'])
+async def test_sizes_that_cannot_be_read_are_written_anew(cache: ArtifactCache, tmp_path: Path, sizes: bytes) -> None:
+    await cache.path(DIGEST)
+    (tmp_path / "artifacts" / WHOLE[0]).write_bytes(sizes)
+    (tmp_path / "artifacts" / f".pull-{DIGEST}").mkdir()  # something that an earlier process left
+    check_files(await cache.path(DIGEST))
+    assert names(tmp_path / "artifacts") == WHOLE
+
+
+async def test_what_an_earlier_release_pulled_is_taken_as_it_is(
+    cache: ArtifactCache, source: MemorySource, tmp_path: Path
+) -> None:
+    await cache.path(DIGEST)
+    (tmp_path / "artifacts" / WHOLE[0]).unlink()
+    check_files(await cache.path(DIGEST))
+    assert source.asked["manifest"] == 1
+
+
+async def test_a_disk_without_room_is_said_before_anything_is_pulled(
+    cache: ArtifactCache, source: MemorySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=649))
+    with pytest.raises(ExhaustedError, match=r"the disk of .* is full: expected 650 B free, found 649 B"):
+        await cache.path(DIGEST)
+    assert set(source.asked) == {"manifest"}
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=650))
+    check_files(await cache.path(DIGEST))
+
+
+async def test_a_disk_that_fills_up_during_a_pull_is_said_and_the_pull_goes_on_later(
+    cache: ArtifactCache, source: MemorySource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, left = GrowingFile._write, iter([None] * 3)
+
+    def full(self: GrowingFile, data: memoryview) -> None:
+        if next(left, data) is data:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(self, data)
+
+    monkeypatch.setattr(GrowingFile, "_write", full)
+    with pytest.raises(ExhaustedError, match=r"the disk of .* is full: .*No space left on device"):
+        await cache.path(DIGEST)
+    monkeypatch.setattr(GrowingFile, "_write", write)
+    check_files(await cache.path(DIGEST))
 
 
 async def test_cleaning_before_the_first_pull_is_no_error(cache: ArtifactCache) -> None:

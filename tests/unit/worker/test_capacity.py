@@ -8,7 +8,7 @@ import pytest
 
 from modelyard.deployment import Device
 from modelyard_worker import capacity
-from modelyard_worker.capacity import find_capacity, found_cores, found_memory_bytes, parse_devices
+from modelyard_worker.capacity import find_capacity, found_cores, found_memory_bytes
 
 GIB = 1 << 30
 
@@ -33,8 +33,10 @@ def test_what_is_told_wins_over_what_is_found(told: str, cpu: float | None, memo
 @pytest.mark.parametrize(
     ("told", "message"),
     [
-        ("gpu=1", "capacity: expected cpu and memory, got gpu"),
-        ("disk=1,cpu=2,gpu=1", "capacity: expected cpu and memory, got disk, gpu"),
+        ("tpu=1", "capacity: expected cpu, memory and gpu, got tpu"),
+        ("disk=1,cpu=2,tpu=1", "capacity: expected cpu, memory and gpu, got disk, tpu"),
+        ("gpu=all", "capacity: expected a number of GPUs, got 'all'"),
+        ("gpu=-1", "capacity: expected a number of GPUs, got '-1'"),
         ("cpu", "expected key=value, got 'cpu'"),
         ("cpu=many", "capacity: expected a positive number of cores, got 'many'"),
         ("cpu=0", "capacity: expected a positive number of cores, got '0'"),
@@ -71,31 +73,10 @@ def test_a_limit_above_the_machine_is_no_gain(tmp_path: Path) -> None:
     assert found_cores(tmp_path) == len(os.sched_getaffinity(0))
 
 
-def test_devices_are_read_from_the_listing() -> None:
-    listing = "0, NVIDIA H100 80GB HBM3, 81559\n1, NVIDIA GB10, [N/A]\n"
-    assert parse_devices(listing) == (
-        Device("cuda:0", "NVIDIA H100 80GB HBM3", 81559 << 20),
-        Device("cuda:1", "NVIDIA GB10", 0),
-    )
-    assert parse_devices("") == ()
-
-
-@pytest.mark.parametrize("body", ["echo no devices >&2; exit 9", "exec sleep 600"])
-def test_a_listing_that_fails_or_hangs_means_no_devices(
-    body: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    program = tmp_path / "nvidia-smi"
-    program.write_text(f"#!/bin/sh\n{body}\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(capacity, "QUERY_TIMEOUT_S", 0.2)
-    assert find_capacity("cpu=1,memory=1GiB").devices == ()
-    assert "no accelerator can be used" in caplog.text
-
-
-def test_the_listing_of_a_machine_with_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = tmp_path / "nvidia-smi"
-    program.write_text("#!/bin/sh\necho '0, NVIDIA T4, 15360'\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert find_capacity("").devices == (Device("cuda:0", "NVIDIA T4", 15360 << 20),)
+def test_gpus_can_be_left_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = (Device("cuda:0", "T4", 15 * GIB), Device("cuda:1", "T4", 15 * GIB))
+    monkeypatch.setattr(capacity, "found_devices", lambda: found)
+    for told, offered in (("", found), ("gpu=2", found), ("gpu=1", found[:1]), ("gpu=0", ()), ("cpu=1,gpu=0", ())):
+        assert find_capacity(told).devices == offered
+    with pytest.raises(ValueError, match="capacity: expected at most as many GPUs as can be used, 2; got 3"):
+        find_capacity("gpu=3")

@@ -1,4 +1,4 @@
-"""A request against a signature: every way in which it may not fit, and what the message says."""
+"""A batch of requests: stacked, run once, taken apart; and what becomes of each when the model fails."""
 
 from __future__ import annotations
 
@@ -8,63 +8,105 @@ import numpy as np
 import pytest
 
 from modelyard.catalogue import Signature, TensorSpec
-from modelyard.errors import InvalidInputError, ModelExecutionError
+from modelyard.errors import InternalError, InvalidInputError, ModelExecutionError, ModelyardError
 from modelyard.names import ModelVersion
 from modelyard.oip import messages
 from modelyard.oip.tensors import Array, decode_response, encode_request
-from modelyard_worker.runner.evaluation import Evaluator
+from modelyard_worker.runner.answers import SMALL_BYTES, Answers
+from modelyard_worker.runner.evaluation import Evaluator, Outcome
+from modelyard_worker.runner.requests import Requests
 
-SIGNATURE = Signature(
-    (TensorSpec("a", "FP32", (-1, 2)), TensorSpec("b", "INT8", (3,))),
-    (TensorSpec("y", "FP32", (-1, 2)), TensorSpec("n", "INT64", ())),
-)
 A, B = np.ones((4, 2), np.float32), np.array([1, 2, 3], np.int8)
-Request = messages.ModelInferRequest
+Message = messages.ModelInferRequest
+Run = Callable[[dict[str, Array]], dict[str, Array]]
 
 
-class DoublingRuntime:
-    """y = 2 a, n = the sum of b."""
+class TestedRuntime:
+    """Runs a function of the inputs; notes what it was asked for, and the rows of its batches."""
 
+    __test__ = False
     platform = "test"
-    signature = SIGNATURE
+    labels: tuple[str, ...] = ("zero", "one")
 
-    def __init__(self) -> None:
+    def __init__(self, signature: Signature, run: Run) -> None:
+        self.signature = signature
+        self.function = run
         self.asked: list[Sequence[str]] = []
-        self.fails = ""
+        self.batches: list[int] = []
 
     def run(self, inputs: dict[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
         self.asked.append(outputs)
-        if self.fails:
-            raise ModelExecutionError(self.fails)
-        found = {"y": 2 * inputs["a"], "n": np.array(inputs["b"].sum(), np.int64)}
+        first = next(iter(inputs.values()))
+        self.batches.append(len(first))
+        found = self.function(inputs)
         return {name: found[name] for name in outputs}
 
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+class Instance:
+    """Requests and an evaluator of one runtime."""
+
+    def __init__(self, runtime: TestedRuntime, *, batched: bool) -> None:
+        self.runtime = runtime
+        self.requests = Requests(runtime.signature, batched=batched)
+        answers = Answers("3", "w0", batched=batched, labels=runtime.labels)
+        self.evaluator = Evaluator(ModelVersion("m", "3"), runtime, answers)
+
+    def outcomes(self, *requests: Message) -> list[Outcome]:
+        read = [self.requests.read(r.SerializeToString()) for r in requests]
+        return self.evaluator.evaluate(read).outcomes
+
+    def answers(self, *requests: Message) -> list[messages.ModelInferResponse]:
+        return [answer(outcome) for outcome in self.outcomes(*requests)]
+
+
+def answer(outcome: Outcome) -> messages.ModelInferResponse:
+    assert not isinstance(outcome, ModelyardError), outcome
+    return messages.ModelInferResponse.FromString(b"".join(outcome))
+
 
 @pytest.fixture
-def runtime() -> DoublingRuntime:
-    return DoublingRuntime()
+def doubling() -> Instance:
+    """Cannot be batched: y = 2 a, n = the sum of b."""
+    signature = Signature(
+        (TensorSpec("a", "FP32", (-1, 2)), TensorSpec("b", "INT8", (3,))),
+        (TensorSpec("y", "FP32", (-1, 2)), TensorSpec("n", "INT64", ())),
+    )
+
+    def run(inputs: dict[str, Array]) -> dict[str, Array]:
+        return {"y": 2 * inputs["a"], "n": np.array(inputs["b"].sum(), np.int64)}
+
+    return Instance(TestedRuntime(signature, run), batched=False)
 
 
-@pytest.fixture
-def evaluator(runtime: DoublingRuntime) -> Evaluator:
-    return Evaluator(ModelVersion("m", "3"), "w0", runtime)
+def batching(run: Run) -> Instance:
+    """x FP32 [-1, -1] -> y FP32 [-1, -1], s BYTES [-1]."""
+    signature = Signature(
+        (TensorSpec("x", "FP32", (-1, -1)),), (TensorSpec("y", "FP32", (-1, -1)), TensorSpec("s", "BYTES", (-1,)))
+    )
+    return Instance(TestedRuntime(signature, run), batched=True)
 
 
-def good() -> Request:
-    return encode_request("m", "", {"a": A, "b": B})
+def rows_of(inputs: dict[str, Array]) -> dict[str, Array]:
+    x = inputs["x"]
+    if np.isnan(x).any():
+        raise ModelExecutionError("a NaN")
+    return {"y": 2 * x, "s": np.array([str(row[0]) for row in x], object)}
 
 
-def typed() -> Request:
-    request = messages.ModelInferRequest(model_name="m")
-    request.inputs.add(name="a", datatype="FP32", shape=[1, 2]).contents.fp32_contents.extend([1, 2])
-    request.inputs.add(name="b", datatype="INT8", shape=[3]).contents.int_contents.extend([1, 2, 3])
+def x(*values: float, outputs: Sequence[str] = (), request_id: str = "") -> Message:
+    """A request with a row of two for each value."""
+    request = encode_request("m", "", {"x": np.array([[v, v] for v in values], np.float32)}, outputs)
+    request.id = request_id
     return request
 
 
-def test_the_answer_names_version_request_and_worker(evaluator: Evaluator) -> None:
-    request = good()
+def test_the_answer_names_version_request_and_worker(doubling: Instance) -> None:
+    request = encode_request("m", "", {"a": A, "b": B})
     request.id = "r-17"
-    answer = messages.ModelInferResponse.FromString(evaluator.infer(request.SerializeToString()))
+    (answer,) = doubling.answers(request)
     assert (answer.model_name, answer.model_version, answer.id) == ("m", "3", "r-17")
     assert answer.parameters["worker"].string_param == "w0"
     assert [(o.name, o.datatype, list(o.shape)) for o in answer.outputs] == [("y", "FP32", [4, 2]), ("n", "INT64", [])]
@@ -73,168 +115,105 @@ def test_the_answer_names_version_request_and_worker(evaluator: Evaluator) -> No
     assert outputs["n"] == 6
 
 
-def test_typed_contents_and_any_order_of_inputs(evaluator: Evaluator) -> None:
-    request = typed()
-    request.inputs.reverse()
-    answer = messages.ModelInferResponse.FromString(evaluator.infer(request.SerializeToString()))
-    assert decode_response(answer)["y"].tolist() == [[2, 4]]
-
-
-def test_only_the_outputs_asked_for_are_computed_in_their_order(evaluator: Evaluator, runtime: DoublingRuntime) -> None:
+def test_only_the_outputs_asked_for_are_computed_and_come_in_their_order(doubling: Instance) -> None:
     for asked in (["n"], ["n", "y"], ["y", "n"]):
-        request = good()
-        for name in asked:
-            request.outputs.add(name=name)
-        answer = messages.ModelInferResponse.FromString(evaluator.infer(request.SerializeToString()))
+        (answer,) = doubling.answers(encode_request("m", "", {"a": A, "b": B}, asked))
         assert [o.name for o in answer.outputs] == asked
-        assert runtime.asked[-1] == asked
+        assert set(doubling.runtime.asked[-1]) == set(asked)
 
 
-def missing(request: Request) -> None:
-    del request.inputs[1], request.raw_input_contents[1]
+def test_a_batch_is_run_once_and_each_gets_its_rows() -> None:
+    instance = batching(rows_of)
+    answers = instance.answers(x(1, request_id="a"), x(2, 3), x(4, request_id="c"))
+    assert instance.runtime.batches == [4]
+    assert [a.id for a in answers] == ["a", "", "c"]
+    assert [decode_response(a)["y"].tolist() for a in answers] == [[[2, 2]], [[4, 4], [6, 6]], [[8, 8]]]
+    assert [decode_response(a)["s"].tolist() for a in answers] == [[b"1.0"], [b"2.0", b"3.0"], [b"4.0"]]
+    assert [list(a.outputs[0].shape) for a in answers] == [[1, 2], [2, 2], [1, 2]]
 
 
-def nothing(request: Request) -> None:
-    request.Clear()
-    request.model_name = "m"
+def test_calls_of_a_batch_may_ask_for_different_outputs() -> None:
+    instance = batching(rows_of)
+    answers = instance.answers(x(1, outputs=["s"]), x(2, outputs=["y"]), x(3))
+    assert [[o.name for o in a.outputs] for a in answers] == [["s"], ["y"], ["y", "s"]]
+    assert decode_response(answers[1])["y"].tolist() == [[4, 4]]
+    assert instance.runtime.batches == [3]
 
 
-def extra(request: Request) -> None:
-    request.inputs.add(name="c", datatype="FP32", shape=[1])
-    request.raw_input_contents.append(b"\0" * 4)
+def test_a_large_batch_is_taken_apart_without_a_copy() -> None:
+    found: list[Array] = []
+
+    def run(inputs: dict[str, Array]) -> dict[str, Array]:
+        found.append(2 * inputs["x"])
+        return {"y": found[0]}
+
+    instance = batching(run)
+    values = np.arange(SMALL_BYTES, dtype=np.float32).reshape(1, -1)
+    requests = [encode_request("m", "", {"x": values + n}, ["y"]) for n in range(2)]
+    outcomes = instance.outcomes(*requests)
+    for number, outcome in enumerate(outcomes):
+        assert np.array_equal(decode_response(answer(outcome))["y"], 2 * (values + number))
+        assert not isinstance(outcome, ModelyardError)
+        assert any(np.shares_memory(np.frombuffer(piece, np.uint8), found[0]) for piece in outcome)
 
 
-def misnamed(request: Request) -> None:
-    request.inputs[0].name = "A"
+def test_a_bad_request_fails_alone() -> None:
+    instance = batching(rows_of)
+    first, bad, last = instance.outcomes(x(1), x(float("nan")), x(3))
+    assert decode_response(answer(first))["y"].tolist() == [[2, 2]]
+    assert decode_response(answer(last))["y"].tolist() == [[6, 6]]
+    assert isinstance(bad, ModelExecutionError)
+    assert bad.message == "model 'm@3': a NaN"
+    assert instance.runtime.batches == [3, 1, 1, 1]
 
 
-def twice(request: Request) -> None:
-    request.inputs[1].CopyFrom(request.inputs[0])
-    request.raw_input_contents[1] = request.raw_input_contents[0]
+@pytest.mark.parametrize("calls", [1, 3])
+def test_an_output_that_has_other_rows_than_the_batch_is_named(calls: int) -> None:
+    instance = batching(lambda inputs: {"y": inputs["x"], "s": np.array(["a", "b"], object)})
+    for outcome in instance.outcomes(*[x(n) for n in range(calls)]):
+        assert isinstance(outcome, ModelExecutionError)
+        assert outcome.message.startswith("model 'm@3': output 's': expected as many rows as the inputs of the batch")
+        assert "got the shape [2]" in outcome.message
 
 
-def wrong_datatype(request: Request) -> None:
-    request.inputs[1].datatype = "UINT8"
+def broken(_: dict[str, Array]) -> dict[str, Array]:
+    raise ZeroDivisionError("a bug of ours")
 
 
-def unknown_datatype(request: Request) -> None:
-    request.inputs[1].datatype = "FLOAT"
+def test_what_nobody_foresaw_is_told_without_its_text() -> None:
+    (outcome,) = batching(broken).outcomes(x(1))
+    assert isinstance(outcome, InternalError)
+    assert outcome.message == "internal error in the runner; its log has the stack"
 
 
-def wrong_rank(request: Request) -> None:
-    request.inputs[0].shape[:] = [8]
+def test_classes_are_answered_for_each_row() -> None:
+    instance = batching(lambda inputs: {"y": inputs["x"] * np.array([1, 2], np.float32)})
+    requests = [x(1, 2, outputs=["y"]), x(3, outputs=["y"])]
+    requests[0].outputs[0].parameters["classification"].int64_param = 1
+    classified, plain = instance.answers(*requests)
+    assert (classified.outputs[0].datatype, list(classified.outputs[0].shape)) == ("BYTES", [2, 1])
+    assert decode_response(classified)["y"].tolist() == [[b"2.000000:1:one"], [b"4.000000:1:one"]]
+    assert decode_response(plain)["y"].tolist() == [[3, 6]]
 
 
-def wrong_dimension(request: Request) -> None:
-    request.inputs[0].shape[:] = [2, 4]
+def test_what_cannot_be_classified_fails_alone() -> None:
+    instance = batching(rows_of)
+    requests = [x(1, outputs=["s"]), x(3, outputs=["s"])]
+    requests[0].outputs[0].parameters["classification"].int64_param = 1
+    bad, good = instance.outcomes(*requests)
+    assert isinstance(bad, InvalidInputError)
+    assert decode_response(answer(good))["s"].tolist() == [b"3.0"]
 
 
-def negative_dimension(request: Request) -> None:
-    request.inputs[0].shape[:] = [-1, 2]
+def test_an_input_at_an_odd_address_is_moved() -> None:
+    seen: list[bool] = []
 
+    def run(inputs: dict[str, Array]) -> dict[str, Array]:
+        seen.append(inputs["x"].flags.aligned)
+        return rows_of(inputs)
 
-def short_bytes(request: Request) -> None:
-    request.raw_input_contents[0] = request.raw_input_contents[0][:-1]
-
-
-def long_bytes(request: Request) -> None:
-    request.raw_input_contents[0] += b"\0"
-
-
-def raw_missing_one(request: Request) -> None:
-    del request.raw_input_contents[1]
-
-
-def both(request: Request) -> None:
-    request.inputs[0].contents.fp32_contents.extend([1.0] * 8)
-
-
-def unknown_output(request: Request) -> None:
-    request.outputs.add(name="z")
-
-
-EXPECTED = "expected a: FP32 [-1, 2]; b: INT8 [3]"
-
-
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (missing, f"missing input 'b'; {EXPECTED}, got 'a'"),
-        (nothing, f"missing input 'a'; {EXPECTED}, got none"),
-        (extra, f"unexpected input 'c'; {EXPECTED}"),
-        (misnamed, f"unexpected input 'A'; {EXPECTED}"),
-        (twice, "input 'a': expected once, got twice"),
-        (wrong_datatype, "input 'b': expected datatype INT8, got UINT8"),
-        (unknown_datatype, "input 'b': expected a datatype of BOOL, INT8,"),
-        (wrong_rank, "input 'a': expected shape [-1, 2], got [8]"),
-        (wrong_dimension, "input 'a': expected shape [-1, 2], got [2, 4]"),
-        (negative_dimension, "input 'a': expected a shape without negative dimensions, got [-1, 2]"),
-        (short_bytes, "input 'a': expected 32 bytes for FP32 [4, 2], got 31"),
-        (long_bytes, "input 'a': expected 32 bytes for FP32 [4, 2], got 33"),
-        (raw_missing_one, "raw_input_contents: expected one entry for each of the 2 inputs, got 1"),
-        (both, "input 'a': expected raw or typed contents, got both"),
-        (unknown_output, "unexpected output 'z'; expected of y, n"),
-    ],
-)
-def test_what_does_not_fit_is_refused(
-    spoil: Callable[[Request], None], message: str, evaluator: Evaluator, runtime: DoublingRuntime
-) -> None:
-    request = good()
-    spoil(request)
-    with pytest.raises(InvalidInputError) as caught:
-        evaluator.infer(request.SerializeToString())
-    assert caught.value.message.startswith(f"model 'm@3': {message}")
-    assert runtime.asked == []
-
-
-def too_few(request: Request) -> None:
-    request.inputs[0].shape[:] = [2, 2]
-
-
-def wrong_field(request: Request) -> None:
-    request.inputs[0].contents.Clear()
-    request.inputs[0].contents.int_contents.extend([1, 2])
-
-
-def two_fields(request: Request) -> None:
-    request.inputs[0].contents.int_contents.append(1)
-
-
-def out_of_range(request: Request) -> None:
-    request.inputs[1].contents.int_contents[0] = 128
-
-
-def no_contents(request: Request) -> None:
-    request.inputs[0].ClearField("contents")
-
-
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (too_few, "input 'a': expected 4 elements in fp32_contents for FP32 [2, 2], got 2"),
-        (wrong_field, "input 'a': expected fp32_contents for FP32, got int_contents"),
-        (two_fields, "input 'a': expected fp32_contents for FP32, got "),
-        (out_of_range, "input 'b': expected values in the range of INT8, got 128"),
-        (no_contents, "input 'a': expected 2 elements in fp32_contents for FP32 [1, 2], got 0"),
-    ],
-)
-def test_typed_contents_that_do_not_fit_are_refused(
-    spoil: Callable[[Request], None], message: str, evaluator: Evaluator
-) -> None:
-    request = typed()
-    spoil(request)
-    with pytest.raises(InvalidInputError) as caught:
-        evaluator.infer(request.SerializeToString())
-    assert caught.value.message.startswith(f"model 'm@3': {message}")
-
-
-def test_bytes_that_are_no_request_are_refused(evaluator: Evaluator) -> None:
-    with pytest.raises(InvalidInputError, match="expected a ModelInferRequest, got 3 bytes that are none"):
-        evaluator.infer(b"\xff\xff\xff")
-
-
-def test_what_the_model_says_comes_with_its_name(evaluator: Evaluator, runtime: DoublingRuntime) -> None:
-    runtime.fails = "index out of bounds"
-    with pytest.raises(ModelExecutionError) as caught:
-        evaluator.infer(good().SerializeToString())
-    assert caught.value.message == "model 'm@3': index out of bounds"
+    instance = batching(run)
+    for extra in range(4):
+        instance.answers(x(1, request_id="i" * extra))
+        instance.answers(x(1, request_id="i" * extra))
+    assert seen == [True] * 8

@@ -13,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from modelyard.catalogue import TensorSpec
+from modelyard.deployment import InstanceOptions
 from modelyard.errors import InvalidInputError, ModelExecutionError
 from modelyard.oip.datatypes import BF16_STORAGE, DATATYPES
 from modelyard.oip.tensors import Array
@@ -161,12 +162,12 @@ def test_external_data_is_found_beside_the_model(tmp_path: Path) -> None:
 def test_the_model_may_lie_deeper(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     loaded(models.mlp((4, 3)), tmp_path / "deep")
-    assert runtimes.load("onnx", tmp_path, 2).signature.inputs == (TensorSpec("x", "FP32", (-1, 4)),)
+    assert runtimes.load("onnx", tmp_path, InstanceOptions(), 2).signature.inputs == (TensorSpec("x", "FP32", (-1, 4)),)
 
 
 def test_a_format_without_an_engine_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match="format: expected onnx, got 'pickle'"):
-        runtimes.load("pickle", tmp_path, 1)
+    with pytest.raises(InvalidInputError, match="format: expected onnx or torch_export, got 'pickle'"):
+        runtimes.load("pickle", tmp_path, InstanceOptions(), 1)
 
 
 def test_an_input_that_is_no_tensor_is_refused(tmp_path: Path) -> None:

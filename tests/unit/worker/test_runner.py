@@ -5,59 +5,41 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc.aio
+import numpy as np
 import pytest
 
+from modelyard.deployment import InstanceOptions
 from modelyard.errors import InvalidInputError, NotFoundError
 from modelyard.rpc.channel import Stub, open_channel
 from modelyard.rpc.server import Server
 from modelyard.rpc.status import INSTANCE_KEY, error_of
 from modelyard.v1 import runner_pb2 as pb
-from modelyard_worker.runner.evaluation import Evaluator
-from modelyard_worker.runner.executor import Executor, Work
-from modelyard_worker.runner.servicer import RunnerServicer
+from modelyard_worker.runner.models import LoadOrder, Models
+from modelyard_worker.runner.servicer import RAW_METHODS, RunnerServicer
+from tests.unit.worker.instances import INSTANCE, Echo, request, values
 from tests.waiting import eventually
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Runner"]
-
-
-class Echo(Evaluator):
-    """Answers a request with itself, when it is let go; notes what it executed, and in which thread."""
-
-    def __init__(self) -> None:
-        self.executed: list[bytes] = []
-        self.threads: set[int] = set()
-        self.go = threading.Event()
-        self.go.set()
-
-    def infer(self, data: bytes) -> bytes:
-        self.executed.append(data)
-        self.threads.add(threading.get_ident())
-        self.go.wait(30)
-        if data == b"invalid":
-            raise InvalidInputError("bad input")
-        if data == b"broken":
-            raise ZeroDivisionError("a bug of ours")
-        return data
-
-
 OF_INSTANCE = ((INSTANCE_KEY, "m@1"),)
+EOF = grpc.aio.EOF  # type: ignore[attr-defined]
 
 
 @contextlib.asynccontextmanager
-async def serving(echo: Echo) -> AsyncIterator[Any]:
-    executor = Executor(echo, asyncio.get_running_loop())
+async def serving(echo: Echo, **options: Any) -> AsyncIterator[tuple[Stub, Models]]:
+    models = Models(1, load=lambda *_: echo)
+    await models.load(LoadOrder(INSTANCE, "w0", "onnx", Path(), InstanceOptions(**options)))
     server = Server("runner")
-    server.add(SERVICE, RunnerServicer({"m@1": executor}))
+    server.add(SERVICE, RunnerServicer(models), RAW_METHODS)
     async with open_channel(await server.start("127.0.0.1:0")) as channel:
-        yield Stub(channel, SERVICE)
+        yield Stub(channel, SERVICE), models
     echo.go.set()
     await server.stop(0)
-    await executor.close()
+    assert await models.close(30)
 
 
 @pytest.fixture
@@ -67,12 +49,12 @@ def echo() -> Echo:
 
 @pytest.fixture
 async def stub(echo: Echo) -> AsyncIterator[Any]:
-    async with serving(echo) as found:
+    async with serving(echo) as (found, _):
         yield found
 
 
-def call(number: int, request: bytes, *, timeout_us: int = 0) -> pb.Call:
-    return pb.Call(id=number, request=request, timeout_us=timeout_us)
+def call(number: int, data: bytes, *, timeout_us: int = 0, alone: bool = False) -> pb.Call:
+    return pb.Call(id=number, request=data, timeout_us=timeout_us, alone=alone)
 
 
 async def replies(stream: Any, count: int) -> dict[int, pb.Reply]:
@@ -84,26 +66,42 @@ async def replies(stream: Any, count: int) -> dict[int, pb.Reply]:
 
 async def test_calls_of_one_message_and_of_many_are_answered(stub: Any, echo: Echo) -> None:
     stream = stub.Execute(metadata=OF_INSTANCE)
-    await stream.write(pb.ExecuteRequest(calls=[call(i, b"%d" % i) for i in range(50)]))
+    await stream.write(pb.ExecuteRequest(calls=[call(i, request(i)) for i in range(50)]))
     for i in range(50, 60):
-        await stream.write(pb.ExecuteRequest(calls=[call(i, b"%d" % i)]))
+        await stream.write(pb.ExecuteRequest(calls=[call(i, request(i))]))
     found = await replies(stream, 60)
-    assert {i: r.response for i, r in found.items()} == {i: b"%d" % i for i in range(60)}
-    assert echo.executed == [b"%d" % i for i in range(60)]
+    assert {i: values(r.response) for i, r in found.items()} == {i: [i] for i in range(60)}
+    assert echo.executed == list(range(60))
     assert echo.threads != {threading.get_ident()}
     assert len(echo.threads) == 1
     await stream.done_writing()
-    assert await stream.read() is grpc.aio.EOF  # type: ignore[attr-defined]
+    assert await stream.read() is EOF
+
+
+async def test_the_replies_of_a_batch_come_in_one_message(echo: Echo) -> None:
+    async with serving(echo, max_batch_size=64) as (stub, models):
+        echo.go.clear()
+        stream = stub.Execute(metadata=OF_INSTANCE)
+        await stream.write(pb.ExecuteRequest(calls=[call(100, request(0))]))
+        await eventually(lambda: echo.batches)
+        await stream.write(pb.ExecuteRequest(calls=[call(i, request(i)) for i in range(50)]))
+        await eventually(lambda: models.find("m@1").waiting == 50)
+        echo.go.set()
+        ids = [r.id for r in (await stream.read()).replies]
+        ids = ids if len(ids) > 1 else [*ids, *(r.id for r in (await stream.read()).replies)]
+        assert ids == [100, *range(50)]
+        stream.cancel()
 
 
 async def test_the_stream_is_accepted_before_the_first_call(stub: Any) -> None:
-    stream = stub.Execute(metadata=((INSTANCE_KEY, "m@1"),))
+    stream = stub.Execute(metadata=OF_INSTANCE)
     assert dict(await asyncio.wait_for(stream.initial_metadata(), 30)) == {INSTANCE_KEY: "m@1"}
     stream.cancel()
 
 
-async def test_a_stream_for_another_instance_is_refused(stub: Any) -> None:
-    stream = stub.Execute(metadata=((INSTANCE_KEY, "other@1"),))
+@pytest.mark.parametrize("metadata", [((INSTANCE_KEY, "other@1"),), ()])
+async def test_a_stream_for_another_instance_is_refused(stub: Any, metadata: Any) -> None:
+    stream = stub.Execute(metadata=metadata)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stream.read()
     assert isinstance(error_of(caught.value), NotFoundError)
@@ -111,69 +109,140 @@ async def test_a_stream_for_another_instance_is_refused(stub: Any) -> None:
 
 async def test_failures_go_to_the_call_they_belong_to(stub: Any) -> None:
     stream = stub.Execute(metadata=OF_INSTANCE)
-    calls = [call(1, b"x"), call(2, b"invalid"), call(3, b"broken"), call(4, b"y")]
+    calls = [call(1, request(1)), call(2, b"junk"), call(3, request(-1)), call(4, request(4))]
     await stream.write(pb.ExecuteRequest(calls=calls))
     found = await replies(stream, 4)
-    assert (found[1].response, found[4].response) == (b"x", b"y")
-    assert (found[2].failure.error, found[2].failure.message) == ("InvalidInputError", "bad input")
-    assert (found[3].failure.error, found[3].failure.message) == (
-        "InternalError",
-        "internal error in the runner; its log has the stack",
-    )
+    assert (values(found[1].response), values(found[4].response)) == ([1], [4])
+    assert found[2].failure.error == "InvalidInputError"
+    assert found[2].failure.message == "model 'm@1': expected a ModelInferRequest, got 4 bytes that are none"
+    assert (found[3].failure.error, found[3].failure.message) == ("ModelExecutionError", "model 'm@1': below 0")
     stream.cancel()
+
+
+async def test_who_finds_the_queue_full_hears_when_to_try_again(echo: Echo) -> None:
+    async with serving(echo, max_queue_size=1) as (stub, _):
+        echo.go.clear()
+        stream = stub.Execute(metadata=OF_INSTANCE)
+        await stream.write(pb.ExecuteRequest(calls=[call(1, request(1))]))
+        await eventually(lambda: echo.batches)
+        await stream.write(pb.ExecuteRequest(calls=[call(2, request(2)), call(3, request(3))]))
+        failure = (await replies(stream, 1))[3].failure
+        assert failure.error == "ExhaustedError"
+        assert failure.retry_after_ms > 0
+        stream.cancel()
 
 
 async def test_a_call_that_waited_past_its_deadline_is_not_executed(stub: Any, echo: Echo) -> None:
     echo.go.clear()
     stream = stub.Execute(metadata=OF_INSTANCE)
-    await stream.write(pb.ExecuteRequest(calls=[call(1, b"first"), call(2, b"late", timeout_us=1)]))
-    await eventually(lambda: echo.executed)
+    await stream.write(pb.ExecuteRequest(calls=[call(1, request(1)), call(2, request(2), timeout_us=1)]))
+    await eventually(lambda: echo.batches)
     echo.go.set()
     found = await replies(stream, 2)
     assert found[2].failure.error == "DeadlineError"
-    assert echo.executed == [b"first"]
+    assert echo.executed == [1]
     stream.cancel()
+
+
+async def test_a_call_alone_is_a_batch_of_its_own(echo: Echo) -> None:
+    async with serving(echo, max_batch_size=8) as (stub, _):
+        echo.go.clear()
+        stream = stub.Execute(metadata=OF_INSTANCE)
+        await stream.write(pb.ExecuteRequest(calls=[call(1, request(1))]))
+        await eventually(lambda: echo.batches)
+        calls = [call(2, request(2)), call(3, request(3), alone=True), call(4, request(4))]
+        await stream.write(pb.ExecuteRequest(calls=calls))
+        echo.go.set()
+        await replies(stream, 4)
+        assert echo.batches == [[1], [2, 4], [3]]
+        stream.cancel()
+
+
+async def test_a_cancelled_call_leaves_the_queue_and_gets_no_reply(echo: Echo) -> None:
+    async with serving(echo) as (stub, models):
+        echo.go.clear()
+        stream = stub.Execute(metadata=OF_INSTANCE)
+        await stream.write(pb.ExecuteRequest(calls=[call(i, request(i)) for i in (1, 2, 3)]))
+        await eventually(lambda: echo.batches)
+        await stream.write(pb.ExecuteRequest(cancelled=[1, 2, 99]))
+        await eventually(lambda: models.find("m@1").waiting == 1)
+        echo.go.set()
+        await stream.done_writing()
+        found = await replies(stream, 2)
+        assert sorted(found) == [1, 3]
+        assert await stream.read() is EOF
+        assert echo.executed == [1, 3]
 
 
 async def test_the_front_doors_end_of_the_stream_is_not_the_end_of_its_calls(stub: Any, echo: Echo) -> None:
     echo.go.clear()
     stream = stub.Execute(metadata=OF_INSTANCE)
-    await stream.write(pb.ExecuteRequest(calls=[call(1, b"x"), call(2, b"y")]))
+    await stream.write(pb.ExecuteRequest(calls=[call(1, request(1)), call(2, request(2))]))
     await stream.done_writing()
-    await eventually(lambda: echo.executed)
+    await eventually(lambda: echo.batches)
     echo.go.set()
     assert set(await replies(stream, 2)) == {1, 2}
-    assert await stream.read() is grpc.aio.EOF  # type: ignore[attr-defined]
+    assert await stream.read() is EOF
 
 
-async def test_a_front_door_that_dies_does_not_disturb_another(stub: Any, echo: Echo) -> None:
-    echo.go.clear()
-    gone, stays = stub.Execute(metadata=OF_INSTANCE), stub.Execute(metadata=OF_INSTANCE)
-    await gone.write(pb.ExecuteRequest(calls=[call(1, b"gone")]))
-    await eventually(lambda: echo.executed)
-    await stays.write(pb.ExecuteRequest(calls=[call(1, b"stays")]))
-    gone.cancel()
-    echo.go.set()
-    assert (await replies(stays, 1))[1].response == b"stays"
-    stays.cancel()
+async def test_calls_of_a_front_door_that_dies_leave_the_queue_and_others_stay(echo: Echo) -> None:
+    async with serving(echo) as (stub, models):
+        echo.go.clear()
+        gone, stays = stub.Execute(metadata=OF_INSTANCE), stub.Execute(metadata=OF_INSTANCE)
+        await gone.write(pb.ExecuteRequest(calls=[call(1, request(1)), call(2, request(2)), call(3, request(3))]))
+        await eventually(lambda: echo.batches)
+        await stays.write(pb.ExecuteRequest(calls=[call(1, request(4))]))
+        await eventually(lambda: models.find("m@1").waiting == 3)
+        gone.cancel()
+        await eventually(lambda: models.find("m@1").waiting == 1)
+        echo.go.set()
+        assert values((await replies(stays, 1))[1].response) == [4]
+        assert echo.executed == [1, 4]
+        stays.cancel()
 
 
-async def test_an_executor_finishes_what_is_queued_before_it_closes(echo: Echo) -> None:
-    executor = Executor(echo, asyncio.get_running_loop())
-    outcomes: list[Any] = []
-    echo.go.clear()
-    for number in range(20):
-        executor.submit(Work(b"%d" % number, None, outcomes.append))
-    closing = asyncio.ensure_future(executor.close())
-    echo.go.set()
-    await closing
-    await eventually(lambda: len(outcomes) == 20)
-    assert outcomes == [b"%d" % n for n in range(20)]
+async def test_large_tensors_come_and_go_whole(echo: Echo) -> None:
+    many = [float(n) for n in range(1 << 20)]
+    async with serving(echo) as (stub, _):
+        stream = stub.Execute(metadata=OF_INSTANCE)
+        calls = [call(1, request(*many)), call(2, request(7)), call(3, request(*many))]
+        await stream.write(pb.ExecuteRequest(calls=calls, cancelled=[77, 1 << 40]))
+        found = await replies(stream, 3)
+        assert np.array_equal(values(found[1].response), many)
+        assert values(found[2].response) == [7]
+        assert found[3].response == found[1].response
+        stream.cancel()
 
 
-async def test_a_deadline_that_has_not_passed_does_no_harm(echo: Echo) -> None:
-    executor = Executor(echo, asyncio.get_running_loop())
-    outcomes: list[Any] = []
-    executor.submit(Work(b"x", time.monotonic() + 600, outcomes.append))
-    await executor.close()
-    await eventually(lambda: outcomes == [b"x"])
+async def test_an_instance_that_is_unloaded_finishes_its_calls_and_its_streams(echo: Echo) -> None:
+    async with serving(echo) as (stub, _):
+        echo.go.clear()
+        stream = stub.Execute(metadata=OF_INSTANCE)
+        await stream.write(pb.ExecuteRequest(calls=[call(1, request(1)), call(2, request(2))]))
+        await eventually(lambda: echo.batches)
+        unloading = asyncio.ensure_future(stub.Unload(pb.UnloadRequest(instance="m@1")))
+        await eventually(lambda: _refused(stub))
+        echo.go.set()
+        assert sorted(await replies(stream, 2)) == [1, 2]
+        assert await stream.read() is EOF
+        await unloading
+        assert echo.closed
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.Unload(pb.UnloadRequest(instance="m@1"))
+        assert isinstance(error_of(caught.value), NotFoundError)
+
+
+async def _refused(stub: Any) -> bool:
+    """Whether a call is refused because the instance is being unloaded."""
+    stream = stub.Execute(metadata=OF_INSTANCE)
+    await stream.write(pb.ExecuteRequest(calls=[call(9, b"junk", timeout_us=1)], cancelled=[]))
+    await stream.write(pb.ExecuteRequest(cancelled=[9]))
+    await stream.done_writing()
+    reply = await stream.read()
+    return reply is not EOF and reply.replies[0].failure.error == "UnavailableError"
+
+
+async def test_an_instance_without_a_version_is_refused(stub: Any) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.Load(pb.LoadRequest(instance="m", format="onnx"))
+    assert isinstance(error_of(caught.value), InvalidInputError)

@@ -46,6 +46,10 @@ class Bucket:
             self._fs.pipe_file(probe, b"can this be written?")
             self._fs.rm_file(probe)
 
+    def check(self) -> None:
+        """Raise unless it answers, by asking for a chunk that nobody has."""
+        self.size("0" * 64)
+
     @contextlib.contextmanager
     def _answering(self, *, missing: bool = False, size_bytes: int = 0) -> Iterator[None]:
         """Turn the store's errors into ours; with `missing`, that something is not found is one too."""

@@ -9,11 +9,13 @@ run out. One that was stopped for longer than that removes nothing when it wakes
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 
 from modelyard import keys
 from modelyard.catalogue import Collected
@@ -45,6 +47,9 @@ class Collector:
         self._name = name
         self._ttl_s = ttl_s
         self._purge = Purge(etcd)
+        self.outcomes: Counter[str] = Counter()
+        """How many collections came to their end, and how many failed; dry runs do not count."""
+        self.removed_bytes = 0
 
     async def collect(self, *, dry_run: bool = False, uploads: bool = False) -> Collected:
         """Purge what was deleted and is past its time, then remove the chunks that nobody refers to or holds.
@@ -63,7 +68,17 @@ class Collector:
         async with turn(self._etcd, self._name, self._ttl_s) as mine:
             if uploads:
                 await self._etcd.commit([], [Delete(keys.hold(UPLOADS), prefix=True)])
-            return await self._collect(mine)
+            with self._counted():
+                return await self._collect(mine)
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.outcomes["failed"] += 1
+            raise
+        self.outcomes["done"] += 1
 
     async def _collect(self, mine: Turn | None, passed_over: Sequence[str] = ()) -> Collected:
         now_s = time.time()
@@ -71,8 +86,11 @@ class Collector:
         references = References(self._etcd, self._store, now_s, () if mine else (*purged, *passed_over))
         await references.read()
         sweep = _Sweep(self._store, references)
-        async for batch in sweep.batches():
-            await sweep.remove(batch, mine)
+        try:
+            async for batch in sweep.batches():
+                await sweep.remove(batch, mine)
+        finally:
+            self.removed_bytes += sweep.removed_bytes if mine else 0
         return sweep.collected(purged)
 
     async def run(self, every_s: float) -> None:
@@ -96,7 +114,7 @@ class _Sweep:
         self._store = store
         self._references = references
         self._seen_chunks = self._seen_bytes = 0
-        self._removed_chunks = self._removed_bytes = 0
+        self._removed_chunks = self.removed_bytes = 0
 
     async def batches(self) -> AsyncIterator[dict[str, int]]:
         """Yield chunks that nobody refers to, with their sizes, up to 1,000 at a time."""
@@ -128,14 +146,14 @@ class _Sweep:
 
     def _count(self, sizes: Collection[int]) -> None:
         self._removed_chunks += len(sizes)
-        self._removed_bytes += sum(sizes)
+        self.removed_bytes += sum(sizes)
 
     def collected(self, purged: list[str]) -> Collected:
         """What became of it all."""
         return Collected(
             removed_chunks=self._removed_chunks,
-            removed_bytes=self._removed_bytes,
+            removed_bytes=self.removed_bytes,
             kept_chunks=self._seen_chunks - self._removed_chunks,
-            kept_bytes=self._seen_bytes - self._removed_bytes,
+            kept_bytes=self._seen_bytes - self.removed_bytes,
             purged=tuple(purged),
         )

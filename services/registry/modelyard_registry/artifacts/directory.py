@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -37,6 +38,13 @@ class Directory:
         for first in range(256):
             self._fs.makedirs(f"{self._chunks}/{first:02x}", exist_ok=True)
         _sync_directory(self._chunks)
+
+    def check(self) -> None:
+        """Raise OSError unless chunks can be put here and read here."""
+        for directory in (self.scratch, self._chunks):
+            os.stat(directory)
+            if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, "expected a directory that can be written", directory)
 
     def _path(self, digest: str) -> str:
         return f"{self._chunks}/{digest[:2]}/{digest}"

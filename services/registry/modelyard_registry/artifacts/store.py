@@ -67,6 +67,7 @@ class ChunkStore:
         """
         self._kept = _opened(url, check_name("registry", owner))
         self._threads = ThreadPoolExecutor(self._kept.questions, "store")
+        self._checks = ThreadPoolExecutor(1, "store-check")  # one that hangs holds up only the next one
         self._doubted: set[str] = set()
         self._whole = asyncio.Semaphore(WHOLE)
 
@@ -84,6 +85,16 @@ class ChunkStore:
             UnavailableError: it does not answer.
         """
         await asyncio.to_thread(self._kept.prepare)
+
+    async def check(self) -> None:
+        """Return if the store can be used.
+
+        Raises:
+            OSError: the directory is gone, or cannot be written.
+            UnavailableError: the remote store does not answer.
+            PreconditionError: it refuses us.
+        """
+        await asyncio.get_running_loop().run_in_executor(self._checks, self._kept.check)
 
     async def put(self, digest: str, data: bytes | bytearray) -> None:
         """Keep a chunk; it is on disk when this returns.

@@ -8,7 +8,7 @@ import time
 from modelyard import codec, keys
 from modelyard.catalogue import Alias, AliasChange, Version
 from modelyard.compatibility import Compatibility, compare
-from modelyard.errors import AbortedError, AlreadyExistsError, NotFoundError, PreconditionError
+from modelyard.errors import AbortedError, AlreadyExistsError, InvalidInputError, NotFoundError, PreconditionError
 from modelyard.etcd import Compare, Delete, Etcd, Put
 from modelyard.names import check_name
 from modelyard_registry.catalogue.records import Records, Stored, Tries, check_active_version, put
@@ -28,13 +28,17 @@ class Aliases:
     async def set(self, model: str, alias: Alias, etag: str = "", *, force: bool = False) -> Alias:
         """Point an alias at a version, by that one's name or alias, or the newest; its tenant is who moves it.
 
+        With a canary, given in the same ways, that version gets a share of the calls; without one none does any more.
+
         Raises:
+            InvalidInputError: the canary's share is not above 0 and below 100, or it is the version itself.
             NotFoundError: no such model or version.
             AlreadyExistsError: a version has that name.
             AbortedError: an etag is given, and it is not the alias's any more; "0" is that of an alias yet to be.
-            PreconditionError: the version breaks callers of the alias, and that is not forced; or it is deleted.
+            PreconditionError: a version breaks callers of the alias, and that is not forced; or it is deleted.
         """
         check_name("alias", alias.name)
+        _check_share(alias)
         tries = Tries(f"{model}@{alias.name}")
         while True:
             await tries.next()
@@ -42,14 +46,27 @@ class Aliases:
             target = await self._records.active_version(model, alias.version)
             held = await self._records.alias(model, alias.name)
             _check_etag(model, alias.name, held, etag)
-            if held and held.value.version == target.value.version:
-                return held.value
-            if held and not force:
-                await self._check_compatible(held.value, target.value)
-            compares += [target.unchanged(), await self._free(model, alias.name)]
             moved = dataclasses.replace(alias, version=target.value.version, update_time_s=time.time())
+            compares += [target.unchanged(), await self._free(model, alias.name)]
+            pointed_at = [target.value]
+            if alias.canary_version:
+                canary = await self._canary(model, alias, target.value)
+                moved = dataclasses.replace(moved, canary_version=canary.value.version)
+                compares.append(canary.unchanged())
+                pointed_at.append(canary.value)
+            if held and _points(held.value) == _points(moved):
+                return held.value
+            for version in pointed_at if not force else ():
+                await self._check_compatible(held.value if held else moved, version)
             if done := await self._moved(model, held, moved, compares):
                 return done
+
+    async def _canary(self, model: str, alias: Alias, target: Version) -> Stored[Version]:
+        canary = await self._records.active_version(model, alias.canary_version)
+        if canary.value.version == target.version:
+            said = f"expected another version than that of the alias, got {target.version!r}"
+            raise InvalidInputError(f"{model}@{alias.name}: canary_version: {said}")
+        return canary
 
     async def _free(self, model: str, name: str) -> Compare:
         """The condition that no version has a name; raise AlreadyExistsError if one has."""
@@ -103,7 +120,7 @@ class Aliases:
             held = await self._records.alias(model, name)
             if held is None:
                 raise NotFoundError(f"model {model!r}: no alias {name!r}")
-            gone = dataclasses.replace(held.value, version="", tenant=tenant, update_time_s=time.time())
+            gone = Alias(name, "", tenant, time.time())
             if await self._moved(model, held, gone, [owner.unchanged()]):
                 return
 
@@ -133,6 +150,7 @@ class Aliases:
     async def roll_back(self, model: str, name: str, tenant: str, etag: str = "") -> Alias:
         """Point an alias at what it pointed at before its last move; again, at what came before that.
 
+        To give a version a share of the calls is a move, too. No roll-back does that: it leads to one version alone.
         What has been purged is passed over.
 
         Raises:
@@ -158,12 +176,12 @@ class Aliases:
                 return done
 
     async def _before(self, model: str, last: AliasChange) -> tuple[AliasChange, Stored[Version]]:
-        """The last change that led to another version, which has not been purged since; and that version."""
+        """The last change to another version, or to this one alone, which has not been purged since; and that one."""
         back = last
         while True:
             back = await self._change(model, last.alias, back.previous)
             target = await self._records.version_named(model, back.to_version)
-            if target and back.to_version != last.to_version:
+            if target and (back.to_version, "") != (last.to_version, last.canary_version):
                 return back, target
 
     async def _change(self, model: str, alias: str, number: int) -> AliasChange:
@@ -175,6 +193,19 @@ class Aliases:
     async def _last_change(self, model: str, alias: str) -> AliasChange | None:
         newest = await self._etcd.newest(keys.history(model, alias), 1)
         return codec.decode(AliasChange, newest[0].value) if newest else None
+
+
+def _check_share(alias: Alias) -> None:
+    """Raise InvalidInputError unless a canary has a share, and a share has a canary."""
+    where, percent = f"alias {alias.name!r}: canary_percent", alias.canary_percent
+    if alias.canary_version and not 0 < percent < 100:
+        raise InvalidInputError(f"{where}: expected above 0 and below 100, got {percent:g}")
+    if not alias.canary_version and percent:
+        raise InvalidInputError(f"{where}: expected 0 without a canary_version, got {percent:g}")
+
+
+def _points(alias: Alias) -> tuple[str, str, float]:
+    return alias.version, alias.canary_version, alias.canary_percent
 
 
 def _check_etag(model: str, name: str, held: Stored[Alias] | None, etag: str) -> None:
@@ -195,6 +226,8 @@ def _following(last: AliasChange | None, alias: Alias, previous: int, *, rollbac
         time_s=alias.update_time_s,
         rollback=rollback,
         previous=previous,
+        canary_version=alias.canary_version,
+        canary_percent=alias.canary_percent,
     )
 
 

@@ -59,7 +59,8 @@ class Retention:
         prefixes = (keys.versions(model), keys.aliases(model), keys.deployments(model))
         published, aliased, deployed = [await self._etcd.list(prefix) for prefix in prefixes]
         used = {key.removeprefix(keys.deployments(model)) for key in deployed.items}
-        used |= {alias.value.version for alias in Stored[Alias].read_all(Alias, aliased.items.values())}
+        aliases = [stored.value for stored in Stored[Alias].read_all(Alias, aliased.items.values())]
+        used |= {version for alias in aliases for version in (alias.version, alias.canary_version)}
         newest_first = sorted(published.items.values(), key=lambda kv: kv.create_revision, reverse=True)
         versions = [stored.value for stored in Stored[Version].read_all(Version, newest_first)]
         active = [version for version in versions if version.state is Lifecycle.ACTIVE]

@@ -118,7 +118,7 @@ class Versions:
             raise PreconditionError(f"{model}@{name}: it is deployed; undeploy it first")
         aliases, revision = await self._records.aliases(model)
         for alias in aliases:
-            if alias.version == name:
+            if name in {alias.version, alias.canary_version}:
                 raise PreconditionError(f"{model}@{name}: the alias {alias.name!r} names it; move or delete that first")
         return [Compare(keys.deployment(model, name), 0), Compare.unchanged_below(keys.aliases(model), revision)]
 

@@ -37,6 +37,16 @@ class Discovery:
         self._fencing = asyncio.Lock()
         self._fence = 0
 
+    @property
+    def models(self) -> int:
+        """How many models there are, as far as it has come."""
+        return self._index.models
+
+    @property
+    def versions(self) -> int:
+        """How many versions there are, as far as it has come."""
+        return len(self._index)
+
     async def run(self) -> None:
         """Follow etcd until cancelled."""
         async with contextlib.aclosing(self._etcd.follow(keys.PREFIX, keys.MODELS)) as stream:

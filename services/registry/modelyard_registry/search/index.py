@@ -46,6 +46,11 @@ class Index:
         """How many versions there are to be found."""
         return len(self._table)
 
+    @property
+    def models(self) -> int:
+        """How many models there are, those without a version among them."""
+        return len(self._families)
+
     def apply(self, key: str, value: Record | None) -> None:
         """Take in what a key now holds, None if it is deleted. Keys of other things are passed over."""
         place = address(key)

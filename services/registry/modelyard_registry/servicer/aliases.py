@@ -21,7 +21,13 @@ class AliasMethods:
 
     async def SetAlias(self, request: pb.SetAliasRequest, context: Context) -> pb.Alias:
         """Point an alias at a version."""
-        alias = Alias(request.alias, request.version, tenant_of(context))
+        alias = Alias(
+            request.alias,
+            request.version,
+            tenant_of(context),
+            canary_version=request.canary_version,
+            canary_percent=request.canary_percent,
+        )
         moved = await self._aliases.set(request.model, alias, request.etag, force=request.force)
         return convert.alias_to_pb(moved)
 

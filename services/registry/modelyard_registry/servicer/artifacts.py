@@ -36,6 +36,10 @@ class ArtifactMethods:
         self._uploads = uploads
         self._versions = versions
         self._lanes = Lanes()
+        self.received_bytes = 0
+        """Of chunks that were kept."""
+        self.sent_bytes = 0
+        """Of chunks and files."""
 
     async def FindMissingChunks(
         self, request: pb.FindMissingChunksRequest, context: Context
@@ -56,6 +60,7 @@ class ArtifactMethods:
             await _drain(requests)
             raise
         finally:
+            self.received_bytes += intake.size_bytes
             await intake.close()
         return pb.UploadChunksResponse(chunks=intake.chunks, size_bytes=intake.size_bytes)
 
@@ -75,6 +80,7 @@ class ArtifactMethods:
                     yield pb.DownloadChunksResponse(header=header)
                     async with contextlib.aclosing(_pieces(chunk, 0, chunk.size_bytes, lane)) as pieces:
                         async for piece in pieces:
+                            self.sent_bytes += len(piece)
                             yield pb.DownloadChunksResponse(data=piece)
                 lane.leave()
 
@@ -88,6 +94,7 @@ class ArtifactMethods:
                 with contextlib.closing(await self._store.open_named(part.digest)) as chunk:
                     async with contextlib.aclosing(_pieces(chunk, part.start, part.end, lane)) as pieces:
                         async for piece in pieces:
+                            self.sent_bytes += len(piece)
                             yield pb.ReadFileResponse(data=piece)
                 lane.leave()
 

@@ -3,27 +3,48 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import uvloop
 
 from modelyard import log
+from modelyard.dependency import of_etcd
 from modelyard.etcd import Etcd
+from modelyard.metrics import Journal, families, inherited
+from modelyard.metrics.sampling import Samplers
+from modelyard.metrics.vitals import Vitals
 from modelyard.oip import messages
+from modelyard.oip.sharedmemory import SharedMemory
 from modelyard.process import Parent
 from modelyard.rpc.channel import method_path
 from modelyard.rpc.server import Server, on_termination
 from modelyard.tasks import BackgroundError, background, serving, unless
-from modelyard.v1 import registry_pb2, scheduler_pb2
+from modelyard.v1 import registry_pb2, router_pb2, scheduler_pb2
+from modelyard_scheduler.frontdoor.aliases import Aliases
+from modelyard_scheduler.frontdoor.control import Control
+from modelyard_scheduler.frontdoor.demand import Demand
+from modelyard_scheduler.frontdoor.health import FrontDoorHealth
+from modelyard_scheduler.frontdoor.metrics import CallMetrics, RouteMetrics
+from modelyard_scheduler.frontdoor.regions import SharedRegions
 from modelyard_scheduler.frontdoor.relay import Relay
+from modelyard_scheduler.frontdoor.repository import Repository
 from modelyard_scheduler.frontdoor.router import Router
-from modelyard_scheduler.frontdoor.servicer import RAW_METHODS, InferenceServicer
+from modelyard_scheduler.frontdoor.routes import RouteServicer
+from modelyard_scheduler.frontdoor.servicer import RAW_METHODS, Extensions, InferenceServicer
+from modelyard_scheduler.frontdoor.settings import SharedSettings
+from modelyard_scheduler.frontdoor.statistics import Statistics
 from modelyard_scheduler.frontdoor.table import RoutingTable
 from modelyard_scheduler.peers import Replicas, find_version
+
+GARBAGE = 20_000
+"""So many objects more, and garbage is collected: a call makes dozens, and leaves none behind that needs it."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +67,7 @@ def parse(argv: list[str]) -> Options:
     return Options(**vars(parser.parse_args(argv)))
 
 
-async def serve(options: Options, parent: Parent) -> None:
+async def serve(options: Options, parent: Parent, journal: Journal) -> None:
     """Start in the order etcd → table → gRPC; stop in the reverse."""
     stop = on_termination()
     async with AsyncExitStack() as stack:
@@ -66,24 +87,54 @@ async def serve(options: Options, parent: Parent) -> None:
         registry = registry_pb2.DESCRIPTOR.services_by_name["Registry"]
         lasting = [method_path(registry.methods_by_name["Watch"])]
         server = Server(options.name, reuse_port=True, lasting=lasting)
-        router = Router(table, partial(find_version, registries))
-        server.add(messages.SERVICE, InferenceServicer(router, table), RAW_METHODS)
+        aliases, demand = Aliases(etcd), Demand(etcd)
+        stack.push_async_callback(aliases.close)
+        stack.push_async_callback(demand.close)
+        calls = CallMetrics(journal)
+        router = Router(table, aliases, demand, partial(find_version, registries), calls.observe)
+        server.add(router_pb2.DESCRIPTOR.services_by_name["Router"], RouteServicer(router))
+        regions, settings = SharedRegions(etcd), SharedSettings(etcd)
+        await stack.enter_async_context(background(regions.run(), settings.run()))
+        repository = Repository(table, Control(registries, schedulers), demand)
+        extensions = Extensions(repository, Statistics(table), SharedMemory(regions), settings)
+        server.add(messages.SERVICE, InferenceServicer(router, table, extensions, stop), RAW_METHODS)
         scheduler = scheduler_pb2.DESCRIPTOR.services_by_name["Scheduler"]
         server.add_generic(registry, Relay(registry.full_name, registries))
         server.add_generic(scheduler, Relay(scheduler.full_name, schedulers))
         address = await server.start(options.address)
         stack.push_async_callback(server.stop)
+        await stack.enter_async_context(background(*_watching(journal, calls, table, etcd, server)))
         parent.report(state="ready", address=address)
         await stop.wait()
 
 
+def _watching(
+    journal: Journal, calls: CallMetrics, table: RoutingTable, etcd: Etcd, server: Server
+) -> list[Coroutine[Any, Any, None]]:
+    """What keeps metrics and health current."""
+    etcd_there = of_etcd(etcd)
+    vitals = Vitals(journal, {})
+    vitals.dependencies[families.ETCD] = etcd_there
+    routes = RouteMetrics(journal, table)
+    samplers = Samplers(journal, routes.deployed, routes, vitals, calls)
+    relayed = {
+        registry_pb2.DESCRIPTOR.services_by_name["Registry"].full_name: lambda: bool(table.registries.items),
+        scheduler_pb2.DESCRIPTOR.services_by_name["Scheduler"].full_name: lambda: bool(table.schedulers.items),
+    }
+    health = FrontDoorHealth(table, server.health, relayed)
+    return [etcd_there.run(), samplers.run(), health.run()]
+
+
 def main() -> None:
     """Serve until SIGTERM."""
-    parent = Parent(dict(os.environ))
+    environ = dict(os.environ)
+    parent, journal = Parent(environ), Journal(inherited(environ))
     options = parse(sys.argv[1:])
     log.configure(options.name, options.log_level)
+    gc.freeze()  # what is there now stays: collections need not look at it
+    gc.set_threshold(GARBAGE)
     try:
-        uvloop.run(serving(serve(options, parent)))
+        uvloop.run(serving(serve(options, parent, journal)))
     except BackgroundError as error:
         sys.exit(f"error: {error}")
 

@@ -1,118 +1,175 @@
-"""Which instance executes a call, and what happens when it is lost under it."""
+"""What becomes of a request: whom it is for, by which version it is executed, whole or in parts."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
-from modelyard.catalogue import Version
-from modelyard.errors import DeadlineError, ModelExecutionError, PreconditionError, UnavailableError
+from modelyard.catalogue import Alias, Version
+from modelyard.deployment import Instance
+from modelyard.errors import InvalidInputError, ModelyardError, PreconditionError, UnavailableError
 from modelyard.names import ModelVersion
-from modelyard_scheduler.frontdoor.stream import ExecuteStream, InstanceLostError
-from modelyard_scheduler.frontdoor.table import RoutingTable
+from modelyard_scheduler.frontdoor.admission import Admission, Bounds
+from modelyard_scheduler.frontdoor.affinity import draw
+from modelyard_scheduler.frontdoor.aliases import Aliases
+from modelyard_scheduler.frontdoor.demand import Demand
+from modelyard_scheduler.frontdoor.dispatch import RETRY_AFTER_S, Call, Dispatcher
+from modelyard_scheduler.frontdoor.envelope import Envelope, read_envelope
+from modelyard_scheduler.frontdoor.splitting import gather, split
+from modelyard_scheduler.frontdoor.table import Route, RoutingTable
 
-CONNECT_S = 2.0
-"""How long a call waits for a stream to an instance that is READY but not connected yet."""
-RETRY_AFTER_S = 0.5
+Observe = Callable[[ModelVersion | None, str, float], None]
+"""Told of every call: its version (None if it came to none), the name of its status, seconds."""
+FindVersion = Callable[[str, str], Awaitable[Version]]
+"""Asks the registry for a version: by its name, an alias, or (empty) the newest."""
 
 
-def pick(streams: Sequence[ExecuteStream]) -> ExecuteStream | None:
-    """Power of two choices: of two at random the one with fewer calls outstanding (Mitzenmacher, 2001)."""
-    usable = [s for s in streams if s.usable]
-    if len(usable) <= 1:
-        return usable[0] if usable else None
-    first, second = random.sample(usable, 2)
-    return first if first.outstanding <= second.outstanding else second
+@dataclass(slots=True)
+class _Seen:
+    """What is to be said of a call when it has ended."""
+
+    version: ModelVersion | None = None
+    status: str = "INTERNAL"
 
 
 class Router:
-    """Sends each call to an instance, and again to another when that one is lost, within the call's deadline."""
+    """Executes requests on the instances of the versions that they mean."""
 
-    def __init__(self, table: RoutingTable, find_version: Callable[[str, str], Awaitable[Version]]) -> None:
-        """`find_version` asks the registry, to tell what is not deployed from what does not exist."""
+    def __init__(
+        self,
+        table: RoutingTable,
+        aliases: Aliases,
+        demand: Demand,
+        find_version: FindVersion,
+        observe: Observe = lambda version, status, seconds: None,
+        bounds: Bounds | None = None,
+    ) -> None:
+        """`find_version` is asked only to tell what is not deployed from what does not exist."""
         self._table = table
+        self._aliases = aliases
+        self._demand = demand
         self._find_version = find_version
-        self._suspects: dict[ModelVersion, asyncio.Lock] = {}
+        self._observe = observe
+        self._admission = Admission(bounds or Bounds())
+        self._dispatcher = Dispatcher(table, demand)
 
-    async def infer(self, model: str, version: str, request: bytes, timeout_s: float | None) -> bytes:
-        """Execute a serialized request; return the serialized response.
+    async def infer(self, request: bytes, timeout_s: float | None) -> bytes:
+        """Execute a serialized ModelInferRequest; return the serialized ModelInferResponse.
 
         Raises:
+            InvalidInputError: the bytes are no request, or the model refused it.
             NotFoundError: no such model or version.
             PreconditionError: it is registered but not deployed.
-            UnavailableError: no instance is READY.
-            ModelExecutionError: the model failed, or two runners died while they executed this call.
+            UnavailableError: no instance is READY, or a sequence was lost.
+            ExhaustedError: too much is outstanding here or in the queues of the instances.
+            ModelExecutionError: the model failed, or two runners died while they executed this request.
             DeadlineError: the deadline passed before it could be sent.
         """
-        expires_s = None if timeout_s is None else time.monotonic() + timeout_s
-        target = self._table.resolve(model, version) or await self._resolve_slowly(model, version)
-        while True:
-            stream = pick(self._table.streams(target)) or await self._await_stream(target)
-            try:
-                return await stream.call(request, _left(expires_s))
-            except InstanceLostError as lost:
-                if lost.executing:
-                    return await self._execute_alone(target, request, expires_s)
+        begun_s = time.monotonic()
+        seen = _Seen()
+        try:
+            return await self._admit(request, None if timeout_s is None else begun_s + timeout_s, seen)
+        except ModelyardError as error:
+            seen.status = error.status
+            raise
+        except asyncio.CancelledError:
+            seen.status = "CANCELLED"
+            raise
+        finally:
+            self._observe(seen.version, seen.status, time.monotonic() - begun_s)
 
-    async def _execute_alone(self, target: ModelVersion, request: bytes, expires_s: float | None) -> bytes:
-        """Execute a call under which a runner died: once more, and by itself, so that it can only harm itself.
-
-        One such call of a version at a time: were two of them to blame, they would not take two runners at once.
-        """
-        async with self._suspects.setdefault(target, asyncio.Lock()):
-            while True:
-                stream = pick(self._table.streams(target)) or await self._await_stream(target)
-                try:
-                    async with stream.reserved():
-                        return await stream.call(request, _left(expires_s))
-                except InstanceLostError as lost:
-                    if lost.executing:
-                        raise ModelExecutionError(
-                            f"model {str(target)!r}: two runners died while they executed this call"
-                        ) from None
+    async def _admit(self, request: bytes, expires_s: float | None, seen: _Seen) -> bytes:
+        self._admission.enter(len(request))
+        try:
+            envelope = read_envelope(request)
+            route = await self._route(envelope.model, envelope.version, envelope.stickiness)
+            seen.version = route.version
+            response = await self._execute(route, envelope, request, expires_s)
+        finally:
+            self._admission.leave(len(request))
+        seen.status = "OK"
+        return response
 
     async def resolve(self, model: str, version: str) -> ModelVersion:
-        """The deployed version that is meant; raises as `infer` does if there is none."""
-        return self._table.resolve(model, version) or await self._resolve_slowly(model, version)
+        """The deployed version that a name means; raises as `infer` does if there is none."""
+        return (await self._route(model, version)).version
 
-    async def _resolve_slowly(self, model: str, version: str) -> ModelVersion:
-        """Ask the registry what a name means that is neither a model nor a version known to be deployed."""
+    async def instances(self, model: str, version: str, timeout_s: float | None) -> tuple[ModelVersion, list[Instance]]:
+        """The deployed version that a name means and the instances of it that answer; at least one.
+
+        Raises:
+            UnavailableError: there is none. (Others as `infer`.)
+        """
+        route = await self._route(model, version)
+        if route.deployment.on_demand:
+            self._demand.note(route.version)
+        expires_s = None if timeout_s is None else time.monotonic() + timeout_s
+        await self._dispatcher.wait_usable(Call(route.version, b"", expires_s, on_demand=route.deployment.on_demand))
+        streams = self._table.streams(route.version)
+        return route.version, [s.instance for s in streams if s.connected]
+
+    async def _execute(self, route: Route, envelope: Envelope, request: bytes, expires_s: float | None) -> bytes:
+        on_demand = route.deployment.on_demand
+        if on_demand:
+            self._demand.note(route.version)
+        least = route.least_split_bytes
+        if least is not None and len(request) > least and not envelope.stickiness:
+            parts = split(request, route.deployment.options.max_batch_size, len(route.streams))
+            if parts:
+                return await self._execute_parts(route, parts, expires_s)
+        call = Call(route.version, request, expires_s, envelope.sequence, envelope.routing_key, on_demand)
+        return await self._dispatcher.execute(call)
+
+    async def _execute_parts(self, route: Route, parts: list[tuple[int, bytes]], expires_s: float | None) -> bytes:
+        """Execute all parts of a request at once; one that fails fails them all."""
+        calls = [Call(route.version, part, expires_s, on_demand=route.deployment.on_demand) for _, part in parts]
+        executing = [asyncio.ensure_future(self._dispatcher.execute(call)) for call in calls]
+        try:
+            responses = await asyncio.gather(*executing)
+        finally:
+            for task in executing:
+                task.cancel()
+            await asyncio.gather(*executing, return_exceptions=True)
+        return gather([(rows, response) for (rows, _), response in zip(parts, responses, strict=True)])
+
+    async def _route(self, model: str, version: str, key: str = "") -> Route:
+        """How the calls of a name go; `key` is what decides which version of an alias, where not chance does."""
+        if "@" in model:
+            model, version = _split(model, version)
+        return self._table.route(model, version) or await self._route_by_alias(model, version, key)
+
+    async def _route_by_alias(self, model: str, version: str, key: str) -> Route:
+        if version and self._table.route(model):
+            alias = self._aliases.known(model, version) or await self._aliases.find(model, version)
+            if alias and (route := self._route_of(alias, model, key)):
+                return route
+        return await self._route_slowly(model, version)
+
+    def _route_of(self, alias: Alias, model: str, key: str) -> Route | None:
+        """To the canary version only while that has an instance."""
+        route = self._table.route(model, draw(alias, key))
+        return route if route and route.connected else self._table.route(model, alias.version)
+
+    async def _route_slowly(self, model: str, version: str) -> Route:
+        """Ask the registry what a name means that is not known to be deployed."""
         found = await self._find_version(model, version)
-        deployed = self._table.resolve(model, found.version)
-        if deployed is not None:
-            return deployed
+        route = self._table.route(model, found.version)
+        if route is not None:
+            return route
         wanted = ModelVersion(model, found.version)
         if await self._table.is_deployed(wanted):
-            raise _unavailable(wanted, "it was deployed just now, no instance of it is READY")
+            raise UnavailableError(
+                f"model {str(wanted)!r}: it was deployed just now, no instance of it is READY",
+                retry_after_s=RETRY_AFTER_S,
+            )
         raise PreconditionError(f"model {str(wanted)!r}: registered but not deployed; deploy it first")
 
-    async def _await_stream(self, target: ModelVersion) -> ExecuteStream:
-        """Wait for a stream that is being connected or reserved; an instance that is only loading is not waited for."""
-        connect_by_s = time.monotonic() + CONNECT_S
-        while (stream := pick(streams := self._table.streams(target))) is None:
-            if not streams:
-                raise _unavailable(target, "no instance of it is READY")
-            reserved = any(s.connected for s in streams)
-            left_s = None if reserved else connect_by_s - time.monotonic()
-            if left_s is not None and left_s <= 0:
-                raise _unavailable(target, "no instance of it can be reached")
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(left_s):  # not wait_for, whose task would begin to wait too late
-                    await self._table.changed()
-        return stream
 
-
-def _unavailable(target: ModelVersion, reason: str) -> UnavailableError:
-    return UnavailableError(f"model {str(target)!r}: {reason}", retry_after_s=RETRY_AFTER_S)
-
-
-def _left(expires_s: float | None) -> float | None:
-    if expires_s is None:
-        return None
-    left_s = expires_s - time.monotonic()
-    if left_s <= 0:
-        raise DeadlineError("the deadline passed while the call was routed")
-    return left_s
+def _split(model: str, version: str) -> tuple[str, str]:
+    """`mlp@stable` as model and version; raises InvalidInputError if another version is named beside it."""
+    name, _, named = model.partition("@")
+    if version not in {"", named}:
+        raise InvalidInputError(f"model_version: expected {named!r} or none beside {model!r}, got {version!r}")
+    return name, named

@@ -2,27 +2,65 @@
 
 from __future__ import annotations
 
-from google.protobuf.message import DecodeError
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass
+from typing import NoReturn
 
 import modelyard
-from modelyard.catalogue import TensorSpec
-from modelyard.errors import InvalidInputError, NotFoundError, PreconditionError, UnavailableError
+from modelyard.errors import NotFoundError, PreconditionError, UnavailableError, UnimplementedError
+from modelyard.names import ModelVersion
 from modelyard.oip import messages
-from modelyard.rpc.interceptor import Context
-from modelyard.v1.runner_pb2 import Envelope
+from modelyard.oip.config import ServedModel, model_config, model_metadata
+from modelyard.oip.settings import Settings, change_log, change_trace
+from modelyard.oip.sharedmemory import NO_CUDA, SharedMemory
+from modelyard.oip.streaming import StreamedCalls
+from modelyard.rpc.interceptor import Context, tenant_of
+from modelyard_scheduler.frontdoor.repository import Repository
 from modelyard_scheduler.frontdoor.router import Router
+from modelyard_scheduler.frontdoor.statistics import Statistics
 from modelyard_scheduler.frontdoor.table import RoutingTable
 
-RAW_METHODS = ("ModelInfer",)
+RAW_METHODS = ("ModelInfer", "ModelStreamInfer")
 """Methods whose messages pass through as bytes."""
+EXTENSIONS = (
+    "classification",
+    "sequence",
+    "model_repository",
+    "model_repository(unload_dependents)",
+    "schedule_policy",
+    "model_configuration",
+    "system_shared_memory",
+    "parameters",
+    "statistics",
+    "trace",
+    "logging",
+)
+"""Triton's names of what this server has beside the protocol."""
+
+
+@dataclass(frozen=True)
+class Extensions:
+    """What Triton adds to the protocol."""
+
+    repository: Repository
+    statistics: Statistics
+    shared_memory: SharedMemory
+    settings: Settings
 
 
 class InferenceServicer:
-    """The Open Inference Protocol."""
+    """The Open Inference Protocol with Triton's extensions."""
 
-    def __init__(self, router: Router, table: RoutingTable) -> None:
+    def __init__(self, router: Router, table: RoutingTable, extensions: Extensions, stopping: asyncio.Event) -> None:
+        """Streams take no more calls once `stopping` is set."""
         self._router = router
         self._table = table
+        self._repository = extensions.repository
+        self._statistics = extensions.statistics
+        self._shared_memory = extensions.shared_memory
+        self._settings = extensions.settings
+        self._stopping = stopping
 
     async def ServerLive(self, request: messages.ServerLiveRequest, context: Context) -> messages.ServerLiveResponse:
         """Whether this process answers."""
@@ -36,7 +74,7 @@ class InferenceServicer:
         self, request: messages.ServerMetadataRequest, context: Context
     ) -> messages.ServerMetadataResponse:
         """Name, version and extensions of this server."""
-        return messages.ServerMetadataResponse(name="modelyard", version=modelyard.__version__)
+        return messages.ServerMetadataResponse(name="modelyard", version=modelyard.__version__, extensions=EXTENSIONS)
 
     async def ModelReady(self, request: messages.ModelReadyRequest, context: Context) -> messages.ModelReadyResponse:
         """Whether a call of the model would be executed now; of an unknown model it would not."""
@@ -50,30 +88,107 @@ class InferenceServicer:
         self, request: messages.ModelMetadataRequest, context: Context
     ) -> messages.ModelMetadataResponse:
         """Inputs, outputs, platform and deployed versions of a model."""
-        target = await self._router.resolve(request.name, request.version)
-        streams = self._table.streams(target)
-        if not streams:
-            raise UnavailableError(f"model {str(target)!r}: no instance of it is READY", retry_after_s=0.5)
-        instance = streams[0].instance
-        return messages.ModelMetadataResponse(
-            name=target.model,
-            versions=self._table.versions(target.model),
-            platform=instance.platform,
-            inputs=[_tensor(t) for t in instance.signature.inputs],
-            outputs=[_tensor(t) for t in instance.signature.outputs],
-        )
+        return model_metadata(await self._served(request.name, request.version, context))
+
+    async def ModelConfig(self, request: messages.ModelConfigRequest, context: Context) -> messages.ModelConfigResponse:
+        """The configuration of a model as Triton writes it."""
+        return model_config(await self._served(request.name, request.version, context))
+
+    async def _served(self, model: str, version: str, context: Context) -> ServedModel:
+        target, instances = await self._router.instances(model, version, context.time_remaining())
+        versions = self._table.versions(target.model)
+        found = instances[0]
+        return ServedModel(target.model, versions, found.platform, found.signature, found.options)
+
+    async def ModelStatistics(
+        self, request: messages.ModelStatisticsRequest, context: Context
+    ) -> messages.ModelStatisticsResponse:
+        """Counts and durations of a version, of all versions of a model, or of all models."""
+        return await self._statistics.of(await self._versions(request.name, request.version))
+
+    async def _versions(self, model: str, version: str) -> list[ModelVersion]:
+        if version or (model and not self._table.versions(model)):
+            return [await self._router.resolve(model, version)]
+        models = [model] if model else sorted({d.model for d in self._table.deployments.items.values()})
+        return [ModelVersion(name, number) for name in models for number in self._table.versions(name)]
 
     async def ModelInfer(self, request: bytes, context: Context) -> bytes:
         """Execute a request on one instance."""
-        try:
-            envelope = Envelope.FromString(request)
-        except DecodeError:
-            raise InvalidInputError(f"expected a ModelInferRequest, got {len(request)} bytes that are none") from None
-        if not envelope.model_name:
-            raise InvalidInputError("model_name: expected the name of a model, got an empty string")
-        timeout_s = context.time_remaining()
-        return await self._router.infer(envelope.model_name, envelope.model_version, request, timeout_s)
+        return await self._infer(request, context.time_remaining())
 
+    def ModelStreamInfer(self, requests: AsyncIterator[bytes], context: Context) -> AsyncGenerator[bytes, None]:
+        """Execute requests as they come; answer each when it is done."""
+        return StreamedCalls(self._infer, context.time_remaining(), self._stopping).answers(requests)
 
-def _tensor(spec: TensorSpec) -> messages.ModelMetadataResponse.TensorMetadata:
-    return messages.ModelMetadataResponse.TensorMetadata(name=spec.name, datatype=spec.datatype, shape=spec.shape)
+    async def _infer(self, request: bytes, timeout_s: float | None) -> bytes:
+        return await self._shared_memory.infer(self._router.infer, request, timeout_s)
+
+    async def RepositoryIndex(
+        self, request: messages.RepositoryIndexRequest, context: Context
+    ) -> messages.RepositoryIndexResponse:
+        """Every version, deployed or not, and its state."""
+        return await self._repository.index(request)
+
+    async def RepositoryModelLoad(
+        self, request: messages.RepositoryModelLoadRequest, context: Context
+    ) -> messages.RepositoryModelLoadResponse:
+        """Deploy a version, the newest unless the parameter `version` names one; return when it is READY."""
+        await self._repository.load(request, tenant_of(context), context.time_remaining())
+        return messages.RepositoryModelLoadResponse()
+
+    async def RepositoryModelUnload(
+        self, request: messages.RepositoryModelUnloadRequest, context: Context
+    ) -> messages.RepositoryModelUnloadResponse:
+        """Undeploy all versions of a model, or the one that the parameter `version` names."""
+        await self._repository.unload(request, tenant_of(context), context.time_remaining())
+        return messages.RepositoryModelUnloadResponse()
+
+    async def SystemSharedMemoryRegister(
+        self, request: messages.SystemSharedMemoryRegisterRequest, context: Context
+    ) -> messages.SystemSharedMemoryRegisterResponse:
+        """Make a region of shared memory on this host known by a name."""
+        return await self._shared_memory.register(request)
+
+    async def SystemSharedMemoryStatus(
+        self, request: messages.SystemSharedMemoryStatusRequest, context: Context
+    ) -> messages.SystemSharedMemoryStatusResponse:
+        """The regions that are known."""
+        return await self._shared_memory.status(request)
+
+    async def SystemSharedMemoryUnregister(
+        self, request: messages.SystemSharedMemoryUnregisterRequest, context: Context
+    ) -> messages.SystemSharedMemoryUnregisterResponse:
+        """Forget a region, or all."""
+        return await self._shared_memory.unregister(request)
+
+    async def CudaSharedMemoryRegister(
+        self, request: messages.CudaSharedMemoryRegisterRequest, context: Context
+    ) -> NoReturn:
+        """Not offered."""
+        raise UnimplementedError(NO_CUDA)
+
+    async def CudaSharedMemoryStatus(
+        self, request: messages.CudaSharedMemoryStatusRequest, context: Context
+    ) -> NoReturn:
+        """Not offered."""
+        raise UnimplementedError(NO_CUDA)
+
+    async def CudaSharedMemoryUnregister(
+        self, request: messages.CudaSharedMemoryUnregisterRequest, context: Context
+    ) -> messages.CudaSharedMemoryUnregisterResponse:
+        """Not offered; all can be forgotten, which perf_analyzer asks for before it uses system shared memory."""
+        if request.name:
+            raise UnimplementedError(NO_CUDA)
+        return messages.CudaSharedMemoryUnregisterResponse()
+
+    async def LogSettings(self, request: messages.LogSettingsRequest, context: Context) -> messages.LogSettingsResponse:
+        """Change what the front doors log; return all settings."""
+        return await change_log(self._settings, request)
+
+    async def TraceSetting(
+        self, request: messages.TraceSettingRequest, context: Context
+    ) -> messages.TraceSettingResponse:
+        """Change the settings of a model's traces, or of all models'; return them."""
+        if request.model_name:
+            await self._router.resolve(request.model_name, "")
+        return await change_trace(self._settings, request)

@@ -5,22 +5,45 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from modelyard import codec, keys
 from modelyard.deployment import Deployment, Instance, InstanceState, Member
 from modelyard.etcd import Etcd, Mirror
 from modelyard.names import ModelVersion
 from modelyard.tasks import stop_on_failure
+from modelyard_scheduler.frontdoor.splitting import least_bytes
 from modelyard_scheduler.frontdoor.stream import ExecuteStream
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Route:
+    """How calls of one deployed version go.
+
+    Attributes:
+        streams: to its instances, usable or not.
+        least_split_bytes: a request that is shorter is not split over the instances; None: none is.
+    """
+
+    version: ModelVersion
+    deployment: Deployment
+    streams: list[ExecuteStream]
+    least_split_bytes: int | None
+
+    @property
+    def connected(self) -> bool:
+        """Whether an instance has accepted a stream."""
+        return any(s.connected for s in self.streams)
 
 
 class RoutingTable:
     """Streams by version.
 
     An instance that is announced READY gets a stream. One whose key vanished keeps its stream as long as that lives
-    (its worker may only have lost its lease); one that says UNLOADING, or whose deployment is gone, is drained.
+    (its worker may only have lost its lease); one that says UNLOADING, or whose deployment is gone, is drained. One
+    that is announced at another address keeps its old stream until the new one is connected, or the old one breaks.
     """
 
     def __init__(self, etcd: Etcd) -> None:
@@ -32,8 +55,8 @@ class RoutingTable:
         self.schedulers = Mirror(etcd, keys.members("scheduler"), lambda d: codec.decode(Member, d), self._changed.set)
         self.built = asyncio.Event()
         self._streams: dict[str, ExecuteStream] = {}
-        self._by_version: dict[ModelVersion, list[ExecuteStream]] = {}
-        self._newest: dict[str, str] = {}
+        self._replacements: dict[str, ExecuteStream] = {}
+        self._routes: dict[tuple[str, str], Route] = {}
         self._drains: set[asyncio.Task[None]] = set()
         self._updated = asyncio.Event()
 
@@ -49,18 +72,24 @@ class RoutingTable:
                 self._announce()
                 await self._changed.wait()
         finally:
-            await asyncio.gather(*(s.close() for s in self._streams.values()), *self._drains)
+            streams = (*self._streams.values(), *self._replacements.values())
+            await asyncio.gather(*(s.close() for s in streams), *self._drains)
 
     async def wait_built(self) -> None:
         """Wait until the table has been filled once."""
         await self.built.wait()
 
+    def route(self, model: str, version: str = "") -> Route | None:
+        """How calls go that name a version, or none: then to the newest; None if it is not deployed.
+
+        The newest is the newest of those with an instance that is connected, if there are such.
+        """
+        return self._routes.get((model, version))
+
     def resolve(self, model: str, version: str) -> ModelVersion | None:
-        """The deployed version that a call means: the one it names, else the newest; None if it is not deployed."""
-        if not version:
-            version = self._newest.get(model, "")
-        key = ModelVersion(model, version)
-        return key if key in self._by_version else None
+        """The deployed version that a call means, as `route`."""
+        route = self.route(model, version)
+        return route.version if route else None
 
     async def is_deployed(self, version: ModelVersion) -> bool:
         """Whether it is deployed by now: asks etcd itself, which may know more than this table yet."""
@@ -68,7 +97,14 @@ class RoutingTable:
 
     def streams(self, version: ModelVersion) -> Sequence[ExecuteStream]:
         """The streams of a version, usable or not."""
-        return self._by_version.get(version, [])
+        route = self._routes.get((version.model, version.version))
+        return route.streams if route else ()
+
+    def failure(self, version: ModelVersion) -> str:
+        """Why no instance of a version could be loaded; empty if one was, or is being loaded."""
+        found = [i for i in self.instances.items.values() if (i.model, i.version) == (version.model, version.version)]
+        failed = [f"{i.worker}: {i.reason}" for i in found if i.state is InstanceState.FAILED]
+        return "; ".join(failed) if len(failed) == len(found) else ""
 
     def versions(self, model: str) -> list[str]:
         """The deployed versions of a model, in the order of their publication."""
@@ -91,14 +127,25 @@ class RoutingTable:
         for name, instance in self.instances.items.items():
             if instance.state is InstanceState.READY and _version(instance) in self.deployments.items:
                 self._open(name, instance)
-        for name, stream in list(self._streams.items()):
-            if self._is_over(name, stream):
-                self._drain(name)
-        deployed = sorted(self.deployments.items.values(), key=_age)
-        self._by_version = {ModelVersion(d.model, d.version): [] for d in deployed}
+        for name in list(self._streams):
+            if name in self._replacements:
+                self._replace(name)
+            if self._is_over(name, self._streams[name]):
+                self._drain(self._streams.pop(name))
+        self._routes = self._connect()
+
+    def _connect(self) -> dict[tuple[str, str], Route]:
+        streams: dict[str, list[ExecuteStream]] = {}
         for stream in self._streams.values():
-            self._by_version[stream.version].append(stream)
-        self._newest = {d.model: d.version for d in deployed}
+            streams.setdefault(str(stream.version), []).append(stream)
+        routes: dict[tuple[str, str], Route] = {}
+        for deployment in sorted(self.deployments.items.values(), key=_age):
+            model, version = deployment.model, deployment.version
+            route = _route(deployment, streams.get(f"{model}@{version}", []))
+            routes[model, version] = route
+            if route.connected or not ((model, "") in routes and routes[model, ""].connected):
+                routes[model, ""] = route
+        return routes
 
     def _is_over(self, name: str, stream: ExecuteStream) -> bool:
         instance = self.instances.items.get(name)
@@ -108,20 +155,40 @@ class RoutingTable:
         return state is not InstanceState.READY and not stream.connected
 
     def _open(self, name: str, instance: Instance) -> None:
-        stream = self._streams.get(name)
-        if stream is not None:
-            if stream.instance.endpoint == instance.endpoint:
-                return
-            self._drain(name)
+        current, replacement = self._streams.get(name), self._replacements.get(name)
+        newest = replacement or current
+        if newest is not None and newest.instance.endpoint == instance.endpoint:
+            return
+        if replacement is not None:
+            self._drain(self._replacements.pop(name))
+        if current is not None and current.instance.endpoint == instance.endpoint:
+            return
         log.info("route", extra={"instance": name, "endpoint": instance.endpoint})
-        self._streams[name] = ExecuteStream(instance, self._on_stream_change)
+        opened = self._streams if current is None else self._replacements
+        opened[name] = ExecuteStream(instance, self._on_stream_change)
 
-    def _drain(self, name: str) -> None:
-        log.info("withdraw route", extra={"instance": name})
-        task = asyncio.ensure_future(self._streams.pop(name).drain())
+    def _replace(self, name: str) -> None:
+        """Put the new stream of an instance in the place of the old, once it is connected or the old one is not."""
+        new, old = self._replacements[name], self._streams[name]
+        if self._is_over(name, new):
+            self._drain(self._replacements.pop(name))
+        elif new.connected or not old.connected:
+            self._streams[name] = self._replacements.pop(name)
+            self._drain(old)
+
+    def _drain(self, stream: ExecuteStream) -> None:
+        facts = {"instance": f"{stream.instance.worker}/{stream.version}", "endpoint": stream.instance.endpoint}
+        log.info("withdraw route", extra=facts)
+        task = asyncio.ensure_future(stream.drain())
         self._drains.add(task)
         task.add_done_callback(self._drains.discard)
         task.add_done_callback(stop_on_failure)
+
+
+def _route(deployment: Deployment, streams: list[ExecuteStream]) -> Route:
+    rows = deployment.options.max_batch_size
+    least = least_bytes(streams[0].instance.signature, rows) if rows and len(streams) > 1 else None
+    return Route(ModelVersion(deployment.model, deployment.version), deployment, streams, least)
 
 
 def _version(instance: Instance) -> str:

@@ -1,78 +1,91 @@
-"""`python -m modelyard_worker.runner`: load one version and serve its execute streams.
+"""`python -m modelyard_worker.runner`: hold the instances that the agent loads into it, and answer their calls.
 
-Reports to the agent over its pipe: {"state": "ready", "address", "signature", "platform"} once, or {"state": "failed",
-"reason"} before it exits; then {"state": "beat"} twice a second, from a thread that computation cannot block.
+Reports to the agent over its pipe: {"state": "ready", "address"} once it can be told what to load, then
+{"state": "beat"} twice a second, from a thread that computation cannot block.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import logging
 import os
 import sys
 import threading
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from functools import partial
 
 import uvloop
 
-from modelyard import codec, log
-from modelyard.errors import ModelyardError
-from modelyard.names import ModelVersion, parse_reference
+from modelyard import log
+from modelyard.config import TEST_RUNTIME
+from modelyard.metrics import Journal, inherited
+from modelyard.metrics.sampling import Samplers
+from modelyard.oip import messages
 from modelyard.process import Parent
 from modelyard.rpc.server import Server, on_termination
+from modelyard.tasks import background
 from modelyard.v1 import runner_pb2
-from modelyard_worker.runner.evaluation import Evaluator
-from modelyard_worker.runner.executor import Executor
-from modelyard_worker.runner.servicer import RunnerServicer
-from modelyard_worker.runtimes import Runtime, load
+from modelyard_worker.runner import inference
+from modelyard_worker.runner.inference import InferenceServicer
+from modelyard_worker.runner.metrics import BatchMetrics, InstanceMetrics
+from modelyard_worker.runner.models import Models
+from modelyard_worker.runner.servicer import RAW_METHODS, RunnerServicer
+from modelyard_worker.runtimes import load
 
 BEAT_S = 0.5
+DRAIN_S = 8.0
+STOP_S = 1.0
+"""After all calls are done: until their answers are sent. Together less than the agent waits before it kills."""
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the agent asks for."""
+    """What the agent asks for.
 
-    instance: ModelVersion
-    worker: str
-    format: str
-    directory: Path
+    Attributes:
+        name: of this runner, in its log.
+        cores: threads of an instance whose options name none.
+        test_runtime: of modelyard_worker.runtimes.load.
+    """
+
+    name: str
     host: str
-    threads: int
+    cores: int
+    test_runtime: str = ""
 
 
 def parse(argv: list[str]) -> Options:
     """Read the flags that the agent passes."""
     parser = argparse.ArgumentParser(prog="python -m modelyard_worker.runner")
-    parser.add_argument("--instance", required=True, type=parse_reference)
-    parser.add_argument("--worker", required=True)
-    parser.add_argument("--format", required=True)
-    parser.add_argument("--directory", required=True, type=Path)
+    parser.add_argument("--name", default="runner")
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--cores", type=int, default=1)
     return Options(**vars(parser.parse_args(argv)))
 
 
-async def serve(options: Options, runtime: Runtime, parent: Parent) -> None:
-    """Serve until SIGTERM; finish what is under way."""
+async def serve(options: Options, parent: Parent, journal: Journal) -> None:
+    """Serve until SIGTERM; finish what is under way, within DRAIN_S."""
     stop = on_termination()
     async with AsyncExitStack() as stack:
-        evaluator = Evaluator(options.instance, options.worker, runtime)
-        executor = Executor(evaluator, asyncio.get_running_loop())
-        stack.push_async_callback(executor.close)
-        server = Server(str(options.instance))
-        service = runner_pb2.DESCRIPTOR.services_by_name["Runner"]
-        server.add(service, RunnerServicer({str(options.instance): executor}))
+        models = Models(options.cores, BatchMetrics(journal).observer, partial(load, test_runtime=options.test_runtime))
+        server = Server(options.name)
+        server.add(runner_pb2.DESCRIPTOR.services_by_name["Runner"], RunnerServicer(models), RAW_METHODS)
+        server.add(messages.SERVICE, InferenceServicer(models, stop), inference.RAW_METHODS)
         address = await server.start(f"{options.host}:0")
-        stack.push_async_callback(server.stop)
-        signature = codec.encode(runtime.signature).decode()
-        parent.report(state="ready", address=address, signature=signature, platform=runtime.platform)
+        stack.push_async_callback(server.stop, STOP_S)
+        instances = InstanceMetrics(journal, models.loaded)
+        samplers = Samplers(journal, instances.present, instances)
+        await stack.enter_async_context(background(samplers.run()))
+        parent.report(state="ready", address=address)
         _start_beating(parent)
         await stop.wait()
+        server.set_serving(False)
+        drained = await models.close(DRAIN_S)
+    if not drained:
+        _log.warning("not drained in time", extra={"drain_s": DRAIN_S})
+        os._exit(1)  # a thread is still within an engine, whose code does not survive the interpreter's end
 
 
 def _start_beating(parent: Parent) -> None:
@@ -86,19 +99,12 @@ def _start_beating(parent: Parent) -> None:
 
 
 def main() -> int:
-    """Load, say how it went, serve."""
-    parent = Parent(dict(os.environ))
-    options = parse(sys.argv[1:])
-    log.configure(f"runner {options.instance}")
-    try:
-        runtime = load(options.format, options.directory, options.threads)
-    except Exception as error:
-        reason = error.message if isinstance(error, ModelyardError) else f"{type(error).__name__}: {error}"
-        _log.exception("load failed")
-        parent.report(state="failed", reason=reason)
-        return 1
-    _log.info("model loaded", extra={"platform": runtime.platform, "threads": options.threads})
-    uvloop.run(serve(options, runtime, parent))
+    """Serve."""
+    environ = dict(os.environ)
+    parent, journal = Parent(environ), Journal(inherited(environ))
+    options = replace(parse(sys.argv[1:]), test_runtime=environ.get(TEST_RUNTIME, ""))
+    log.configure(f"runner {options.name}")
+    uvloop.run(serve(options, parent, journal))
     return 0
 
 

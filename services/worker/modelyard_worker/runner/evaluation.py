@@ -1,83 +1,114 @@
-"""One call: check the request against the signature, run the model, build the response."""
+"""A batch of requests: stack the inputs, run the model once, take the outputs apart."""
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from modelyard.catalogue import Signature, TensorSpec
-from modelyard.errors import InvalidInputError, ModelExecutionError
+import numpy as np
+
+from modelyard.errors import InternalError, InvalidInputError, ModelExecutionError, ModelyardError
 from modelyard.names import ModelVersion
-from modelyard.oip import messages
-from modelyard.oip.tensors import Array, decode_inputs, parse_request, to_raw
+from modelyard.oip.tensors import Array
+from modelyard_worker.runner.answers import Answers, Pieces
+from modelyard_worker.runner.requests import Request
 from modelyard_worker.runtimes import Runtime
+
+log = logging.getLogger(__name__)
+Outcome = Pieces | ModelyardError
+
+
+@dataclass
+class Evaluated:
+    """What became of each request of a batch, and how long it took: inputs, model, outputs; how many failed."""
+
+    outcomes: list[Outcome]
+    input_s: float = 0.0
+    infer_s: float = 0.0
+    output_s: float = 0.0
+    failed: int = 0
+
+    def add(self, other: Evaluated) -> None:
+        """Append another batch."""
+        self.outcomes += other.outcomes
+        self.input_s += other.input_s
+        self.infer_s += other.infer_s
+        self.output_s += other.output_s
+        self.failed += other.failed
 
 
 class Evaluator:
-    """Answers requests for one loaded version."""
+    """Executes batches on one copy of a model."""
 
-    def __init__(self, instance: ModelVersion, worker: str, runtime: Runtime) -> None:
+    def __init__(self, instance: ModelVersion, runtime: Runtime, answers: Answers) -> None:
         self._instance = instance
-        self._worker = worker
         self._runtime = runtime
+        self._answers = answers
+        self._names = [t.name for t in runtime.signature.outputs]
 
-    def infer(self, data: bytes) -> bytes:
-        """Answer a serialized ModelInferRequest with a serialized ModelInferResponse.
-
-        Raises:
-            InvalidInputError: the request does not fit the model; the message names model, tensor, expected and got.
-            ModelExecutionError: the model failed.
-        """
-        request = parse_request(data)
-        signature = self._runtime.signature
+    def evaluate(self, batch: Sequence[Request]) -> Evaluated:
+        """Execute requests together; where that fails, each by itself, so that a bad one fails alone."""
         try:
-            inputs = check_inputs(signature, decode_inputs(request))
-            names = check_outputs(signature, [o.name for o in request.outputs])
-            outputs = self._runtime.run(inputs, names)
-        except (InvalidInputError, ModelExecutionError) as error:
-            raise type(error)(f"model {str(self._instance)!r}: {error.message}") from None
-        return self._response(request, {name: outputs[name] for name in names}).SerializeToString()
+            return self._together(batch)
+        except Exception as error:
+            if len(batch) == 1:
+                return Evaluated([failure(self._instance, error)], failed=1)
+        parts = Evaluated([])
+        for request in batch:
+            parts.add(self.evaluate([request]))
+        return parts
 
-    def _response(self, request: messages.ModelInferRequest, outputs: dict[str, Array]) -> messages.ModelInferResponse:
-        response = messages.ModelInferResponse(
-            model_name=request.model_name, model_version=self._instance.version, id=request.id
-        )
-        response.parameters["worker"].string_param = self._worker
-        kinds = {t.name: t.datatype for t in self._runtime.signature.outputs}
-        for name, array in outputs.items():
-            response.outputs.add(name=name, datatype=kinds[name], shape=array.shape)
-            response.raw_output_contents.append(to_raw(array, kinds[name]))
-        return response
+    def close(self) -> None:
+        """Give the model's memory back."""
+        self._runtime.close()
 
+    def _together(self, batch: Sequence[Request]) -> Evaluated:
+        began_s = time.monotonic()
+        inputs = _stacked(batch)
+        names = self._wanted(batch)
+        ready_s = time.monotonic()
+        outputs = self._runtime.run(inputs, names)
+        ran_s = time.monotonic()
+        if batch[0].form.kind is None:
+            answers = [self._answers.of_one(batch[0], outputs)]
+        else:
+            _check_rows(outputs, sum(r.form.rows for r in batch))
+            answers = self._answers.of_batch(batch, outputs)
+        return Evaluated([*answers], ready_s - began_s, ran_s - ready_s, time.monotonic() - ran_s)
 
-def check_inputs(signature: Signature, inputs: dict[str, tuple[str, Array]]) -> dict[str, Array]:
-    """Return the arrays, or raise InvalidInputError where one is missing, not known or does not fit."""
-    expected = {t.name: t for t in signature.inputs}
-    described = "; ".join(str(t) for t in signature.inputs)
-    for name in inputs:
-        if name not in expected:
-            raise InvalidInputError(f"unexpected input {name!r}; expected {described}")
-    for name, spec in expected.items():
-        if name not in inputs:
-            got = ", ".join(repr(n) for n in inputs) or "none"
-            raise InvalidInputError(f"missing input {name!r}; expected {described}, got {got}")
-        _check_tensor(spec, *inputs[name])
-    return {name: array for name, (_, array) in inputs.items()}
-
-
-def _check_tensor(spec: TensorSpec, datatype: str, array: Array) -> None:
-    if datatype != spec.datatype:
-        raise InvalidInputError(f"input {spec.name!r}: expected datatype {spec.datatype}, got {datatype}")
-    fits = len(array.shape) == len(spec.shape) and all(
-        want in (-1, got) for want, got in zip(spec.shape, array.shape, strict=True)
-    )
-    if not fits:
-        raise InvalidInputError(f"input {spec.name!r}: expected shape {list(spec.shape)}, got {list(array.shape)}")
+    def _wanted(self, batch: Sequence[Request]) -> list[str]:
+        forms = {r.form for r in batch}
+        wanted = {w.name for form in forms for w in form.outputs}
+        return [name for name in self._names if name in wanted]
 
 
-def check_outputs(signature: Signature, asked: Sequence[str]) -> list[str]:
-    """Return the outputs asked for, all where none was; raise InvalidInputError for one that the model has not."""
-    known = [t.name for t in signature.outputs]
-    for name in asked:
-        if name not in known:
-            raise InvalidInputError(f"unexpected output {name!r}; expected of {', '.join(known)}")
-    return list(asked) or known
+def failure(instance: ModelVersion, error: Exception) -> ModelyardError:
+    """What the caller is told; anything unforeseen is logged."""
+    if isinstance(error, InvalidInputError | ModelExecutionError):
+        return type(error)(f"model {str(instance)!r}: {error.message}")
+    if isinstance(error, ModelyardError):
+        return error
+    log.error("unforeseen error in a call", exc_info=error)
+    return InternalError("internal error in the runner; its log has the stack")
+
+
+def _stacked(batch: Sequence[Request]) -> dict[str, Array]:
+    if len(batch) == 1:
+        return {name: _aligned(array) for name, array in batch[0].inputs.items()}
+    return {name: np.concatenate([r.inputs[name] for r in batch]) for name in batch[0].inputs}
+
+
+def _aligned(array: Array) -> Array:
+    """The array, at an address where an engine may expect its elements: within a message it stands anywhere."""
+    return array if array.flags.aligned else array.copy()
+
+
+def _check_rows(outputs: dict[str, Array], rows: int) -> None:
+    for name, array in outputs.items():
+        if array.shape[:1] != (rows,):
+            raise ModelExecutionError(
+                f"output {name!r}: expected as many rows as the inputs of the batch have, {rows}, got the shape "
+                f"{list(array.shape)}; a model that does not treat each row by itself needs max_batch_size 0"
+            )

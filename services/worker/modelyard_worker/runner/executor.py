@@ -1,60 +1,174 @@
-"""The thread that executes an instance's calls, in the order they came."""
+"""The threads that execute an instance's calls: one for each copy, so that the event loop stays free."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 
-from modelyard.errors import DeadlineError, InternalError, ModelyardError
-from modelyard_worker.runner.evaluation import Evaluator
+from modelyard_worker.runner.callqueue import CallQueue, Settled
+from modelyard_worker.runner.evaluation import Evaluator, Outcome
+from modelyard_worker.runner.statistics import BatchRecord, Statistics
+from modelyard_worker.runner.work import Work
 
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Work:
-    """A call that waits: its serialized request, when it is too late (time.monotonic), and who gets the outcome."""
-
-    request: bytes
-    expires_s: float | None
-    done: Callable[[bytes | ModelyardError], None]
+HOLD_S = 0.001
+"""So long an outcome may be kept back, while there is more to execute, to be told together with others."""
 
 
 class Executor:
-    """Executes calls one after the other in a thread of its own, so that the event loop stays free."""
+    """Executes what is queued. What became of a batch, or of several short ones, reaches the event loop in one step."""
 
-    def __init__(self, evaluator: Evaluator, loop: asyncio.AbstractEventLoop) -> None:
-        self._evaluator = evaluator
-        self._loop = loop
-        self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="executor", daemon=True)
-        self._thread.start()
+    def __init__(
+        self,
+        calls: CallQueue,
+        evaluators: Sequence[Evaluator],
+        statistics: Statistics,
+        observe: Callable[[BatchRecord], None] | None,
+    ) -> None:
+        self._calls = calls
+        self._evaluators = evaluators
+        self._statistics = statistics
+        self._observe = observe
+        self._loop = asyncio.get_running_loop()
+        self._wakes: list[queue.SimpleQueue[None]] = [queue.SimpleQueue() for _ in evaluators]
+        self._idle: deque[int] = deque()
+        self._running = len(evaluators)
+        self._ended = asyncio.Event()
+        for copy in range(len(evaluators)):
+            threading.Thread(target=self._run, args=(copy,), name=f"executor {copy}", daemon=True).start()
 
-    def submit(self, work: Work) -> None:
-        """Queue a call; its `done` is called in the event loop."""
-        self._queue.put(work)
+    def submit(self, works: Sequence[Work]) -> None:
+        """Queue calls, in their order; those that are refused are done at once."""
+        refused = self._calls.put(works)
+        if refused:
+            self._statistics.refused(len(refused))
+            _finish(refused)
+        if len(refused) < len(works):
+            self._wake_one()
 
     async def close(self) -> None:
-        """Finish what is queued, then end the thread."""
-        self._queue.put(None)
-        await asyncio.to_thread(self._thread.join)
+        """Finish what is queued, end the threads, give the models' memory back."""
+        self._calls.close()
+        for wake in self._wakes:
+            wake.put(None)
+        await self._ended.wait()
 
-    def _run(self) -> None:
-        while (work := self._queue.get()) is not None:
-            self._loop.call_soon_threadsafe(work.done, self._outcome(work))
+    def _one_ended(self) -> None:
+        self._running -= 1
+        if not self._running:
+            self._ended.set()
 
-    def _outcome(self, work: Work) -> bytes | ModelyardError:
-        if work.expires_s is not None and time.monotonic() > work.expires_s:
-            return DeadlineError("the deadline passed while the call was queued")
+    def _wake_one(self) -> None:
         try:
-            return self._evaluator.infer(work.request)
-        except ModelyardError as error:
-            return error
-        except Exception:
-            log.exception("unforeseen error in a call")
-            return InternalError("internal error in the runner; its log has the stack")
+            copy = self._idle.popleft()
+        except IndexError:
+            return  # all are busy: who is done looks again
+        self._wakes[copy].put(None)
+
+    def _wake(self, copies: Sequence[int]) -> None:
+        for copy in copies:
+            if self._leave_idle(copy):
+                self._wakes[copy].put(None)
+
+    def _leave_idle(self, copy: int) -> bool:
+        try:
+            self._idle.remove(copy)
+        except ValueError:
+            return False
+        return True
+
+    # In the threads.
+
+    def _run(self, copy: int) -> None:
+        held = _Held()
+        while True:
+            self._idle.append(copy)  # before it looks: whoever has something for it after that, finds it here
+            look = self._calls.look(copy)
+            if look.settled:
+                self._count_failed(look.settled)
+                held.settled += look.settled
+            if look.others:
+                self._wake(look.others)
+            if not look.batch and held.settled:
+                self._settle(held)
+            if not look.batch and not look.ended:
+                self._sleep(copy, look.next_s)
+                continue
+            if not self._leave_idle(copy):
+                self._wake_one()  # it was woken for what came while it looked: another may be free for that
+            if look.ended:
+                break
+            if held.settled and held.too_long(time.monotonic()):
+                self._settle(held)
+            self._execute(copy, look.batch, held)
+        self._evaluators[copy].close()
+        self._loop.call_soon_threadsafe(self._one_ended)
+
+    def _sleep(self, copy: int, until_s: float | None) -> None:
+        """Wait until there may be something to do."""
+        wake = self._wakes[copy]
+        timeout_s = None if until_s is None else max(0.0, until_s - time.monotonic())
+        with contextlib.suppress(queue.Empty):
+            wake.get(timeout=timeout_s)
+            while True:  # it looks once, however often it was woken
+                wake.get_nowait()
+        self._leave_idle(copy)
+
+    def _execute(self, copy: int, batch: list[Work], held: _Held) -> None:
+        began_s = time.monotonic()
+        requests = [work.read for work in batch if work.read is not None]
+        evaluated = self._evaluators[copy].evaluate(requests)
+        held.add(zip(batch, evaluated.outcomes, strict=True), began_s, time.monotonic())
+        record = BatchRecord(
+            rows=sum([r.form.rows for r in requests]),
+            queue_s=[began_s - work.arrived_s for work in batch],
+            input_s=evaluated.input_s,
+            infer_s=evaluated.infer_s,
+            output_s=evaluated.output_s,
+            failed=evaluated.failed,
+        )
+        self._calls.bound.served(len(batch), held.last_s)
+        self._statistics.executed(record)
+        if self._observe is not None:
+            self._observe(record)
+
+    def _count_failed(self, settled: Settled) -> None:
+        now_s = time.monotonic()
+        self._statistics.refused(len(settled), sum(now_s - work.arrived_s for work, _ in settled))
+
+    def _settle(self, held: _Held) -> None:
+        settled, held.settled = held.settled, []
+        self._loop.call_soon_threadsafe(_finish, settled)
+
+
+class _Held:
+    """What is done but not yet told: while a copy is busy with short batches, the loop is not woken for each.
+
+    Attributes:
+        last_s: how long the last batch took.
+    """
+
+    def __init__(self) -> None:
+        self.settled: Settled = []
+        self.last_s = 0.0
+        self._since_s = 0.0
+
+    def add(self, settled: Iterable[tuple[Work, Outcome]], began_s: float, now_s: float) -> None:
+        """Keep what became of a batch."""
+        if not self.settled:
+            self._since_s = now_s
+        self.settled += settled
+        self.last_s = now_s - began_s
+
+    def too_long(self, now_s: float) -> bool:
+        """Whether some would be kept for more than HOLD_S if there were another batch like the last before."""
+        return now_s + self.last_s - self._since_s > HOLD_S
+
+
+def _finish(settled: Settled) -> None:
+    for work, outcome in settled:
+        work.done(outcome)

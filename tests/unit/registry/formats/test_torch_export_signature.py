@@ -14,7 +14,8 @@ from torch.export import Dim
 
 from modelyard.catalogue import Signature, TensorSpec
 from modelyard.errors import InvalidInputError
-from modelyard_registry.formats.torch_export_signature import MAX_DEPTH, read_signature
+from modelyard.torch_export.signature import MAX_DEPTH
+from modelyard_registry.formats.torch_export_signature import read_signature
 from tests import programs
 from tests.programs import call, graph, specs
 from tests.unit.registry.refused import refusal

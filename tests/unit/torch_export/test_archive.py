@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from modelyard_registry.formats import torch_archive, torch_export_entries
+from modelyard.torch_export import archive as torch_archive
+from modelyard.torch_export import entries as torch_export_entries
 from tests import programs
-from tests.unit.registry.refused import refusal
+from tests.unit.torch_export.refused import refusal
 
 
 @pytest.mark.parametrize(

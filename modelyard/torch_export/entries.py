@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from modelyard.errors import InvalidInputError
-from modelyard_registry.formats.torch_archive import TorchArchive
-from modelyard_registry.formats.torch_pickle import MAX_BYTES, check_tensors_only
+from modelyard.torch_export.archive import TorchArchive
+from modelyard.torch_export.tensors_only import MAX_BYTES, check_tensors_only
 
 T = TypeVar("T")
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from modelyard_registry.formats.torch_export_entries import CONVERSION
-from modelyard_registry.formats.torch_export_signature import read_signature
+from modelyard.torch_export.entries import CONVERSION
+from modelyard.torch_export.signature import read_signature
 from tests import programs
-from tests.unit.registry.refused import refusal
+from tests.unit.torch_export.refused import refusal
 
 ONES = torch.ones(2, 3)
 
@@ -117,14 +117,14 @@ def _with_entry(data: bytes, name: str, content: bytes) -> bytes:
 def test_example_inputs_that_are_not_plain_tensors(classifier: Path, data: bytes, capsys: Any) -> None:
     programs.change(classifier / "m.pt2", **{"data/sample_inputs/model.pt": data})
     assert refusal(classifier).startswith("m.pt2: data/sample_inputs/model.pt: expected ")
-    assert read_signature(classifier, allow_unsafe=True).inputs
+    assert read_signature(classifier / "m.pt2", allow_unsafe=True).inputs
     assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("value", [((ONES,), {"n": 3, "s": "text", "f": 1.5, "none": None, "b": True}), ((), {})])
 def test_example_inputs_that_are(classifier: Path, value: Any) -> None:
     programs.change(classifier / "m.pt2", **{"data/sample_inputs/model.pt": programs.torch_save(value)})
-    assert read_signature(classifier).inputs
+    assert read_signature(classifier / "m.pt2").inputs
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_example_inputs_that_are(classifier: Path, value: Any) -> None:
 def test_entries_that_run(classifier: Path, path: str, kind: str) -> None:
     programs.change(classifier / "m.pt2", **{path: b"code"})
     assert refusal(classifier) == f"m.pt2: {path}: expected weights and a program, got {kind}; {CONVERSION}"
-    assert read_signature(classifier, allow_unsafe=True).inputs
+    assert read_signature(classifier / "m.pt2", allow_unsafe=True).inputs
 
 
 @pytest.mark.parametrize("path", ["data.pkl", "data/weights/data.pkl", "data/weights/weight_a", "code/model.py"])
@@ -154,7 +154,7 @@ def test_weights_that_are_pickles(classifier: Path) -> None:
     config["config"]["linear.weight"]["use_pickle"] = True
     programs.change(classifier / "m.pt2", **{path: json.dumps(config).encode()})
     assert refusal(classifier) == f"m.pt2: 'linear.weight': expected a plain tensor, got a pickle; {CONVERSION}"
-    assert read_signature(classifier, allow_unsafe=True).inputs
+    assert read_signature(classifier / "m.pt2", allow_unsafe=True).inputs
 
 
 def test_what_is_allowed_must_still_be_whole(classifier: Path) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from modelyard_registry.formats.torch_export_signature import read_signature
+from modelyard.torch_export.signature import read_signature
 from tests import programs
 from tests.programs import call, graph, specs
-from tests.unit.registry.refused import refusal
+from tests.unit.torch_export.refused import refusal
 
 ONES = torch.ones(2, 3)
 RUNS_CODE = "__import__('os').system('true')"
@@ -59,7 +59,7 @@ def _(x: torch.Tensor) -> torch.Tensor:
 def test_models_that_need_custom_code(tmp_path: Path, forward: Any, args: Any, reason: str, names: list[str]) -> None:
     programs.save(tmp_path / "m.pt2", forward, *args)
     assert reason in refusal(tmp_path)
-    assert [t.name for t in read_signature(tmp_path, allow_unsafe=True).outputs] == names
+    assert [t.name for t in read_signature(tmp_path / "m.pt2", allow_unsafe=True).outputs] == names
 
 
 def first_size(program: dict[str, Any]) -> Any:

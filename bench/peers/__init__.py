@@ -1,0 +1,1 @@
+"""Modelyard beside its peers on the same models: `make bench-peers`."""

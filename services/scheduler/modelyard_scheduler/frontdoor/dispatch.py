@@ -1,0 +1,181 @@
+"""Which instance executes a call, and what happens when it is lost under it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass
+
+from modelyard.errors import DeadlineError, ExhaustedError, ModelExecutionError, SequenceError, UnavailableError
+from modelyard.names import ModelVersion
+from modelyard_scheduler.frontdoor.affinity import in_order, less_loaded, pick
+from modelyard_scheduler.frontdoor.demand import URGENT_S, Demand
+from modelyard_scheduler.frontdoor.lane import InstanceLostError
+from modelyard_scheduler.frontdoor.poison import Refusals
+from modelyard_scheduler.frontdoor.stream import ExecuteStream
+from modelyard_scheduler.frontdoor.table import RoutingTable
+
+CONNECT_S = 2.0
+"""How long a call waits for a stream to an instance that is READY but not connected yet."""
+LOAD_S = 120.0
+"""How long it waits for an on-demand deployment to be loaded."""
+RETRY_AFTER_S = 0.5
+
+
+@dataclass(slots=True)
+class Call:
+    """One request on its way to an instance.
+
+    Attributes:
+        version: by which it is to be executed.
+        request: serialized.
+        expires_s: its deadline, of time.monotonic; None: it has none.
+        sequence: what it is a part of; empty: of none. It is not moved to another instance.
+        routing_key: calls of equal keys prefer the same instance; empty: it has none.
+        on_demand: whether the version is loaded because it is called.
+    """
+
+    version: ModelVersion
+    request: bytes
+    expires_s: float | None = None
+    sequence: str = ""
+    routing_key: str = ""
+    on_demand: bool = False
+
+    def left_s(self) -> float | None:
+        """What is left of the deadline; raises DeadlineError if that is nothing."""
+        if self.expires_s is None:
+            return None
+        left_s = self.expires_s - time.monotonic()
+        if left_s <= 0:
+            raise DeadlineError("the deadline passed while the call was routed")
+        return left_s
+
+
+class Dispatcher:
+    """Sends each call to an instance, and again to another when that one is lost, within the call's deadline."""
+
+    def __init__(self, table: RoutingTable, demand: Demand) -> None:
+        self._table = table
+        self._demand = demand
+        self._suspects: dict[ModelVersion, asyncio.Lock] = {}
+        self._refusals = Refusals()
+
+    async def execute(self, call: Call) -> bytes:
+        """Execute a call; return the serialized response.
+
+        Raises:
+            UnavailableError: no instance is READY, or the call's sequence was lost with its instance.
+            ExhaustedError: the queues of two instances, or of the only one, are full.
+            SequenceError: no instance knows the sequence.
+            ModelExecutionError: the model failed, or two runners died while they executed this call, or one like it.
+            DeadlineError: the deadline passed before it could be sent.
+        """
+        if self._refusals:
+            self._refusals.check(call.version, call.request)
+        if call.sequence:
+            return await self._execute_in_sequence(call)
+        while True:
+            stream = self._pick(call) or await self.wait_usable(call)
+            try:
+                try:
+                    return await stream.call(call.request, call.left_s())
+                except ExhaustedError:
+                    other = less_loaded(self._table.streams(call.version), stream)
+                    if other is None:
+                        raise
+                    return await other.call(call.request, call.left_s())
+            except InstanceLostError as lost:
+                if lost.executing:
+                    return await self._execute_alone(call)
+
+    async def wait_usable(self, call: Call) -> ExecuteStream:
+        """Wait for a stream that is being connected or reserved; an instance that is only loading is not waited for.
+
+        Except where the deployment is on demand: then it is loaded because of this call.
+
+        Raises:
+            UnavailableError: there is none in time.
+            DeadlineError: the call's deadline passed first.
+        """
+        begun_s = time.monotonic()
+        while (stream := self._pick(call)) is None:
+            waits_s = self._waits_s(call, time.monotonic() - begun_s)
+            if call.on_demand:
+                self._demand.note(call.version, URGENT_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(waits_s):  # not wait_for, whose task would begin to wait too late
+                    await self._table.changed()
+        return stream
+
+    def _pick(self, call: Call) -> ExecuteStream | None:
+        streams = self._table.streams(call.version)
+        if call.routing_key:
+            return next((s for s in in_order(call.routing_key, streams) if s.usable), None)
+        return pick(streams)
+
+    async def _execute_alone(self, call: Call) -> bytes:
+        """Execute a call under which a runner died: once more, and by itself, so that it can only harm itself.
+
+        Nothing else of this front door is on the instance meanwhile, and what others have there is in other batches.
+        One such call of a version at a time: were two of them to blame, they would not take two runners at once.
+        """
+        async with self._suspects.setdefault(call.version, asyncio.Lock()):
+            while True:
+                stream = self._pick(call) or await self.wait_usable(call)
+                try:
+                    async with stream.reserved():
+                        return await stream.call(call.request, call.left_s(), alone=True)
+                except InstanceLostError as lost:
+                    if lost.executing:
+                        self._refusals.add(call.version, call.request)
+                        raise ModelExecutionError(
+                            f"model {str(call.version)!r}: two runners died while they executed this call"
+                        ) from None
+
+    async def _execute_in_sequence(self, call: Call) -> bytes:
+        """Ask the instances in the order that the sequence's id gives, until one knows the sequence.
+
+        It begins on the first of them; another may have come before that one since.
+        """
+        await self.wait_usable(call)
+        unknown: SequenceError | None = None
+        away = False
+        for stream in in_order(call.sequence, self._table.streams(call.version)):
+            while stream.connected and not stream.usable:
+                await self._table.changed()
+            if not stream.connected:
+                away = True
+                continue
+            try:
+                return await stream.call(call.request, call.left_s())
+            except SequenceError as error:
+                unknown = unknown or error
+            except InstanceLostError:
+                raise _unavailable(call.version, f"sequence {call.sequence} is lost with its instance") from None
+        if away or unknown is None:
+            raise _unavailable(call.version, f"an instance that may know sequence {call.sequence} cannot be reached")
+        raise unknown
+
+    def _waits_s(self, call: Call, waited_s: float) -> float | None:
+        """How long to wait before the next look; raises UnavailableError if there is no sense in it."""
+        streams = self._table.streams(call.version)
+        left_s = call.left_s()
+        if any(s.connected for s in streams):
+            return left_s
+        if call.on_demand:
+            if reason := self._table.failure(call.version):
+                raise _unavailable(call.version, reason)
+            wanted_s = min(URGENT_S, LOAD_S - waited_s)
+        elif streams:
+            wanted_s = CONNECT_S - waited_s
+        else:
+            raise _unavailable(call.version, "no instance of it is READY")
+        if wanted_s <= 0:
+            raise _unavailable(call.version, "no instance of it can be reached")
+        return wanted_s if left_s is None else min(wanted_s, left_s)
+
+
+def _unavailable(version: ModelVersion, reason: str) -> UnavailableError:
+    return UnavailableError(f"model {str(version)!r}: {reason}", retry_after_s=RETRY_AFTER_S)

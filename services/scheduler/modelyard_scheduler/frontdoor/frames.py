@@ -1,0 +1,34 @@
+"""Large calls on the execute stream, written and read by hand: protobuf would copy each tensor twice more.
+
+What this makes of one call is what modelyard.v1.ExecuteRequest with that call serializes to.
+"""
+
+from __future__ import annotations
+
+from modelyard.oip.wire import read_varint, varint
+
+_CALLS, _REPLIES = 0x0A, 0x0A
+_ID, _BYTES, _TIMEOUT, _ALONE = 0x08, 0x12, 0x18, 0x20
+
+
+def frame(call_id: int, request: bytes, timeout_us: int, alone: bool, *, before: bytes = b"") -> bytes:
+    """A serialized ExecuteRequest of one call, after those of another that is serialized already."""
+    head = b"".join((bytes((_ID,)), varint(call_id), bytes((_BYTES,)), varint(len(request))))
+    tail = (bytes((_TIMEOUT,)) + varint(timeout_us) if timeout_us else b"") + (bytes((_ALONE, 1)) if alone else b"")
+    size = len(head) + len(request) + len(tail)
+    return b"".join((before, bytes((_CALLS,)), varint(size), head, request, tail))
+
+
+def sole_response(message: bytes) -> tuple[int, bytes] | None:
+    """Id and response of a serialized ExecuteResponse of one reply; None if it is anything else."""
+    try:
+        size, position = read_varint(message, 1)
+        if message[0] != _REPLIES or position + size != len(message) or message[position] != _ID:
+            return None
+        call_id, position = read_varint(message, position + 1)
+        if message[position] != _BYTES:
+            return None
+        size, position = read_varint(message, position + 1)
+    except (IndexError, ValueError):
+        return None
+    return (call_id, message[position:]) if position + size == len(message) else None

@@ -1,0 +1,67 @@
+"""Requests that killed two runners: refused for a while, by what is in them. Policy only: no I/O."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+
+from modelyard.errors import InvalidInputError, ModelExecutionError
+from modelyard.names import ModelVersion
+from modelyard.oip.tensors import parse_request
+
+REFUSED_S = 60.0
+MAX_REFUSALS = 1000
+
+
+class Refusals:
+    """Which inputs a version is not given, for REFUSED_S each. Of more than MAX_REFUSALS the oldest are forgotten."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._ends_s: OrderedDict[tuple[ModelVersion, bytes], float] = OrderedDict()
+        self._of_version: Counter[ModelVersion] = Counter()
+
+    def __len__(self) -> int:
+        """How many are refused."""
+        return len(self._ends_s)
+
+    def add(self, version: ModelVersion, request: bytes) -> None:
+        """Refuse the inputs of a serialized request from now on."""
+        key = (version, digest(request))
+        if key in self._ends_s:
+            self._forget(key)
+        elif len(self._ends_s) >= MAX_REFUSALS:
+            self._forget(next(iter(self._ends_s)))
+        self._ends_s[key] = self._clock() + REFUSED_S
+        self._of_version[version] += 1
+
+    def check(self, version: ModelVersion, request: bytes) -> None:
+        """Let a serialized request pass, or raise ModelExecutionError if its inputs are refused."""
+        self._expire()
+        if self._of_version[version] and (version, digest(request)) in self._ends_s:
+            raise ModelExecutionError(
+                f"model {str(version)!r}: two runners died while they executed a call with these inputs; "
+                f"they are refused for {REFUSED_S:g} s"
+            )
+
+    def _expire(self) -> None:
+        now_s = self._clock()
+        while self._ends_s and next(iter(self._ends_s.values())) <= now_s:
+            self._forget(next(iter(self._ends_s)))
+
+    def _forget(self, key: tuple[ModelVersion, bytes]) -> None:
+        del self._ends_s[key]
+        self._of_version -= Counter((key[0],))
+
+
+def digest(request: bytes) -> bytes:
+    """Of the inputs of a serialized request: its names, id and parameters do not count. Of other bytes, of all."""
+    try:
+        read = parse_request(request)
+    except InvalidInputError:
+        return hashlib.blake2b(request, digest_size=16).digest()
+    for field in ("model_name", "model_version", "id", "parameters", "outputs"):
+        read.ClearField(field)
+    return hashlib.blake2b(read.SerializeToString(deterministic=True), digest_size=16).digest()

@@ -1,0 +1,90 @@
+"""The calls of one execute stream: what is under way, and what is done but not yet sent."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from functools import partial
+
+from modelyard_worker.runner.evaluation import Outcome
+from modelyard_worker.runner.frames import Call, read_calls, reply
+from modelyard_worker.runner.layouts import Buffer
+from modelyard_worker.runner.loaded import LoadedModel
+from modelyard_worker.runner.work import Work
+
+MAX_MESSAGE_BYTES = 4 << 20
+"""Beyond that, what is done goes into another message."""
+
+
+class CallStream:
+    """Submits the calls that come, and gathers their replies."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        self._model = model
+        self._under_way: dict[int, Work] = {}
+        self._done: deque[tuple[int, list[Buffer]]] = deque()
+        self._ended = False
+        self._wake = asyncio.Event()
+
+    async def read(self, requests: AsyncIterator[bytes]) -> None:
+        """Submit every call that comes, until the front door ends its side.
+
+        Raises:
+            InvalidInputError: what came is no ExecuteRequest.
+        """
+        try:
+            async for request in requests:
+                calls, cancelled = read_calls(request)
+                for call_id in cancelled:
+                    self._cancel(call_id)
+                self._submit(calls)
+        finally:
+            self.end()
+
+    async def replies(self) -> bytes:
+        """Wait for replies, and return them as an ExecuteResponse.
+
+        Empty when the stream has ended and nothing is under way.
+        """
+        while not self._done and not (self._ended and not self._under_way):
+            self._wake.clear()
+            await self._wake.wait()
+        size = 0
+        pieces: list[Buffer] = []
+        while self._done and size < MAX_MESSAGE_BYTES:
+            reply_bytes, reply_pieces = self._done.popleft()
+            size += reply_bytes
+            pieces += reply_pieces
+        return b"".join(pieces)
+
+    def end(self, *_: object) -> None:
+        """Take no more calls; those under way are finished."""
+        self._ended = True
+        self._wake.set()
+
+    def cancel(self) -> None:
+        """Nobody waits any more: take what is queued out of the queue."""
+        for call_id in list(self._under_way):
+            self._cancel(call_id)
+
+    def _cancel(self, call_id: int) -> None:
+        work = self._under_way.get(call_id)
+        if work is not None and self._model.cancel(work):
+            del self._under_way[call_id]
+
+    def _submit(self, calls: list[Call]) -> None:
+        now_s = time.monotonic()
+        works: list[Work] = []
+        for call in calls:
+            expires_s = now_s + call.timeout_us / 1e6 if call.timeout_us else None
+            work = Work(call.request, expires_s, partial(self._finish, call.id), call.alone)
+            self._under_way[call.id] = work
+            works.append(work)
+        self._model.submit_all(works)
+
+    def _finish(self, call_id: int, outcome: Outcome) -> None:
+        self._under_way.pop(call_id, None)
+        self._done.append(reply(call_id, outcome))
+        self._wake.set()

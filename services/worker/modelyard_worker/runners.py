@@ -1,0 +1,98 @@
+"""The runner processes of a worker: one for each instance, but for those that name the same runner."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from modelyard.deployment import Placement
+from modelyard_worker.runner_client import Loaded
+from modelyard_worker.runner_process import RunnerFailedError, RunnerProcess, RunnerSettings
+
+
+class Runners:
+    """Starts runner processes as seats in them are asked for."""
+
+    def __init__(self, settings: RunnerSettings) -> None:
+        self._settings = settings
+        self._shared: dict[str, list[RunnerProcess]] = {}
+
+    def seat(self, placement: Placement, *, alone: bool = False) -> Seat:
+        """Give an instance a place in a runner; `alone`: in a process of its own, whatever its options say.
+
+        A process that holds the version already takes no second copy of it: the copy that is to follow it gets another
+        process of the same name, where the next ones go too. So there are two at most, and one after all have moved.
+        """
+        instance = f"{placement.model}@{placement.version}"
+        name = "" if alone else placement.options.runner
+        if not name:
+            return Seat(RunnerProcess(instance, self._settings), placement)
+        living = [p for p in self._shared.get(name, ()) if p.seats and not p.life.done()]
+        found = next((p for p in living if instance not in p.instances), None)
+        if found is None:
+            found = RunnerProcess(name, self._settings)
+            living.append(found)
+        self._shared[name] = living
+        return Seat(found, placement)
+
+
+class Seat:
+    """One instance's place in a runner process."""
+
+    def __init__(self, process: RunnerProcess, placement: Placement) -> None:
+        self._process = process
+        self._placement = placement
+        self._instance = f"{placement.model}@{placement.version}"
+        self._loading: asyncio.Future[tuple[str, Loaded]] | None = None
+        self._leaving: asyncio.Future[None] | None = None
+        process.instances.add(self._instance)
+        process.seats += 1
+
+    async def load(self, directory: Path) -> tuple[str, Loaded]:
+        """Load the instance; return the runner's endpoint and what it says of the instance.
+
+        Raises:
+            RunnerFailedError: it failed.
+        """
+        self._loading = asyncio.ensure_future(self._process.load(self._placement, directory))
+        self._loading.add_done_callback(lambda loading: loading.cancelled() or loading.exception())  # it may be left
+        return await asyncio.shield(self._loading)
+
+    def memory_bytes(self) -> int:
+        """What the whole process holds of the machine's memory."""
+        return self._process.memory_bytes()
+
+    async def lost(self) -> RunnerFailedError:
+        """Return why the runner is to be replaced, once it is."""
+        ended = await asyncio.shield(self._process.life)
+        return RunnerFailedError(f"the runner ended: {ended}", loaded=True)
+
+    async def leave(self) -> None:
+        """Give the place up in good order: calls under way are finished. The last to leave ends the process.
+
+        Who is cancelled meanwhile does not end that.
+        """
+        if self._leaving is None:
+            self._leaving = asyncio.ensure_future(self._leave())
+        await asyncio.shield(self._leaving)
+
+    async def _leave(self) -> None:
+        self._process.seats -= 1
+        if self._process.seats:
+            await self._unload()
+        elif self._is_loaded():
+            await self._process.stop()
+        else:
+            await self._process.kill()
+
+    async def _unload(self) -> None:
+        if self._loading is not None:
+            await asyncio.wait([self._loading])  # what is being loaded cannot be called back
+        if self._is_loaded():
+            await self._process.unload(self._instance)
+        else:
+            self._process.instances.discard(self._instance)
+
+    def _is_loaded(self) -> bool:
+        loading = self._loading
+        return loading is not None and loading.done() and not loading.cancelled() and loading.exception() is None
