@@ -36,6 +36,7 @@ class FakeRunner:
     """Answers a call with its request, once `go` is set; `calls` are those that came.
 
     Attributes:
+        begins: whether it says of a call that is alone that it begins.
         refuse: whether streams are refused, as by a runner that does not hold the instance.
         failures: what it answers calls with, the first first, before it answers them.
         cancelled: the ids of calls that were taken back.
@@ -49,6 +50,7 @@ class FakeRunner:
         self.calls: list[pb.Call] = []
         self.messages: list[int] = []
         self.metadata: list[str] = []
+        self.begins = True
         self.refuse = False
         self.failure: pb.Failure | None = None
         self.failures: list[pb.Failure] = []
@@ -104,7 +106,7 @@ class FakeRunner:
         replies: asyncio.Queue[pb.Reply | None] = asyncio.Queue()
         self.streams.add(replies)
         todo: asyncio.Queue[pb.Call] = asyncio.Queue()
-        tasks = [asyncio.ensure_future(t) for t in (self._read(requests, todo), self._answer(todo, replies))]
+        tasks = [asyncio.ensure_future(t) for t in (self._read(requests, todo, replies), self._answer(todo, replies))]
         try:
             while (reply := await replies.get()) is not None:
                 yield pb.ExecuteResponse(replies=[reply])
@@ -115,12 +117,19 @@ class FakeRunner:
             for task in tasks:
                 task.cancel()
 
-    async def _read(self, requests: AsyncIterator[pb.ExecuteRequest], todo: asyncio.Queue[pb.Call]) -> None:
+    async def _read(
+        self,
+        requests: AsyncIterator[pb.ExecuteRequest],
+        todo: asyncio.Queue[pb.Call],
+        replies: asyncio.Queue[pb.Reply | None],
+    ) -> None:
         async for request in requests:
             self.messages.append(len(request.calls))
             self.cancelled += request.cancelled
             self.calls += request.calls
             for call in request.calls:
+                if call.alone and self.begins:
+                    replies.put_nowait(pb.Reply(id=call.id))
                 todo.put_nowait(call)
             async with self.arrived:
                 self.arrived.notify_all()

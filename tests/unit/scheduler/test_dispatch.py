@@ -102,6 +102,29 @@ async def test_inputs_that_killed_two_runners_are_refused_whatever_else_is_in_th
         assert await router.infer(request(b"good"), 30) == request(b"good")
 
 
+async def test_a_suspect_that_had_not_begun_when_its_runner_died_again_is_innocent(table: Table) -> None:
+    async with runners(table, 1) as (runner,):
+        runner.begins = False
+        runner.go.clear()
+        call = asyncio.ensure_future(table.router().infer(request(), 30))
+        for deaths in (1, 2):
+            await runner.received(deaths)
+            runner.cut()
+        await runner.received(3)
+        runner.go.set()
+        assert await call == request()
+        assert [c.alone for c in runner.calls] == [False, True, True]
+
+
+async def test_a_suspect_that_runners_die_with_again_and_again_is_to_blame_all_the_same(table: Table) -> None:
+    async with runners(table, 1) as (runner,):
+        runner.begins = False
+        dying = DyingRunner(runner, b"poison")
+        with pytest.raises(ModelExecutionError):
+            await table.router().infer(POISON, 30)
+        assert dying.deaths == 1 + dispatch.MAX_DEATHS
+
+
 async def test_two_calls_that_kill_at_the_same_time_take_no_other_with_them(table: Table) -> None:
     async with runners(table, 3) as found:
         dying = [DyingRunner(r, b"poison") for r in found]

@@ -12,7 +12,7 @@ from modelyard.errors import InternalError, InvalidInputError, ModelExecutionErr
 from modelyard.names import ModelVersion
 from modelyard.oip import messages
 from modelyard.oip.tensors import Array, decode_response, encode_request
-from modelyard_worker.runner.answers import SMALL_BYTES, Answers
+from modelyard_worker.runner.answers import MAX_RESPONSE_BYTES, SMALL_BYTES, Answers
 from modelyard_worker.runner.evaluation import Evaluator, Outcome
 from modelyard_worker.runner.requests import Requests
 
@@ -217,3 +217,18 @@ def test_an_input_at_an_odd_address_is_moved() -> None:
         instance.answers(x(1, request_id="i" * extra))
         instance.answers(x(1, request_id="i" * extra))
     assert seen == [True] * 8
+
+
+def test_a_response_that_no_message_holds_is_refused_alone() -> None:
+    signature = Signature((TensorSpec("n", "INT64", (-1, 1)),), (TensorSpec("y", "INT8", (-1, -1)),))
+    width = MAX_RESPONSE_BYTES // 2
+
+    def widen(inputs: dict[str, Array]) -> dict[str, Array]:
+        return {"y": np.broadcast_to(np.int8(7), (len(inputs["n"]), int(inputs["n"].max()) * width))}
+
+    instance = Instance(TestedRuntime(signature, widen), batched=True)
+    small, large = (encode_request("m", "", {"n": np.array([[n]], np.int64)}) for n in (1, 3))
+    answered, refused = instance.outcomes(small, large)
+    assert answer(answered).outputs[0].shape == [1, width]
+    assert isinstance(refused, InvalidInputError)
+    assert "ask for fewer rows" in refused.message

@@ -60,8 +60,15 @@ def call(number: int, data: bytes, *, timeout_us: int = 0, alone: bool = False) 
 async def replies(stream: Any, count: int) -> dict[int, pb.Reply]:
     found: dict[int, pb.Reply] = {}
     while len(found) < count:
-        found |= {r.id: r for r in (await stream.read()).replies}
+        found |= {r.id: r for r in (await stream.read()).replies if r.WhichOneof("outcome")}
     return found
+
+
+async def begun(stream: Any) -> list[int]:
+    """The next message, which says only of which calls that are alone it is the turn."""
+    found = (await stream.read()).replies
+    assert not any(r.WhichOneof("outcome") for r in found)
+    return [r.id for r in found]
 
 
 async def test_calls_of_one_message_and_of_many_are_answered(stub: Any, echo: Echo) -> None:
@@ -156,6 +163,47 @@ async def test_a_call_alone_is_a_batch_of_its_own(echo: Echo) -> None:
         await replies(stream, 4)
         assert echo.batches == [[1], [2, 4], [3]]
         stream.cancel()
+
+
+async def test_calls_alone_take_turns_over_all_streams_and_each_is_told_before_it_begins(echo: Echo) -> None:
+    async with serving(echo, copies=2) as (stub, _):
+        echo.go.clear()
+        streams = [stub.Execute(metadata=OF_INSTANCE) for _ in range(3)]
+        await streams[0].write(pb.ExecuteRequest(calls=[call(7, request(0), alone=True)]))
+        assert await begun(streams[0]) == [7]
+        await eventually(lambda: echo.batches == [[0]])
+        for number in (1, 2):
+            await streams[number].write(pb.ExecuteRequest(calls=[call(7, request(number), alone=True)]))
+        ordinary = stub.Execute(metadata=OF_INSTANCE)
+        await ordinary.write(pb.ExecuteRequest(calls=[call(1, request(9))]))
+        await eventually(lambda: [9] in echo.batches)
+        streams[1].cancel()  # it waits for its turn; its place goes to the next
+        echo.go.set()
+        assert values((await replies(streams[0], 1))[7].response) == [0]
+        assert await begun(streams[2]) == [7]
+        assert values((await replies(streams[2], 1))[7].response) == [2]
+        assert [1] not in echo.batches
+        for stream in (streams[0], streams[2], ordinary):
+            stream.cancel()
+
+
+async def test_a_turn_is_given_back_when_the_call_that_has_it_is_taken_back(echo: Echo) -> None:
+    async with serving(echo) as (stub, models):
+        echo.go.clear()
+        first, second = stub.Execute(metadata=OF_INSTANCE), stub.Execute(metadata=OF_INSTANCE)
+        await first.write(pb.ExecuteRequest(calls=[call(1, request(1))]))
+        await eventually(lambda: echo.batches)
+        await first.write(pb.ExecuteRequest(calls=[call(2, request(2), alone=True)]))
+        assert await begun(first) == [2]
+        await eventually(lambda: models.find("m@1").waiting == 1)
+        await second.write(pb.ExecuteRequest(calls=[call(1, request(3), alone=True)]))
+        await first.write(pb.ExecuteRequest(cancelled=[2]))
+        assert await begun(second) == [1]
+        echo.go.set()
+        assert values((await replies(second, 1))[1].response) == [3]
+        assert echo.executed == [1, 3]
+        for stream in (first, second):
+            stream.cancel()
 
 
 async def test_a_cancelled_call_leaves_the_queue_and_gets_no_reply(echo: Echo) -> None:

@@ -21,6 +21,8 @@ CONNECT_S = 2.0
 LOAD_S = 120.0
 """How long it waits for an on-demand deployment to be loaded."""
 RETRY_AFTER_S = 0.5
+MAX_DEATHS = 3
+"""A suspect that so many runners died with is to blame, even if none of them could still say that it had begun."""
 
 
 @dataclass(slots=True)
@@ -119,16 +121,19 @@ class Dispatcher:
         """Execute a call under which a runner died: once more, and by itself, so that it can only harm itself.
 
         Nothing else of this front door is on the instance meanwhile, and what others have there is in other batches.
-        One such call of a version at a time: were two of them to blame, they would not take two runners at once.
+        One such call of a version at a time: were two of them to blame, they would not take two runners at once. A
+        runner, to which several front doors may send one each, executes one at a time too, and says which.
         """
         async with self._suspects.setdefault(call.version, asyncio.Lock()):
+            deaths = 0
             while True:
                 stream = self._pick(call) or await self.wait_usable(call)
                 try:
                     async with stream.reserved():
                         return await stream.call(call.request, call.left_s(), alone=True)
                 except InstanceLostError as lost:
-                    if lost.executing:
+                    deaths += lost.sent
+                    if lost.executing or deaths == MAX_DEATHS:
                         self._refusals.add(call.version, call.request)
                         raise ModelExecutionError(
                             f"model {str(call.version)!r}: two runners died while they executed this call"

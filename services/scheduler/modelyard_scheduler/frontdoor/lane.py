@@ -23,11 +23,17 @@ MESSAGE_BYTES = 1 << 20
 
 
 class InstanceLostError(Exception):
-    """The stream broke under a call; `executing` says whether a runner may have died while it executed the call."""
+    """The stream broke under a call.
 
-    def __init__(self, *, executing: bool) -> None:
+    Attributes:
+        executing: whether a runner may have died while it executed the call.
+        sent: whether the call had been sent to a runner that died.
+    """
+
+    def __init__(self, *, executing: bool = False, sent: bool = False) -> None:
         super().__init__("the instance was lost")
         self.executing = executing
+        self.sent = sent
 
 
 class Lane:
@@ -39,6 +45,7 @@ class Lane:
         self._outbox: deque[tuple[int, bytes, int, bool]] = deque()
         self._cancelled: list[int] = []
         self._pending: dict[int, asyncio.Future[bytes]] = {}
+        self._not_begun: set[int] = set()
         self._last_id = 0
         self._last_sent = 0
         self._wake = asyncio.Event()
@@ -54,11 +61,14 @@ class Lane:
         timeout_us = 0 if timeout_s is None else max(1, int(timeout_s * 1e6))
         reply = self._pending[call_id] = self._loop.create_future()
         self._outbox.append((call_id, request, timeout_us, alone))
+        if alone:
+            self._not_begun.add(call_id)
         self._wake.set()
         return call_id, reply
 
     def forget(self, call_id: int) -> None:
         """Take back a call that nobody waits for any more: it is not sent, or leaves the runner's queue."""
+        self._not_begun.discard(call_id)
         if self._pending.pop(call_id, None) is not None and call_id <= self._last_sent:
             self._cancelled.append(call_id)
             self._wake.set()
@@ -130,7 +140,13 @@ class Lane:
             self._answer(*sole)
         else:
             for reply in pb.ExecuteResponse.FromString(message).replies:
-                self._answer(reply.id, _error(reply.failure) if reply.HasField("failure") else reply.response)
+                match reply.WhichOneof("outcome"):
+                    case "response":
+                        self._answer(reply.id, reply.response)
+                    case "failure":
+                        self._answer(reply.id, _error(reply.failure))
+                    case _:
+                        self._not_begun.discard(reply.id)
 
     def _answer(self, call_id: int, outcome: bytes | ModelyardError) -> None:
         future = self._pending.pop(call_id, None)
@@ -142,11 +158,15 @@ class Lane:
             future.set_exception(outcome)
 
     def lose(self, *, died: bool) -> None:
-        """Fail all calls that have no reply; they may have been executing if they were sent and the runner died."""
+        """Fail all calls that have no reply.
+
+        They may have been executing if they were sent and the runner died; of one that is alone the runner has said so.
+        """
         pending, self._pending = self._pending, {}
         for call_id, future in pending.items():
+            sent = died and call_id <= self._last_sent
             if not future.done():
-                future.set_exception(InstanceLostError(executing=died and call_id <= self._last_sent))
+                future.set_exception(InstanceLostError(executing=sent and call_id not in self._not_begun, sent=sent))
 
 
 def _error(failure: pb.Failure) -> ModelyardError:

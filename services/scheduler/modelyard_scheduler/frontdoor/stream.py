@@ -73,7 +73,7 @@ class ExecuteStream:
             ModelyardError: what the runner answered.
         """
         if not self.connected:
-            raise InstanceLostError(executing=False)
+            raise InstanceLostError
         lane = self._lane if len(request) < LARGE_BYTES else self._large_lane()
         call_id, reply = lane.submit(request, timeout_s, alone)
         self.outstanding += 1
@@ -96,7 +96,7 @@ class ExecuteStream:
         try:
             await self._until_quiet()
             if not self.connected or self._draining:
-                raise InstanceLostError(executing=False)
+                raise InstanceLostError
             yield
         finally:
             self._reserved = False

@@ -6,16 +6,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from modelyard.errors import InvalidInputError
 from modelyard.oip import messages
 from modelyard.oip.classification import classify
 from modelyard.oip.tensors import Array, to_raw
 from modelyard.oip.wire import varint
+from modelyard.rpc.channel import MAX_MESSAGE_BYTES
 from modelyard_worker.runner.layouts import Buffer
 from modelyard_worker.runner.requests import Form, Request
 
 Pieces = list[Buffer]
 """What a serialized ModelInferResponse is, joined: one piece if it is small."""
 SMALL_BYTES = 64 << 10
+MAX_RESPONSE_BYTES = MAX_MESSAGE_BYTES - 1024
+"""What still fits into a message to a front door."""
 MOST_SHAPES = 64
 _ID, _RAW = b"\x1a", b"\x32"
 Shapes = tuple[tuple[int, ...], ...]
@@ -70,7 +74,7 @@ class Answers:
         """The response to a request that has these outputs to itself.
 
         Raises:
-            InvalidInputError: an output cannot be classified.
+            InvalidInputError: an output cannot be classified, or the response is too large.
         """
         shapes: list[tuple[int, ...]] = []
         contents: list[Buffer] = []
@@ -92,7 +96,15 @@ class Answers:
         pieces.append(around[1])
         for part in contents:
             pieces += (_RAW, varint(len(part)), part)
-        return pieces if any(len(p) > SMALL_BYTES for p in contents) else [b"".join(pieces)]
+        if not any(len(p) > SMALL_BYTES for p in contents):
+            return [b"".join(pieces)]
+        size = sum(map(len, pieces))
+        if size > MAX_RESPONSE_BYTES:
+            raise InvalidInputError(
+                f"the response would have {size} bytes, expected at most {MAX_RESPONSE_BYTES}: "
+                "ask for fewer rows or for some of the outputs"
+            )
+        return pieces
 
     def _around(self, form: Form, shapes: Shapes) -> tuple[bytes, bytes]:
         """What is serialized before the id, and between it and the contents."""

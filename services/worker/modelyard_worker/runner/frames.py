@@ -83,6 +83,12 @@ def reply(call_id: int, outcome: Outcome) -> tuple[int, list[Buffer]]:
     return size, [_REPLY, varint(len(head) + size), head, *outcome]
 
 
+def begins(call_id: int) -> tuple[int, list[Buffer]]:
+    """That a call that is alone is about to be executed, as a part of a serialized ExecuteResponse."""
+    head = _REPLY_ID + varint(call_id)
+    return len(head), [_REPLY, varint(len(head)), head]
+
+
 def _failure(error: ModelyardError) -> pb.Failure:
     retry_after_ms = 0 if error.retry_after_s is None else round(error.retry_after_s * 1000)
     return pb.Failure(error=type(error).__name__, message=error.message, retry_after_ms=retry_after_ms)

@@ -24,6 +24,7 @@ class RunnerServicer:
 
     def __init__(self, models: Models) -> None:
         self._models = models
+        self._turn = asyncio.Lock()
 
     async def Load(self, request: pb.LoadRequest, context: Context) -> pb.LoadResponse:
         """Load an instance; see Models.load."""
@@ -48,7 +49,7 @@ class RunnerServicer:
         instance = dict(context.invocation_metadata() or ()).get(INSTANCE_KEY, "")
         model = self._models.find(str(instance))
         await context.send_initial_metadata(((INSTANCE_KEY, instance),))  # the front door sends no call before this
-        stream = CallStream(model)
+        stream = CallStream(model, self._turn)
         model.ended.add_done_callback(stream.end)
         reading = asyncio.ensure_future(stream.read(requests))
         try:
