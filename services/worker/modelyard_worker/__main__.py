@@ -156,7 +156,12 @@ def _agent(
     cache.clean()
     cores = max(1, int(start.capacity.cpu))
     settings = RunnerSettings(
-        config.host, config.advertise or config.host, cores, logs, {**start.environ, **metrics.environ}
+        host=config.host,
+        advertise=config.advertise or config.host,
+        cores=cores,
+        logs=logs,
+        environ={**start.environ, **metrics.environ},
+        gpus=tuple(device.name for device in start.capacity.devices),
     )
     return Agent(config.id, etcd, session, cache, Runners(settings), metrics.journal)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc.aio
 
 from modelyard.catalogue import Signature
-from modelyard.deployment import InstanceOptions, Placement
+from modelyard.deployment import Placement
 from modelyard.rpc import convert
 from modelyard.rpc.channel import Stub, open_channel
 from modelyard.rpc.status import error_of
@@ -49,17 +49,11 @@ async def load(address: str, placement: Placement, directory: Path, timeout_s: f
         worker=placement.worker,
         format=placement.format,
         directory=str(directory),
-        options=convert.options_to_pb(_with_device(placement)),
+        options=convert.options_to_pb(placement.options),
     )
     async with _stub(address) as stub:
         response = await stub.Load(request, timeout=timeout_s)
     return Loaded(convert.signature_from_pb(response.signature), response.platform)
-
-
-def _with_device(placement: Placement) -> InstanceOptions:
-    """The options; a version that needs a GPU is loaded onto one, unless it is told otherwise."""
-    device = placement.options.device or ("cuda" if placement.resources.gpu else "cpu")
-    return replace(placement.options, device=device)
 
 
 async def unload(address: str, instance: str, timeout_s: float) -> None:

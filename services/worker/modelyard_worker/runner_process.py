@@ -41,6 +41,7 @@ class RunnerSettings:
         advertise: the host under which others reach them.
         cores: threads of an instance whose options name none.
         environ: what they get; our own settings are not among it.
+        gpus: names of those that instances are loaded onto.
     """
 
     host: str
@@ -48,6 +49,7 @@ class RunnerSettings:
     cores: int
     logs: RunnerLogs
     environ: Mapping[str, str] = field(default_factory=dict)
+    gpus: tuple[str, ...] = ()
 
 
 class RunnerFailedError(Exception):

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 from modelyard.deployment import Placement
+from modelyard_worker.gpus import Gpus
 from modelyard_worker.runner_client import Loaded
 from modelyard_worker.runner_process import RunnerFailedError, RunnerProcess, RunnerSettings
 
@@ -15,6 +16,7 @@ class Runners:
 
     def __init__(self, settings: RunnerSettings) -> None:
         self._settings = settings
+        self._gpus = Gpus(settings.gpus)
         self._shared: dict[str, list[RunnerProcess]] = {}
 
     def seat(self, placement: Placement, *, alone: bool = False) -> Seat:
@@ -26,22 +28,23 @@ class Runners:
         instance = f"{placement.model}@{placement.version}"
         name = "" if alone else placement.options.runner
         if not name:
-            return Seat(RunnerProcess(instance, self._settings), placement)
+            return Seat(RunnerProcess(instance, self._settings), placement, self._gpus)
         living = [p for p in self._shared.get(name, ()) if p.seats and not p.life.done()]
         found = next((p for p in living if instance not in p.instances), None)
         if found is None:
             found = RunnerProcess(name, self._settings)
             living.append(found)
         self._shared[name] = living
-        return Seat(found, placement)
+        return Seat(found, placement, self._gpus)
 
 
 class Seat:
     """One instance's place in a runner process."""
 
-    def __init__(self, process: RunnerProcess, placement: Placement) -> None:
+    def __init__(self, process: RunnerProcess, placement: Placement, gpus: Gpus) -> None:
         self._process = process
-        self._placement = placement
+        self._gpus = gpus
+        self._placement = gpus.assign(placement)
         self._instance = f"{placement.model}@{placement.version}"
         self._loading: asyncio.Future[tuple[str, Loaded]] | None = None
         self._leaving: asyncio.Future[None] | None = None
@@ -78,12 +81,15 @@ class Seat:
 
     async def _leave(self) -> None:
         self._process.seats -= 1
-        if self._process.seats:
-            await self._unload()
-        elif self._is_loaded():
-            await self._process.stop()
-        else:
-            await self._process.kill()
+        try:
+            if self._process.seats:
+                await self._unload()
+            elif self._is_loaded():
+                await self._process.stop()
+            else:
+                await self._process.kill()
+        finally:
+            self._gpus.give_back(self._placement)
 
     async def _unload(self) -> None:
         if self._loading is not None:
