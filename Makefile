@@ -50,7 +50,7 @@ check: setup
 
 # Unit, integration and conformance tests, on a real etcd, a real Redis and real processes.
 test: setup clients
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 # What takes long: killing, stopping and cutting off processes again and again.
 chaos: setup

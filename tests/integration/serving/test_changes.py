@@ -185,7 +185,12 @@ async def test_another_leader_evicts_by_what_is_written_down(etcd: Etcd, cluster
     await cluster.deploy(*(deployment(name, memory_bytes=3 * GIB, on_demand=True) for name in "xy"))
     await cluster.call("x", 1.0)
     await cluster.call("y", 2.0)
-    await lead(etcd, "a", lambda one: answers(agents, "y@1", 1))
+
+    async def both_answer(one: Candidate) -> None:
+        for name in ("x@1", "y@1"):
+            await answers(agents, name, 1)
+
+    await lead(etcd, "a", both_answer)
     await cluster.deploy(deployment("fixed", memory_bytes=3 * GIB))
     await cluster.call("y", 3.0)
     await lead(etcd, "b", lambda one: cluster.becomes({"fixed": ["w0"], "y": ["w0"]}))
