@@ -7,6 +7,7 @@ constant. Both are measured in the same run, in turns.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import subprocess
 import sys
@@ -41,7 +42,7 @@ def main() -> None:
     options = parser.parse_args()
     payload = encode_request("mlp", "", {"x": np.zeros((1, 64), np.float32)}).SerializeToString()
     results: dict[str, Any] = {"machine": machine(), "rows": []}
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stdout(sys.stderr):
         directory = Path(scratch) / "state"
         model = Path(scratch) / "mlp.onnx"
         model.write_bytes(models.mlp().SerializeToString())

@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import IO, Any
 
@@ -20,6 +21,9 @@ PARENT = "MODELYARD_PARENT_PID"
 REPORT = "MODELYARD_REPORT_FD"
 MAX_REPORT_BYTES = 16 << 20
 READ_BYTES = 64 << 10
+BEAT_S = 0.5
+LOOKS = 5
+"""Silence is measured in so many parts, so that a pause of this very process does not count as the child's."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -48,6 +52,20 @@ class Parent:
         if self._report_fd is not None:
             os.write(self._report_fd, json.dumps(facts).encode() + b"\n")
 
+    def start_beating(self) -> None:
+        """Report {"state": "beat"} twice a second from now on, from a thread that computation cannot block."""
+        pause = threading.Event()
+
+        def beat() -> None:
+            while not pause.wait(BEAT_S):
+                self.report(state="beat")
+
+        threading.Thread(target=beat, name="heartbeat", daemon=True).start()
+
+
+class SilentError(Exception):
+    """A child that is to beat says nothing: it is stopped or stuck."""
+
 
 class Child:
     """A process that was started by `start`."""
@@ -70,6 +88,27 @@ class Child:
         """What the child reports, until it ends."""
         while line := await self._reports.readline():
             yield json.loads(line)
+
+    async def heard(self, first_s: float, silence_s: float) -> AsyncIterator[dict[str, Any]]:
+        """What a child that beats reports, until it ends.
+
+        Raises:
+            SilentError: it said nothing for `first_s`, or after its first report for `silence_s`.
+        """
+        limit_s, looks = first_s, LOOKS
+        while looks:
+            try:
+                # Not wait_for: before Python 3.12 it drops a cancellation that comes together with a beat.
+                async with asyncio.timeout(limit_s / LOOKS):
+                    line = await self._reports.readline()
+            except TimeoutError:
+                looks -= 1
+                continue
+            if not line:
+                return
+            limit_s, looks = silence_s, LOOKS
+            yield json.loads(line)
+        raise SilentError(f"it was silent for {limit_s:g} s")
 
     async def wait(self) -> int:
         """Return the exit status."""

@@ -38,6 +38,7 @@ class FakeRunner:
     Attributes:
         begins: whether it says of a call that is alone that it begins.
         refuse: whether streams are refused, as by a runner that does not hold the instance.
+        ending: whether streams that are ended from now on are so in order.
         failures: what it answers calls with, the first first, before it answers them.
         cancelled: the ids of calls that were taken back.
         streams: those that are open; `cut` breaks them, `end` ends them in order.
@@ -60,7 +61,7 @@ class FakeRunner:
         self.arrived = asyncio.Condition()
         self.streams: set[asyncio.Queue[pb.Reply | None]] = set()
         self.signature = Signature()
-        self._ending = False
+        self.ending = False
         self.endpoint = ""
 
     @property
@@ -87,7 +88,7 @@ class FakeRunner:
 
     def end(self) -> None:
         """End every stream in order, whatever is under way."""
-        self._ending = True
+        self.ending = True
         self.cut()
 
     async def received(self, count: int) -> list[pb.Call]:
@@ -110,7 +111,7 @@ class FakeRunner:
         try:
             while (reply := await replies.get()) is not None:
                 yield pb.ExecuteResponse(replies=[reply])
-            if not self._ending:
+            if not self.ending:
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
         finally:
             self.streams.discard(replies)

@@ -51,10 +51,11 @@ class Watches(Keyspace):
     """Following what happens to keys."""
 
     async def follow(self, prefix: str, listed: str = "") -> AsyncGenerator[Listing | Change, None]:
-        """List, then watch from that revision, for ever.
+        """List, then watch from that revision, for ever: a broken watch is followed by a new listing.
 
-        A Listing replaces all that was known; there is another one only where etcd has lost the history in between.
-        Between the changes of one transaction nothing else gets its turn.
+        A Listing replaces all that was known. (To go on where a broken watch was would not show what etcd has lost
+        meanwhile: etcd#14370, or a backup that was restored.) Between the changes of one transaction nothing else gets
+        its turn.
 
         Args:
             prefix: of the keys whose changes are told.
@@ -65,13 +66,13 @@ class Watches(Keyspace):
             try:
                 listing = await self._whole(listed or prefix)
                 yield listing
-                async with contextlib.aclosing(self.watch(prefix, listing.revision + 1)) as batches:
+                async with contextlib.aclosing(self._batches(prefix, listing.revision + 1)) as batches:
                     async for batch in batches:
                         backoff.reset()
                         for change in batch.changes:
                             yield change
             except (HistoryLostError, *PASSING) as error:
-                log.warning("listing anew", extra={"prefix": prefix, "reason": str(error)})
+                log.warning("watch broke", extra={"prefix": prefix, "reason": str(error)})
                 await asyncio.sleep(backoff.next())
 
     async def _whole(self, prefix: str) -> Listing:

@@ -84,7 +84,11 @@ class Endpoint:
         if request.method not in {"GET", "HEAD"}:
             return _response("405 Method Not Allowed", b"expected GET\n", {"Allow": "GET, HEAD"})
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        page = await asyncio.get_running_loop().run_in_executor(self._thread, encode, self._collector)
+        try:
+            page = await asyncio.get_running_loop().run_in_executor(self._thread, encode, self._collector)
+        except Exception:  # whatever it is: who scrapes is told, and the service goes on
+            log.exception("metrics not gathered")
+            return _response("500 Internal Server Error", b"the metrics cannot be gathered; the log says why\n")
         headers = {"Content-Type": content_type}
         if "gzip" in request.headers.get("accept-encoding", ""):
             page, headers["Content-Encoding"] = gzip.compress(page, 1), "gzip"

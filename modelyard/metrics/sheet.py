@@ -11,12 +11,15 @@ bytes used (int32), 4 bytes of nothing, then for each value: length of the key (
 from __future__ import annotations
 
 import json
+import logging
 import mmap
 import os
 import struct
 from bisect import bisect_left
 from collections.abc import Collection, Sequence
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 _HEADER_BYTES = 8
 _INITIAL_BYTES = 64 << 10
@@ -73,12 +76,14 @@ class Histogram:
 class Sheet:
     """Values by key. Not thread-safe.
 
-    A file is replaced as a whole when it grows or shrinks: who reads it sees the old or the new one.
+    A file is replaced as a whole when it grows or shrinks: who reads it sees the old or the new one. Where that
+    cannot be (the disk is full), it is counted in memory until the next time that it grows or shrinks.
     """
 
     def __init__(self, path: Path | None) -> None:
         """`path`: of the file; None: in memory."""
         self._path = path
+        self._is_lost = False
         self._cells: dict[str, Cell] = {}
         self._write()
 
@@ -109,15 +114,31 @@ class Sheet:
         """Begin a new file with all values, twice as large as they need."""
         needed = _HEADER_BYTES + sum(map(_size, self._cells))
         size_bytes = max(_INITIAL_BYTES, -2 * needed // _INITIAL_BYTES * -_INITIAL_BYTES)
-        draft = self._path.with_suffix(".new") if self._path else None
-        self._memory = _map(draft, size_bytes)
+        if self._path is None:
+            self._begin(None, size_bytes)
+            return
+        draft = self._path.with_suffix(".new")
+        try:
+            self._begin(draft, size_bytes)
+            draft.replace(self._path)
+            self._is_lost = False
+        except OSError as error:
+            self._lose(draft, error)
+            self._begin(None, size_bytes)
+
+    def _lose(self, draft: Path, error: OSError) -> None:
+        draft.unlink(missing_ok=True)
+        if not self._is_lost:
+            log.error("metrics counted in memory only", extra={"file": str(self._path), "reason": str(error)})
+        self._is_lost = True
+
+    def _begin(self, path: Path | None, size_bytes: int) -> None:
+        self._memory = _map(path, size_bytes)
         self._values = memoryview(self._memory).cast("d")
         self._used = _HEADER_BYTES
         self._note_used()
         for key, cell in self._cells.items():
             self._append(key, cell)
-        if draft and self._path:
-            draft.replace(self._path)
 
     def _append(self, key: str, cell: Cell) -> None:
         encoded = key.encode()
@@ -143,7 +164,7 @@ def _map(path: Path | None, size_bytes: int) -> mmap.mmap:
         return mmap.mmap(-1, size_bytes)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        os.truncate(descriptor, size_bytes)
+        os.posix_fallocate(descriptor, 0, size_bytes)  # to write into a hole of a full disk is SIGBUS
         return mmap.mmap(descriptor, size_bytes)
     finally:
         os.close(descriptor)

@@ -82,7 +82,7 @@ class Place:
         """Put it there.
 
         Raises:
-            InvalidInputError: it is too large, or the region is not there any more.
+            InvalidInputError: it is too large, or the region is not there any more, or there is no memory left for it.
         """
         if len(data) > self.size_bytes:
             raise InvalidInputError(
@@ -91,7 +91,16 @@ class Place:
             )
         with _opened(self.region) as file:
             _check_size(self.region, file)
-            os.pwrite(file, data, self.region.offset + self.offset)
+            self._write(file, memoryview(data), self.region.offset + self.offset)
+
+    def _write(self, file: int, rest: memoryview, position: int) -> None:
+        try:
+            while rest:
+                written = os.pwrite(file, rest, position)
+                rest, position = rest[written:], position + written
+        except OSError as error:
+            reason = f"shared memory region {self.region.name!r} cannot be written to: {error.strerror}"
+            raise InvalidInputError(f"{self.owner}: {reason}") from None
 
 
 def checked(region: Region) -> Region:

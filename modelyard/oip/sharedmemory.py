@@ -15,8 +15,11 @@ from modelyard.oip.regions import MAX_BYTES, Place, Regions, checked
 from modelyard.oip.streaming import Infer
 from modelyard.oip.tensors import from_contents, parse_request, to_raw
 from modelyard.oip.wire import without_tensors
+from modelyard.rpc.channel import MAX_MESSAGE_BYTES
 
 REGION, BYTE_SIZE, OFFSET = "shared_memory_region", "shared_memory_byte_size", "shared_memory_offset"
+MAX_INPUT_BYTES = MAX_MESSAGE_BYTES - 1024
+"""So much is taken from regions for one call: what still fits into a message to a runner."""
 NO_CUDA = "CUDA shared memory: not offered; register system shared memory instead"
 _REGION = REGION.encode()
 
@@ -70,7 +73,8 @@ class SharedMemory:
         """Execute a call: `execute` gets the request with what lies in regions; outputs are put where they shall lie.
 
         Raises:
-            InvalidInputError: a region is unknown or too small, or an offset lies beyond its end.
+            InvalidInputError: a region is unknown or too small, or an offset lies beyond its end, or the inputs have
+                more than MAX_INPUT_BYTES in all.
             ModelyardError: what `execute` raises.
         """
         if _REGION not in without_tensors(request):
@@ -103,6 +107,11 @@ class SharedMemory:
 
 def _fill(request: messages.ModelInferRequest, places: Mapping[str, Place]) -> None:
     """Put the tensors of regions into the request's raw contents, beside those that are there, and forget where."""
+    size_bytes = sum(places[tensor.name].size_bytes for tensor in request.inputs if tensor.name in places)
+    if size_bytes > MAX_INPUT_BYTES:
+        raise InvalidInputError(
+            f"inputs in shared memory: expected at most {MAX_INPUT_BYTES} bytes in all, got {size_bytes}"
+        )
     given = list(request.raw_input_contents)
     raw: list[bytes] = []
     for tensor in request.inputs:

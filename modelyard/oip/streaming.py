@@ -9,19 +9,23 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from typing import NamedTuple
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from functools import partial
+from typing import Any, NamedTuple
 
 from modelyard.errors import InternalError, InvalidInputError, ModelyardError, UnavailableError
 from modelyard.oip import messages
 from modelyard.oip.parameters import read_flag, read_sequence
 from modelyard.oip.tensors import parse_request
 from modelyard.oip.wire import streamed, without_tensors
+from modelyard.rpc.status import details_of
 
 log = logging.getLogger(__name__)
 
 Infer = Callable[[bytes, float | None], Awaitable[bytes]]
 """Executes a serialized ModelInferRequest within seconds (None: without end)."""
+Answer = Callable[[], Coroutine[Any, Any, None]]
+"""Executes a call of a stream and answers it."""
 
 MAX_CALLS = 1024
 """So many calls of a stream are under way, or answered and not sent; then no more are read."""
@@ -35,6 +39,7 @@ _final = messages.ModelInferResponse()
 _final.parameters["triton_final_response"].bool_param = True
 _FINAL = _final.SerializeToString()
 """What makes a serialized response the final one: messages that follow one another are merged."""
+_NO_ANSWER = messages.ModelStreamInferResponse(error_message="internal error").SerializeToString()
 
 
 class _Wishes(NamedTuple):
@@ -71,7 +76,7 @@ class StreamedCalls:
         When the stream is left before its end, the calls that are under way are cancelled.
 
         Raises:
-            UnavailableError: at the end, if it is one because the server stops.
+            UnavailableError: at the end, if it is one because the server stops and not because the client has ended.
         """
         reading = asyncio.ensure_future(self._read(requests))
         stop = asyncio.ensure_future(self._stop(reading))
@@ -83,7 +88,7 @@ class StreamedCalls:
             await asyncio.wait([reading])
             if not reading.cancelled():
                 reading.result()
-            if self._stopping.is_set():
+            elif self._stopping.is_set():
                 raise UnavailableError("this server is stopping")
         finally:
             tasks = [reading, stop, *self._calls.values()]
@@ -119,34 +124,38 @@ class StreamedCalls:
         self._held_bytes += len(request)
         self._count += 1
         wishes = _wishes(request)
-        call = self._answer(self._count, request, wishes.final)
+        answer: Answer = partial(self._answer, self._count, request, wishes.final)
         if wishes.sequence:
-            call = self._follow(wishes.sequence, self._tails.get(wishes.sequence), call)
-        task = self._calls[self._count] = asyncio.get_running_loop().create_task(call)
+            answer = partial(self._follow, wishes.sequence, self._tails.get(wishes.sequence), answer)
+        task = self._calls[self._count] = asyncio.get_running_loop().create_task(answer())
         if wishes.sequence:
             self._tails[wishes.sequence] = task
 
-    async def _follow(
-        self, sequence: tuple[str, str], previous: asyncio.Task[None] | None, call: Awaitable[None]
-    ) -> None:
+    async def _follow(self, sequence: tuple[str, str], previous: asyncio.Task[None] | None, answer: Answer) -> None:
         if previous:
             await asyncio.wait([previous])
-        await call
+        await answer()
         if self._tails[sequence] is asyncio.current_task():
             del self._tails[sequence]
 
     async def _answer(self, number: int, request: bytes, final: bool) -> None:
+        answer = _NO_ANSWER
+        try:
+            answer = await self._executed(request, final)
+        finally:
+            del self._calls[number]
+            self._held_bytes += len(answer) - len(request)
+            self._answers.append(answer)
+            self._answered.set()
+
+    async def _executed(self, request: bytes, final: bool) -> bytes:
         try:
             response = await self._infer(request, self._left_s())
-            answer = streamed(response + _FINAL if final else response)
+            return streamed(response + _FINAL if final else response)
         except ModelyardError as error:
-            answer = _failure(request, error, final)
+            return _failure(request, error, final)
         except Exception:
-            answer = _failure(request, _unforeseen(), final)
-        del self._calls[number]
-        self._held_bytes += len(answer) - len(request)
-        self._answers.append(answer)
-        self._answered.set()
+            return _failure(request, _unforeseen(), final)
 
     def _left_s(self) -> float | None:
         return None if self._expires_s is None else max(0.0, self._expires_s - time.monotonic())
@@ -179,7 +188,7 @@ def _failure(request: bytes, error: ModelyardError, final: bool) -> bytes:
     response.parameters[ERROR_PARAMETER].string_param = type(error).__name__
     if final:
         response.MergeFrom(_final)
-    failed = messages.ModelStreamInferResponse(error_message=error.message, infer_response=response)
+    failed = messages.ModelStreamInferResponse(error_message=details_of(error), infer_response=response)
     return failed.SerializeToString()
 
 

@@ -9,8 +9,12 @@ from collections.abc import Iterator
 
 SMALL_BYTES = 16 << 10
 """A search through so much costs less than a walk over its fields."""
-_RAW_INPUTS = 7
+MAX_FIELDS = 256
+"""A message of more is protobuf's to walk: here each costs as much as thousands of bytes there."""
+RAW_INPUTS = 7
 """The field of a ModelInferRequest that holds its tensors."""
+RAW_INPUT = b"\x3a"
+"""Its tag."""
 _INFER_RESPONSE = b"\x12"
 """The tag of ModelStreamInferResponse.infer_response."""
 _VARINT, _FIXED64, _DELIMITED, _FIXED32 = 0, 1, 2, 5
@@ -20,19 +24,35 @@ _FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
 def without_tensors(request: bytes) -> bytes:
     """A serialized ModelInferRequest without its raw tensors where it is a large one, cheaper to parse than the whole.
 
-    What is no such request comes back as it is.
+    What is no such request, or one of many fields, comes back as it is.
     """
-    if len(request) <= SMALL_BYTES:
-        return request
-    parts, start = [], 0
+    found = split(request) if len(request) > SMALL_BYTES else None
+    return request if found is None else found[0]
+
+
+def split(request: bytes | memoryview) -> tuple[bytes, list[memoryview]] | None:
+    """A serialized ModelInferRequest without its raw tensors, and these, which are not copied.
+
+    None where protobuf has to judge: it is no message, has more than MAX_FIELDS, or is not as anybody writes it.
+    """
+    view = memoryview(request)
+    rest: list[memoryview] = []
+    raw: list[memoryview] = []
+    position = 0
     try:
-        for number, _, end in fields(request):
-            if number != _RAW_INPUTS:
-                parts.append(request[start:end])
-            start = end
+        for number, begin, end in fields(view):
+            if number != RAW_INPUTS:
+                rest.append(view[position:end])
+            elif view[position:begin] == RAW_INPUT + varint(end - begin):
+                raw.append(view[begin:end])
+            else:
+                return None
+            if len(rest) + len(raw) > MAX_FIELDS:
+                return None
+            position = end
     except (IndexError, ValueError):
-        return request
-    return b"".join(parts)
+        return None
+    return b"".join(rest), raw
 
 
 def streamed(response: bytes) -> bytes:

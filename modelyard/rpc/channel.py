@@ -19,7 +19,8 @@ OPTIONS: list[tuple[str, Any]] = [
     ("grpc.http2.ping_timeout_ms", 2_000),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    # This is how long an attempt may take, too: a peer that is busy must not seem to be away.
+    ("grpc.min_reconnect_backoff_ms", 3_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     # Retries are ours: gRPC's own stop after five attempts and know nothing of the deadline.
     ("grpc.enable_retries", 0),

@@ -44,6 +44,11 @@ class Health:
         self._ended = False
         self._changed = asyncio.Event()
 
+    @property
+    def names(self) -> frozenset[str]:
+        """What it answers for."""
+        return frozenset(self._serving)
+
     def set(self, name: str, serving: bool) -> None:
         """Answer so for a name, from now on or until `end`."""
         if self._serving.get(name) is not serving and not self._ended:

@@ -17,7 +17,7 @@ from modelyard.errors import InvalidInputError
 MAX_EXPRESSION_CHARS = 16 << 10
 
 _OPERATOR = re.compile(
-    r"torch\.ops\.(aten|prims)\.(?!from_file\b)\w+\.\w+"
+    r"torch\.ops\.(aten|prims)\.(?!from_file\b)(__i?(and|or|xor|lshift|rshift)__|(?!__)\w+)\.(?!__)\w+"
     r"|torch\.ops\.higher_order\.(associative_scan|cond|flex_attention|invoke_subgraph|map_impl|out_dtype|scan"
     r"|tag_activation_checkpoint|while_loop|wrap_activation_checkpoint|wrap_with_autocast|wrap_with_set_grad_enabled)"
     r"|_operator\.(abs|add|and_|eq|floordiv|ge|getitem|gt|le|lshift|lt|mod|mul|ne|neg|not_|or_|pos|pow|rshift|sub"

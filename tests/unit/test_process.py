@@ -88,6 +88,21 @@ async def test_stop_kills_a_child_that_does_not_listen() -> None:
     assert await child.stop(0.1) == -signal.SIGKILL
 
 
+async def test_a_child_that_beats_is_heard_until_it_is_suspended() -> None:
+    child = await process.start(python("parent.start_beating(); time.sleep(600)"), ENVIRON, None)
+    reports = child.heard(60, 2)
+    assert [await anext(reports) for _ in range(2)] == [{"state": "beat"}] * 2
+    child.signal(signal.SIGSTOP)
+    with pytest.raises(process.SilentError, match="it was silent for 2 s"):
+        [report async for report in reports]
+    assert await child.stop(30) == -signal.SIGTERM
+
+
+async def test_what_is_heard_ends_with_the_child() -> None:
+    child = await process.start(python("parent.report(n=1)"), ENVIRON, None)
+    assert [report async for report in child.heard(60, 60)] == [{"n": 1}]
+
+
 async def test_stop_wakes_a_suspended_child() -> None:
     child = await process.start(
         python("signal.signal(15, lambda *_: exit(7)); parent.report(state='ready'); time.sleep(600)"), ENVIRON, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,11 +10,13 @@ from modelyard.deployment import Deployment, Instance, InstanceState, Placement,
 from modelyard.names import ModelVersion
 from modelyard_scheduler.eviction import Candidate, Evictions, Uses
 from modelyard_scheduler.load import Load, Need, need_of
-from modelyard_scheduler.placement import Conditions, Outcome, Site, assign
+from modelyard_scheduler.placement import Conditions, Outcome, Replicas, Site, assign
 from modelyard_scheduler.rollout import due, is_outdated, placement_of, ready_replicas
 
 MOST_PLACED = 250
 """So many replicas are placed at a time: between two decisions the leader renews its lease."""
+MOST_HELPED = 50
+"""For so many deployments that wait for room others may be evicted at a time; every second others are drawn."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def decide(view: View) -> Decision:
         withdrawn=sorted((p for site, p in placements.items() if site not in kept), key=_order),
         written=sorted([*new, *changed], key=_order),
         unloaded=_unloaded(view, wanted, placements, outcome, conditions),
-        complete=[d for version, d in sorted(wanted.items()) if d.replaces and _is_complete(version, d, view)],
+        complete=_complete(wanted, view),
         stray=sorted(v for v in view.uses.last if not _on_demand(v, view)),
         past=sorted(v for v in view.evicted if v in view.uses.last or not _on_demand(v, view)),
     )
@@ -161,16 +164,24 @@ def _unloaded(
     reasons = {v: view.uses.expired(d, v in reserved, view.now_s) for v, d in demanded.items()}
     ended = {version: reason for version, reason in reasons.items() if reason}
     waiting = [one for one in outcome.waiting if one.version not in ended]
-    if not waiting:
-        return ended
     candidates = [
         Candidate(v, view.uses.idle_s(v, view.now_s), {w: n for w, n in reserved[v].items() if w in view.workers})
         for v in demanded
         if v in reserved and v not in ended and view.uses.evictable(v, view.now_s)
     ]
+    if not waiting or not candidates:
+        return ended
     freed = _without_what_goes(outcome.load, conditions, (reserved.get(v, {}) for v in ended))
-    chosen = Evictions(candidates, freed, conditions).choose(waiting)
+    chosen = Evictions(candidates, freed, conditions).choose(_drawn(waiting, view.now_s))
     return {**ended, **{victim: f"{for_whom} needed the room" for victim, for_whom in chosen.items()}}
+
+
+def _drawn(waiting: Sequence[Replicas], now_s: float) -> Sequence[Replicas]:
+    """Some of many, in their order; those for whom nothing can be done do not keep the others from it."""
+    if len(waiting) <= MOST_HELPED:
+        return waiting
+    draw = random.Random(int(now_s))  # noqa: S311 (not a secret)
+    return [waiting[index] for index in sorted(draw.sample(range(len(waiting)), MOST_HELPED))]
 
 
 def _reserved(
@@ -194,6 +205,10 @@ def _without_what_goes(load: Load, conditions: Conditions, ended: Iterable[Mappi
     return load
 
 
-def _is_complete(version: ModelVersion, deployment: Deployment, view: View) -> bool:
-    instances = [i for i in view.instances if version_of(i) == version]
-    return ready_replicas(deployment, instances) >= deployment.replicas
+def _complete(wanted: Mapping[ModelVersion, Deployment], view: View) -> list[Deployment]:
+    """The deployments that replace others, and answer in full."""
+    replacing: dict[ModelVersion, list[Instance]] = {v: [] for v in sorted(wanted) if wanted[v].replaces}
+    for instance in view.instances if replacing else ():
+        if version_of(instance) in replacing:
+            replacing[version_of(instance)].append(instance)
+    return [wanted[v] for v, found in replacing.items() if ready_replicas(wanted[v], found) >= wanted[v].replicas]

@@ -44,7 +44,7 @@ def _asleep(deployment: Deployment, eviction: Eviction | None) -> list[str]:
 def _instance(instance: Instance, deployment: Deployment, placed: Iterable[str], state: State) -> str:
     notes = [instance.reason] if instance.reason else []
     if instance.failures:
-        notes.append(f"failed {instance.failures} times here")
+        notes.append("failed once here" if instance.failures == 1 else f"failed {instance.failures} times here")
     if instance.state is InstanceState.FAILED and instance.failures >= MOST_FAILURES:
         notes.append("it is placed on another worker if one can hold it")
     if instance.worker not in placed:

@@ -27,15 +27,18 @@ class Failures:
     def observe(self, instances: Iterable[Instance], deployed: Collection[ModelVersion], now_s: float) -> None:
         """Note what has failed, and forget what is not deployed any more.
 
-        Between failures it may be LOADING; once it was READY the 30 s begin anew.
+        Between failures it may be LOADING; once it was READY the 30 s begin anew. To end soon after each READY is to
+        fail as well: that is only ever LOADING, of more and more failures.
         """
         seen: set[tuple[ModelVersion, str]] = set()
         for one in instances:
             site = (ModelVersion(one.model, one.version), one.worker)
-            if one.state is InstanceState.FAILED or (one.state is InstanceState.LOADING and site in self.since_s):
+            often = one.failures >= MOST_FAILURES
+            loading = one.state is InstanceState.LOADING
+            if one.state is InstanceState.FAILED or (loading and (often or site in self.since_s)):
                 seen.add(site)
                 since_s = self.since_s.setdefault(site, now_s)
-                if one.failures >= MOST_FAILURES or now_s - since_s >= PATIENCE_S:
+                if often or now_s - since_s >= PATIENCE_S:
                     self.until_s[site] = now_s + AVOIDED_S
                     self.last[site] = one
         self.since_s = {site: since_s for site, since_s in self.since_s.items() if site in seen}

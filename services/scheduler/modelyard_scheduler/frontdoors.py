@@ -1,10 +1,11 @@
-"""The front-door processes of one scheduler: as many as asked for on one port, started anew when one dies."""
+"""The front-door processes of one scheduler, on one port; one that dies or is stuck is started anew."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import os
+import signal
 import socket
 import sys
 from collections.abc import Mapping
@@ -18,6 +19,9 @@ log = logging.getLogger(__name__)
 
 GRACE_S = 15.0
 LONG_LIFE_S = 10.0
+START_TIMEOUT_S = 120.0
+SILENCE_S = 5.0
+"""A front door that says nothing for so long is stopped or stuck; the kernel still gives it connections."""
 
 
 def reserve(host: str, port: int) -> socket.socket:
@@ -69,11 +73,21 @@ class FrontDoors:
         while True:
             started_s = asyncio.get_running_loop().time()
             child = self._children[name] = await process.start(command, self._environ, None)
-            async for report in child.reports():
-                if report["state"] == "ready":
-                    self._ready[index].set()
-            ended = process.describe_exit(await child.wait())
+            ended = await self._follow(child, self._ready[index])
             log.error("front door ended, starting it anew", extra={"name_": name, "reason": ended})
             if asyncio.get_running_loop().time() - started_s > LONG_LIFE_S:
                 backoff.reset()
             await asyncio.sleep(backoff.next())
+
+    @staticmethod
+    async def _follow(child: process.Child, ready: asyncio.Event) -> str:
+        """Return how it ended; one that is silent is killed."""
+        try:
+            async for report in child.heard(START_TIMEOUT_S, SILENCE_S):
+                if report["state"] == "ready":
+                    ready.set()
+        except process.SilentError as error:
+            child.signal(signal.SIGKILL)
+            await child.wait()
+            return f"{error} and was killed"
+        return process.describe_exit(await child.wait())

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from functools import partial
 
 from modelyard import codec, keys
 from modelyard.deployment import Member, Placement
@@ -48,7 +49,7 @@ class Leader:
         """End the leadership that a dead process of this very replica left behind, which would else run out slowly."""
         try:
             held = await self._etcd.get(keys.LEADER)
-            leader = codec.decode(Member, held.value) if held else None
+            leader = codec.understood(partial(codec.decode, Member), held.key, held.value) if held else None
             if held and leader and leader.id == self._member.id and await self._is_dead(leader):
                 log.info("ending the leadership of a dead predecessor", extra={"address": leader.address})
                 await self._etcd.revoke(held.lease_id)
@@ -95,6 +96,8 @@ class Leader:
             return True
         # The mirror may lag behind our own last writes: what is written next rests on what etcd holds.
         listing = await self._etcd.list(keys.PLACEMENTS)
-        view = self._observer.view(codec.decode(Placement, kv.value) for kv in listing.items.values())
+        read = partial(codec.decode, Placement)
+        found = (codec.understood(read, kv.key, kv.value) for kv in listing.items.values())
+        view = self._observer.view(placement for placement in found if placement is not None)
         writer = Writer(self._etcd, term, dict(self._state.deployments.revisions))
         return await writer.apply(decide(view), dict(view.uses.last))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 from modelyard import codec, keys
 from modelyard.catalogue import Lifecycle, Model, Resources, Version
@@ -16,7 +17,6 @@ from modelyard_scheduler.explain import explain
 from modelyard_scheduler.load import need_of, selected, stated, unfit
 from modelyard_scheduler.orders import Order, check_order
 from modelyard_scheduler.placement import preference
-from modelyard_scheduler.rollout import ready_replicas
 from modelyard_scheduler.state import State
 
 RUNNER_BYTES = 128 << 20
@@ -24,6 +24,7 @@ RUNNER_BYTES = 128 << 20
 ATTEMPTS = 20
 MOST_OTHERS = 100
 """Deployments that one transaction can change beside the one that it is about."""
+_READ = partial(codec.decode, Deployment)
 
 
 def estimate(version: Version, copies: int = 1) -> Resources:
@@ -93,7 +94,7 @@ class Deployments:
         Raises:
             NotFoundError: none of that is deployed.
         """
-        deployed = await self.of_model(model)
+        deployed = await self._records(check_name("model", model))
         if reference and reference not in deployed:
             reference = (await self._find_version(model, reference)).version
         versions = [v for v in deployed if reference in ("", v)]
@@ -108,8 +109,7 @@ class Deployments:
 
     async def of_model(self, model: str) -> dict[str, Deployment]:
         """The deployments of a model by version, read from etcd itself."""
-        records = await self._records(check_name("model", model))
-        return {version: codec.decode(Deployment, kv.value) for version, kv in records.items()}
+        return _understood(await self._records(check_name("model", model)))
 
     async def _records(self, model: str) -> dict[str, KeyValue]:
         prefix = keys.deployments(model)
@@ -147,7 +147,7 @@ class Deployments:
     async def all(self) -> Sequence[Deployment]:
         """Every deployment, read from etcd itself."""
         listing = await self._etcd.list(keys.DEPLOYMENTS)
-        return [codec.decode(Deployment, kv.value) for kv in listing.items.values()]
+        return list(_understood(listing.items).values())
 
     async def explain(self, model: str, reference: str) -> Sequence[str]:
         """Why it is, or is not, READY; of what is not deployed, that and where it would go."""
@@ -164,16 +164,18 @@ class Deployments:
         ranked = preference(key, self._state.workers.items.values())
         return [f"{w.id}: {unfit(need, w) or 'could hold it'}" for w in ranked]
 
-    def ready_replicas(self, deployment: Deployment) -> int:
-        """How many instances are READY as they are wanted: with the deployment's options."""
-        return ready_replicas(deployment, self._state.instances_of(ModelVersion(deployment.model, deployment.version)))
+
+def _understood(records: Mapping[str, KeyValue]) -> dict[str, Deployment]:
+    """The deployments among records that can be read: one that cannot hides no other."""
+    read = {name: codec.understood(_READ, kv.key, kv.value) for name, kv in records.items()}
+    return {name: deployment for name, deployment in read.items() if deployment is not None}
 
 
 def _ordered(
     order: Order, version: Version, tenant: str, held: KeyValue | None, siblings: Mapping[str, KeyValue]
 ) -> Deployment:
     """The deployment that an order makes; one that is changed keeps its tenant and its age."""
-    before = codec.decode(Deployment, held.value) if held else None
+    before = codec.understood(_READ, held.key, held.value) if held else None
     return Deployment(
         model=order.model,
         version=version.version,
@@ -196,10 +198,9 @@ def _protected(deployment: Deployment, siblings: Mapping[str, KeyValue]) -> tupl
     """What keeps a deployment from being ended by those that were to replace it."""
     compares: list[Compare] = []
     puts: list[Put] = []
-    for kv in list(siblings.values()):
-        other = codec.decode(Deployment, kv.value)
+    for version, other in _understood(siblings).items():
         if deployment.version in other.replaces and len(puts) < MOST_OTHERS:
-            rest = tuple(version for version in other.replaces if version != deployment.version)
+            rest, kv = tuple(v for v in other.replaces if v != deployment.version), siblings[version]
             compares.append(Compare(kv.key, kv.mod_revision, "mod"))
             puts.append(Put(kv.key, codec.encode(dataclasses.replace(other, replaces=rest))))
     return compares, puts

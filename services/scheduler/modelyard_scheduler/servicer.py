@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
-from modelyard.deployment import Deployment
+from modelyard.deployment import Deployment, Instance
 from modelyard.errors import DeadlineError, NotFoundError, UnavailableError
 from modelyard.names import ModelVersion
 from modelyard.rpc import convert
@@ -12,7 +12,7 @@ from modelyard.rpc.interceptor import Context, tenant_of
 from modelyard.v1 import scheduler_pb2 as pb
 from modelyard_scheduler.orders import Order
 from modelyard_scheduler.peers import read_log
-from modelyard_scheduler.rollout import as_wanted
+from modelyard_scheduler.rollout import as_wanted, ready_replicas
 from modelyard_scheduler.service import Deployments
 from modelyard_scheduler.state import State
 
@@ -36,7 +36,7 @@ class SchedulerServicer:
             idle_s=request.idle_s,
             replace=request.replace,
         )
-        return self._deployment(await self._deployments.deploy(order, tenant_of(context)))
+        return self._current(await self._deployments.deploy(order, tenant_of(context)))
 
     async def Undeploy(self, request: pb.UndeployRequest, context: Context) -> pb.UndeployResponse:
         """Withdraw it."""
@@ -44,24 +44,22 @@ class SchedulerServicer:
 
     async def GetDeployment(self, request: pb.GetDeploymentRequest, context: Context) -> pb.Deployment:
         """Return one deployment and its instances."""
-        return self._deployment(await self._deployments.get(request.model, request.version))
+        return self._current(await self._deployments.get(request.model, request.version))
 
     async def ListDeployments(self, request: pb.ListDeploymentsRequest, context: Context) -> pb.ListDeploymentsResponse:
         """Return all deployments."""
         found = await self._deployments.all()
-        return pb.ListDeploymentsResponse(deployments=[self._deployment(d) for d in found])
+        instances = self._state.instances_by_version()
+        shown = [_shown(d, instances.get(ModelVersion(d.model, d.version), [])) for d in found]
+        return pb.ListDeploymentsResponse(deployments=shown)
 
     async def ListWorkers(self, request: pb.ListWorkersRequest, context: Context) -> pb.ListWorkersResponse:
         """Return the live workers."""
         load = self._state.load()
-        placements = self._state.placements.items.values()
+        placed = self._state.placed_by_worker()
         return pb.ListWorkersResponse(
             workers=[
-                convert.worker_to_pb(
-                    worker,
-                    load.on(worker.id).memory_bytes,
-                    sorted(f"{p.model}@{p.version}" for p in placements if p.worker == worker.id),
-                )
+                convert.worker_to_pb(worker, load.on(worker.id).memory_bytes, sorted(placed.get(worker.id, [])))
                 for worker in sorted(self._state.workers.items.values(), key=lambda w: w.id)
             ]
         )
@@ -99,7 +97,10 @@ class SchedulerServicer:
             schedulers=sorted(m.address for m in self._state.schedulers.items.values()),
         )
 
-    def _deployment(self, deployment: Deployment) -> pb.Deployment:
-        instances = self._state.instances_of(ModelVersion(deployment.model, deployment.version))
-        shown = [as_wanted(i, deployment) for i in instances]
-        return convert.deployment_to_pb(deployment, shown, self._deployments.ready_replicas(deployment))
+    def _current(self, deployment: Deployment) -> pb.Deployment:
+        return _shown(deployment, self._state.instances_of(ModelVersion(deployment.model, deployment.version)))
+
+
+def _shown(deployment: Deployment, instances: Sequence[Instance]) -> pb.Deployment:
+    ready = ready_replicas(deployment, instances)
+    return convert.deployment_to_pb(deployment, [as_wanted(i, deployment) for i in instances], ready)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from modelyard import codec, keys
@@ -63,3 +63,17 @@ class State:
         """The loaded copies of a version, by worker."""
         found = [i for i in self.instances.items.values() if (i.model, i.version) == (version.model, version.version)]
         return sorted(found, key=lambda i: i.worker)
+
+    def instances_by_version(self) -> Mapping[ModelVersion, list[Instance]]:
+        """The loaded copies of every version that has some, by worker."""
+        found: dict[ModelVersion, list[Instance]] = {}
+        for instance in sorted(self.instances.items.values(), key=lambda i: i.worker):
+            found.setdefault(ModelVersion(instance.model, instance.version), []).append(instance)
+        return found
+
+    def placed_by_worker(self) -> Mapping[str, list[str]]:
+        """Which versions, as model@version, are placed on each worker that has some."""
+        found: dict[str, list[str]] = {}
+        for placement in self.placements.items.values():
+            found.setdefault(placement.worker, []).append(f"{placement.model}@{placement.version}")
+        return found

@@ -10,7 +10,7 @@ import sys
 import uuid
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -144,7 +144,8 @@ async def serve(start: Start, parent: Parent) -> None:
         await stop.wait()
         server.set_serving(False)
         await drain(worker, etcd, session, agent, config.drain_s)
-        await session.delete(keys.worker(config.id))
+        # The name stays taken until the session is closed: by then all that this process has announced is withdrawn.
+        await session.put(keys.worker(config.id), codec.encode(replace(worker, draining=True)))
 
 
 def _agent(

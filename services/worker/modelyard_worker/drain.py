@@ -17,21 +17,28 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 0.5
 ANSWER_S = 2.0
+PATIENCE_S = 5.0
+"""So long etcd may give no answer; it does so whenever its own leader changes."""
 
 
 async def drain(worker: Worker, etcd: Etcd, session: Session, agent: Agent, drain_s: float) -> None:
     """Announce that this worker drains, and return when its placements are withdrawn and unloaded.
 
-    Not later than after `drain_s`; and at once where waiting is of no use: etcd is away, or nobody leads and no
-    scheduler lives that could. (When a whole suite is stopped, its schedulers go first.)
+    Not later than after `drain_s`; and earlier where waiting is of no use: when etcd stays away, and at once when
+    nobody leads and no scheduler lives that could. (When a whole suite is stopped, its schedulers go first.)
     """
     if agent.idle.is_set() or not drain_s:
         return
     log.info("draining", extra={"placements": sorted(agent.placements.items)})
     await session.put(keys.worker(worker.id), codec.encode(replace(worker, draining=True)))
-    ends_s = asyncio.get_running_loop().time() + drain_s
-    while not agent.idle.is_set() and asyncio.get_running_loop().time() < ends_s:
-        if not session.settled.is_set() or not await _is_led(etcd):
+    clock = asyncio.get_running_loop().time
+    answered_s = clock()
+    ends_s = answered_s + drain_s
+    while not agent.idle.is_set() and clock() < ends_s:
+        led = await _is_led(etcd) if session.settled.is_set() else None
+        if led:
+            answered_s = clock()
+        elif led is False or clock() - answered_s > PATIENCE_S:
             log.warning("drain given up", extra={"reason": "no scheduler, or no etcd, sees to what is placed here"})
             return
         try:
@@ -42,10 +49,10 @@ async def drain(worker: Worker, etcd: Etcd, session: Session, agent: Agent, drai
     log.info("drained", extra={"left": sorted(agent.placements.items)})
 
 
-async def _is_led(etcd: Etcd) -> bool:
-    """Whether somebody leads, or may lead soon."""
+async def _is_led(etcd: Etcd) -> bool | None:
+    """Whether somebody leads, or may lead soon; None if etcd does not answer."""
     try:
         async with asyncio.timeout(ANSWER_S):
             return await etcd.get(keys.LEADER) is not None or bool(await etcd.keys(keys.members("scheduler")))
     except (TimeoutError, *PASSING):
-        return False
+        return None

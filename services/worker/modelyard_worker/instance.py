@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -20,7 +21,7 @@ log = logging.getLogger(__name__)
 MAX_REASON = 2000
 """Characters of a reason; an engine's message may have any length."""
 LONG_LIFE_S = 30.0
-"""An instance that lived so long was well: its next failure is counted as the first."""
+"""An instance that was READY for so long was well: its next failure is counted as the first."""
 
 
 class InstanceKeeper:
@@ -41,6 +42,7 @@ class InstanceKeeper:
         self._announce = announce
         self._seat: Seat | None = None
         self._shuns_others = False
+        self._ready_s = math.inf
         self._artifact = ExitStack()
         self._artifact.enter_context(cache.held(placement.manifest_digest))
 
@@ -49,7 +51,7 @@ class InstanceKeeper:
         backoff = Backoff(0.25, 30.0)
         await self._say(self._blank())
         while True:
-            started_s = asyncio.get_running_loop().time()
+            self._ready_s = math.inf
             try:
                 await self._run_once()
             except RunnerFailedError as error:
@@ -65,7 +67,7 @@ class InstanceKeeper:
                 log.exception("unforeseen error", extra={"model": self.placement.model})
                 reason = f"internal error: {type(error).__name__}; the worker's log has its stack"
                 await self._fail(InstanceState.FAILED, reason)
-            if asyncio.get_running_loop().time() - started_s > LONG_LIFE_S:
+            if self._was_well():
                 backoff.reset()
             await asyncio.sleep(backoff.next())
 
@@ -87,16 +89,20 @@ class InstanceKeeper:
             endpoint, loaded = await seat.load(directory)
             ready = replace(self._blank(), state=InstanceState.READY, endpoint=endpoint, platform=loaded.platform)
             await self._say(replace(ready, signature=loaded.signature, memory_bytes=seat.memory_bytes()))
+            self._ready_s = asyncio.get_running_loop().time()
             raise await seat.lost()
         except Exception:  # on cancellation the seat is left by `leave`, in good order
             await seat.leave()
             raise
 
+    def _was_well(self) -> bool:
+        return asyncio.get_running_loop().time() - self._ready_s > LONG_LIFE_S
+
     def _blank(self) -> Instance:
         return replace(_unloaded(self.placement), failures=self.said.failures)
 
     async def _fail(self, state: InstanceState, reason: str) -> None:
-        failures = self.said.failures + 1
+        failures = 1 if self._was_well() else self.said.failures + 1
         await self._say(replace(self._blank(), state=state, reason=reason, failures=failures))
 
     async def _say(self, instance: Instance) -> None:

@@ -24,8 +24,6 @@ log = logging.getLogger(__name__)
 
 SILENCE_S = 5.0
 """A runner that says nothing for so long is stopped or stuck: it is killed and replaced."""
-LOOKS = 5
-"""Silence is measured in so many parts, so that a pause of this very process does not count as the runner's."""
 START_TIMEOUT_S = 120.0
 LOAD_TIMEOUT_S = 600.0
 GRACE_S = 10.0
@@ -76,6 +74,8 @@ class RunnerProcess:
         """What is in it, or on its way in or out."""
         self.seats = 0
         """How many instances it is kept for."""
+        self.loads = ""
+        """The instance that it loads just now; '' while it loads none."""
         self._settings = settings
         self._child: asyncio.Future[process.Child] = asyncio.get_running_loop().create_future()
         self._address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -102,12 +102,15 @@ class RunnerProcess:
         """
         async with self._loading:
             address = await self._ready()
+            self.loads = f"{placement.model}@{placement.version}"
             try:
                 return self.endpoint(address), await runner_client.load(address, placement, directory, LOAD_TIMEOUT_S)
             except (UnavailableError, DeadlineError) as error:
                 raise await self._lost(error) from error
             except ModelyardError as error:
                 raise RunnerFailedError(f"load failed: {error.message}") from error
+            finally:
+                self.loads = ""
 
     async def _ready(self) -> str:
         """Return the runner's address, once it is known."""
@@ -184,21 +187,13 @@ class RunnerProcess:
         return ended
 
     async def _follow(self, child: process.Child) -> str:
-        silent, reports = 0, child.reports()
-        while silent < (LOOKS if self._address.done() else LOOKS * START_TIMEOUT_S / SILENCE_S):
-            try:
-                # Not wait_for: before Python 3.12 it drops a cancellation that comes together with a beat.
-                async with asyncio.timeout(SILENCE_S / LOOKS):
-                    report = await anext(reports)
-                silent = 0
-            except StopAsyncIteration:
-                return await _end(child)
-            except TimeoutError:
-                silent, reports = silent + 1, child.reports()
-                continue
-            if report["state"] == "ready":
-                self._address.set_result(report["address"])
-        return f"it was silent for {silent * SILENCE_S / LOOKS:g} s and was killed"
+        try:
+            async for report in child.heard(START_TIMEOUT_S, SILENCE_S):
+                if report["state"] == "ready":
+                    self._address.set_result(report["address"])
+        except process.SilentError as error:
+            return f"{error} and was killed"
+        return await _end(child)
 
 
 async def _end(child: process.Child) -> str:

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 from modelyard.deployment import Placement
+from modelyard.tasks import stop_on_failure
 from modelyard_worker.gpus import Gpus
 from modelyard_worker.runner_client import Loaded
 from modelyard_worker.runner_process import RunnerFailedError, RunnerProcess, RunnerSettings
@@ -73,14 +74,18 @@ class Seat:
     async def leave(self) -> None:
         """Give the place up in good order: calls under way are finished. The last to leave ends the process.
 
-        Who is cancelled meanwhile does not end that.
+        Who is cancelled meanwhile does not end that. What a shared process loads just now cannot be called back: it is
+        unloaded there as soon as it is loaded, which only the next to be loaded there wait for.
         """
         if self._leaving is None:
+            self._process.seats -= 1
             self._leaving = asyncio.ensure_future(self._leave())
-        await asyncio.shield(self._leaving)
+        if self._process.seats and self._process.loads == self._instance:
+            self._leaving.add_done_callback(stop_on_failure)
+        else:
+            await asyncio.shield(self._leaving)
 
     async def _leave(self) -> None:
-        self._process.seats -= 1
         try:
             if self._process.seats:
                 await self._unload()
@@ -93,7 +98,9 @@ class Seat:
 
     async def _unload(self) -> None:
         if self._loading is not None:
-            await asyncio.wait([self._loading])  # what is being loaded cannot be called back
+            if self._process.loads != self._instance:
+                self._loading.cancel()  # it still waits for its turn, if it is not loaded
+            await asyncio.wait([self._loading])
         if self._is_loaded():
             await self._process.unload(self._instance)
         else:

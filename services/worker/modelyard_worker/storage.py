@@ -87,6 +87,8 @@ def disk_full(directory: Path, what: str) -> ExhaustedError:
 def remove(place: Path) -> None:
     """Remove an artifact; who is interrupted leaves nothing that looks like one."""
     gone = place.with_name(f"{GONE}{place.name}")
+    if gone.exists():  # an earlier removal failed halfway
+        shutil.rmtree(gone)
     place.rename(gone)
     place.with_name(f"{SIZES}{place.name}").unlink(missing_ok=True)
     shutil.rmtree(gone)

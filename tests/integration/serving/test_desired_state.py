@@ -12,7 +12,9 @@ from modelyard.catalogue import Lifecycle, Model, Resources
 from modelyard.deployment import Deployment, Instance, InstanceState, Placement, Worker
 from modelyard.errors import AbortedError, ExhaustedError, InvalidInputError, NotFoundError, PreconditionError
 from modelyard.etcd import Etcd
+from modelyard.names import ModelVersion
 from modelyard_scheduler.orders import Order
+from modelyard_scheduler.rollout import ready_replicas
 from modelyard_scheduler.service import ATTEMPTS, RUNNER_BYTES, Deployments, estimate
 from modelyard_scheduler.state import State
 from tests.integration.serving.catalogue import GIB, Catalogue, stored, version
@@ -209,6 +211,19 @@ async def test_ready_replicas_are_those_that_answer(etcd: Etcd, catalogue: Catal
     for index, kind in enumerate((InstanceState.READY, InstanceState.FAILED, InstanceState.READY)):
         state.instances.items[f"w{index}/m@1"] = Instance("m", "1", f"w{index}", kind)
     state.instances.items["w0/m@2"] = Instance("m", "2", "w0", InstanceState.READY)
-    assert deployments.ready_replicas(made) == 2
+    assert ready_replicas(made, state.instances_of(ModelVersion("m", "1"))) == 2
     state.placements.items["w0/m@1"] = Placement("m", "1", "w0", "d", "onnx", Resources(memory_bytes=GIB), 1)
     assert state.load().reserved == {}  # its worker is not live
+
+
+async def test_a_record_that_cannot_be_read_hides_no_other_and_can_be_undeployed(
+    etcd: Etcd, catalogue: Catalogue, deployments: Deployments
+) -> None:
+    await etcd.put(keys.deployment("m", "9"), b'{"model": "m"}')
+    made = await deployments.deploy(Order("m", "1", 1), "acme")
+    assert list(await deployments.all()) == [made]
+    assert await deployments.of_model("m") == {"1": made}
+    await etcd.put(keys.deployment("m", "1"), b"{")
+    assert (await deployments.deploy(Order("m", "1", 1), "acme")).tenant == "acme"
+    assert await deployments.undeploy("m", "9") == ["9"]
+    assert list(await deployments.of_model("m")) == ["1"]

@@ -8,7 +8,9 @@ import pytest
 
 from modelyard import codec, keys
 from modelyard.deployment import InstanceState, Worker
+from modelyard.errors import UnavailableError
 from modelyard.etcd import Etcd
+from modelyard.etcd.messages import KeyValue
 from modelyard.session import Session
 from modelyard_worker import drain as draining
 from modelyard_worker.drain import drain
@@ -89,6 +91,27 @@ async def test_without_etcd_it_does_not_wait(busy: Machine, etcd: Etcd, etcd_ser
     finally:
         etcd_server.start()
         await etcd_server.wait_ready()
+
+
+async def test_one_question_that_is_not_answered_is_no_reason_to_give_up(
+    busy: Machine, etcd: Etcd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await etcd.put(keys.LEADER, b"{}")
+    failed, get = asyncio.Event(), busy.etcd.get
+
+    async def fail_once(key: str) -> KeyValue | None:
+        if not failed.is_set():
+            failed.set()
+            raise UnavailableError("etcdserver: leader changed")
+        return await get(key)
+
+    monkeypatch.setattr(busy.etcd, "get", fail_once)
+    drained = start(busy)
+    await failed.wait()
+    await asyncio.sleep(3 * draining.LOOK_S)
+    assert not drained.done()
+    await busy.withdraw("m")
+    await drained
 
 
 async def test_where_nothing_is_placed_nothing_is_said(machine: Machine, etcd: Etcd) -> None:

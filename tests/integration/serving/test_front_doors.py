@@ -9,6 +9,7 @@ from pathlib import Path
 
 from modelyard.aio import Client
 from modelyard.errors import PreconditionError
+from modelyard.local.kernel import Process
 from tests import models
 from tests.integration.serving.traffic import MODEL, ROWS, Traffic, arguments
 from tests.suites import RunningSuite
@@ -19,7 +20,7 @@ X = {"x": ROWS}
 
 async def test_two_front_doors_on_one_port(suite: Callable[..., RunningSuite], tmp_path: Path) -> None:
     running = suite(workers=2, processes=2)
-    doors = [p for p in running.tree() if "modelyard_scheduler.frontdoor" in arguments(p)]
+    doors = _doors(running)
     assert len(doors) == 2
     clients = [Client(running.address, timeout_s=60) for _ in range(12)]  # each has a connection of its own
     for client in clients:
@@ -36,10 +37,24 @@ async def test_two_front_doors_on_one_port(suite: Callable[..., RunningSuite], t
     assert set(traffic.statuses) <= {"OK", "UNAVAILABLE"}, traffic.failures
     assert all(f.startswith("UNAVAILABLE") for f in traffic.failures)
     assert doors[1].lives
+    await eventually(lambda: len(_doors(running)) == 2)
+    doors[1].signal(signal.SIGSTOP)  # the kernel still gives it connections
+    await eventually(lambda: not doors[1].lives)
+    await eventually(lambda: len(_doors(running)) == 2)
+    await eventually(lambda: _all_are_answered(clients))
     await clients[0].undeploy(MODEL)
     await eventually(lambda: _none_serves(clients))
     for client in clients:
         await client.__aexit__(None, None, None)
+
+
+def _doors(running: RunningSuite) -> list[Process]:
+    return [p for p in running.tree() if "modelyard_scheduler.frontdoor" in arguments(p)]
+
+
+async def _all_are_answered(clients: list[Client]) -> bool:
+    answers = await asyncio.gather(*(c.infer(MODEL, X, timeout_s=2) for c in clients), return_exceptions=True)
+    return not any(isinstance(a, BaseException) for a in answers)
 
 
 async def _none_serves(clients: list[Client]) -> bool:

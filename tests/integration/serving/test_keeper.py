@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import sys
@@ -157,6 +158,23 @@ async def test_a_runner_that_dies_is_replaced(stored: Callable[..., None], kept:
     reason = "the runner ended: killed by SIGKILL; loading anew"
     assert one.said[2] == Instance("m", "1", "w0", LOADING, reason, failures=1)
     assert second.failures == 1
+
+
+async def test_after_a_long_life_failures_are_counted_anew(
+    stored: Callable[..., None], kept: Callable[[], Kept], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(models.mlp((4, 2)))
+    instead(monkeypatch, "exit(3)")
+    one = kept()
+    for count, life_s in ((1, 3600.0), (2, 0.0), (3, 3600.0)):
+        monkeypatch.setattr(instances, "LONG_LIFE_S", life_s)
+        await one.says(READY, count)
+        await eventually(lambda: one.keeper._ready_s < math.inf)
+        (runner,) = own_runners()
+        runner.signal(signal.SIGKILL)
+        await one.says(LOADING, count + 1)
+    await one.says(READY, 4)
+    assert [i.failures for i in one.said if i.reason] == [1, 2, 1, 2]
 
 
 async def test_a_runner_that_is_suspended_is_replaced(

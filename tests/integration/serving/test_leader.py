@@ -123,6 +123,24 @@ async def test_decisions_rest_on_what_etcd_holds_and_not_on_a_mirror_that_lags(
         await term.resign()
 
 
+async def test_a_record_that_cannot_be_read_does_not_end_a_leader(
+    cluster: Cluster, candidate: Callable[[str], Candidate]
+) -> None:
+    await cluster.etcd.put(keys.placement("w0", "other", "1"), b'{"model": 1}')
+    await cluster.etcd.put(keys.LEADER, b"{")
+    one = candidate("a")
+    async with one.running(leading=False):
+        await one.leader._bury_predecessor()
+        await cluster.etcd.delete(keys.LEADER)
+        term = await one.election.campaign()
+        await cluster.join("w0")
+        await cluster.deploy(deployment("m"))
+        await eventually(lambda: one.state.deployments.items and one.state.workers.items)
+        assert await one.leader._decide(term)
+        assert await cluster.etcd.get(keys.placement("w0", "m", "1"))
+        await term.resign()
+
+
 async def test_an_undeploy_in_the_middle_of_a_decision(
     cluster: Cluster, candidate: Callable[[str], Candidate], monkeypatch: pytest.MonkeyPatch
 ) -> None:

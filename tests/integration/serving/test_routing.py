@@ -16,7 +16,9 @@ from modelyard.deployment import Activity
 from modelyard.errors import InvalidInputError
 from modelyard.etcd import Etcd
 from modelyard.names import ModelVersion
+from modelyard.tasks import background
 from modelyard_scheduler.frontdoor import aliases as following
+from modelyard_scheduler.frontdoor import demand as demanding
 from modelyard_scheduler.frontdoor.aliases import Aliases
 from modelyard_scheduler.frontdoor.demand import EVERY_S, URGENT_S, Demand
 from tests import models
@@ -109,6 +111,20 @@ async def test_activity_is_said_at_once_and_then_once_in_a_while(etcd: Etcd) -> 
     clock.now_s += EVERY_S
     demand.note(ONE)
     assert demand._writes
+    await demand.close()
+
+
+async def test_of_what_is_busy_with_a_long_call_activity_is_said_again(
+    etcd: Etcd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demanding, "URGENT_S", 0.01)
+    clock = Clock()
+    demand = Demand(etcd, clock)
+    async with background(demand.run(lambda: [ONE])):
+        await eventually(lambda: activity(etcd))
+        await etcd.delete(keys.activity("m", "1"))
+        clock.now_s += EVERY_S
+        await eventually(lambda: activity(etcd))
     await demand.close()
 
 

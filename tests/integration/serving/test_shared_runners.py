@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from pathlib import Path
 
-from modelyard.deployment import InstanceOptions, InstanceState
+import pytest
+
+from modelyard.deployment import InstanceOptions, InstanceState, Placement
+from modelyard_worker import runner_client
 from tests import models
 from tests.integration.serving.machine import Machine
 from tests.integration.serving.traffic import own_runners
@@ -55,6 +59,38 @@ async def test_one_that_kills_it_at_load_is_tried_again_in_a_process_of_its_own(
     await eventually(lambda: machine.states("bad").count(FAILED) >= 3, 60)
     assert machine.states("good").count(LOADING) == 2  # the first, and when the other killed it
     assert (await machine.becomes("good", READY)).failures == 1
+
+
+async def test_one_that_is_withdrawn_while_it_is_loaded_holds_up_nobody_elsewhere(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
+    load = runner_client.load
+
+    async def slow(address: str, placement: Placement, directory: Path, timeout_s: float) -> runner_client.Loaded:
+        if placement.model == "slow":
+            begun.set()
+            await go.wait()
+        return await load(address, placement, directory, timeout_s)
+
+    monkeypatch.setattr(runner_client, "load", slow)
+    digest = machine.store("a", models.mlp((4, 2)))
+    await machine.place("m", digest, runner="shared")
+    await machine.becomes("m", READY)
+    await machine.place("slow", digest, runner="shared")
+    await begun.wait()
+    await machine.place("queued", digest, runner="shared")
+    await machine.becomes("queued", LOADING)
+    for name in ("queued", "slow"):
+        await machine.withdraw(name)
+        await machine.is_gone(name)
+    await machine.place("alone", digest)
+    await machine.becomes("alone", READY)
+    (shared,) = machine.agent._runners._shared["shared"]
+    assert shared.instances == {"m@1", "slow@1"}
+    go.set()
+    await eventually(lambda: shared.instances == {"m@1"})
+    assert shared.seats == 1
 
 
 async def test_one_that_fails_to_load_harms_nobody_in_it(machine: Machine) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -13,8 +15,14 @@ from typing import Any
 
 import pytest
 
+from modelyard import codec, keys
+from modelyard.catalogue import Resources
+from modelyard.deployment import Placement
+from modelyard.etcd import Etcd
+from modelyard.etcd.messages import Change
 from modelyard.local.ports import Port
 from modelyard.process import PARENT
+from tests import models
 from tests.servers import ProgramServer, new_etcd
 from tests.waiting import wait_until
 
@@ -103,6 +111,28 @@ def test_a_worker_ends_in_order_also_while_etcd_is_away(start: Start, tmp_path: 
     service.process.send_signal(signal.SIGTERM)
     assert service.ends() == 0
     etcd.close()
+
+
+async def test_a_workers_name_is_free_when_all_it_announced_is_withdrawn(
+    start: Start, etcd_server: ProgramServer, etcd: Etcd, tmp_path: Path
+) -> None:
+    place = tmp_path / "data/artifacts" / ("d" * 64)
+    place.mkdir(parents=True)
+    models.save(models.mlp((4, 2)), place / "model.onnx")
+    placement = Placement("m", "1", "w0", "d" * 64, "onnx", Resources(), 1)
+    await etcd.put(keys.placement("w0", "m", "1"), codec.encode(placement))
+    service = start("modelyard_worker", "--id=w0", *worker_flags(etcd_server.endpoint, tmp_path / "data"))
+    service.says("instance ready")
+    gone: list[str] = []
+    async with contextlib.aclosing(etcd.follow("/")) as stream, asyncio.timeout(60):
+        await anext(stream)
+        service.process.send_signal(signal.SIGTERM)
+        while keys.worker("w0") not in gone:
+            event = await anext(stream)
+            if isinstance(event, Change) and event.value is None:
+                gone.append(event.key)
+    assert keys.instance("w0", "m", "1") in gone
+    assert service.ends() == 0
 
 
 def test_a_scheduler_waits_for_etcd_then_for_redis(start: Start, nobody: str, etcd_server: ProgramServer) -> None:

@@ -133,6 +133,20 @@ async def test_the_event_loop_goes_on_while_the_page_is_made(
     assert (await asked)[0] == "HTTP/1.1 200 OK"
 
 
+async def test_a_page_that_cannot_be_made_is_said_so(
+    replica: ReplicaMetrics, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> None:
+        raise ValueError("damaged")
+
+    address = await replica.serve("127.0.0.1", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(replica.gathering, "collect", broken)
+        assert (await ask(address, "GET /metrics HTTP/1.1"))[0] == "HTTP/1.1 500 Internal Server Error"
+    assert "ValueError: damaged" in caplog.text
+    assert (await ask(address, "GET /metrics HTTP/1.1"))[0] == "HTTP/1.1 200 OK"
+
+
 async def test_a_port_that_is_taken_is_named(replica: ReplicaMetrics) -> None:
     address = await replica.serve("127.0.0.1", 0)
     with pytest.raises(OSError, match=f"cannot listen for metrics on {address}"):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
+import pytest
 from prometheus_client.mmap_dict import MmapedDict
 
 from modelyard.metrics.sheet import Cell, Histogram, Sheet, key_of, labels_of
@@ -66,6 +69,35 @@ def test_a_file_shrinks_again(tmp_path: Path) -> None:
         sheet.cell(f"key number {number}")
     sheet.drop(list(sheet.keys))
     assert path.stat().st_size == empty_bytes
+
+
+def test_the_disk_has_room_for_all_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "counter_1.db"
+    Sheet(path)
+    assert path.stat().st_blocks * 512 >= path.stat().st_size
+
+
+def test_on_a_full_disk_it_is_counted_in_memory_until_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(descriptor: int, offset: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "counter_1.db"
+    sheet = Sheet(path)
+    sheet.cell("a").add(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        for number in range(5_000):
+            sheet.cell(f"key number {number}").add(1)
+        sheet.cell("a").add(1)
+        assert (sheet.cell("a").value, read(path)["a"]) == (2, 1)
+        assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert caplog.text.count("counted in memory only") == 1
+    sheet.drop(["key number 1"])
+    sheet.cell("a").add(1)
+    assert read(path)["a"] == 3
+    assert len(read(path)) == 5_000
 
 
 def test_a_sheet_in_memory_leaves_no_file(tmp_path: Path) -> None:

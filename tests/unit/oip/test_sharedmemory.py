@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import resource
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 
 from modelyard.errors import AlreadyExistsError, InvalidInputError, NotFoundError
-from modelyard.oip import messages
+from modelyard.oip import messages, sharedmemory
 from modelyard.oip.regions import LocalRegions
 from modelyard.oip.sharedmemory import SharedMemory
 
@@ -245,3 +247,34 @@ async def test_unregistration(memory: SharedMemory, key: str) -> None:
     await memory.unregister(messages.SystemSharedMemoryUnregisterRequest())
     assert not (await memory.status(messages.SystemSharedMemoryStatusRequest())).regions
     assert np.array_equal(np.frombuffer(content(key), np.uint8), np.arange(SIZE))
+
+
+async def test_no_more_is_read_than_a_message_can_hold(
+    memory: SharedMemory, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharedmemory, "MAX_INPUT_BYTES", SIZE)
+    assert (await Call().input("x", "r", 32).input("y", "r", 32).through(memory)).raw_output_contents[1]
+    (SHARED_MEMORY / key[1:]).unlink()  # what is read now fails otherwise
+    said = "inputs in shared memory: expected at most 64 bytes in all, got 65"
+    assert await Call().input("x", "r", 32).input("y", "r", 33).refusal(memory) == said
+    same = Call().input("x", "r", 33).input("x", "r", 33)
+    assert await same.refusal(memory) == "inputs in shared memory: expected at most 64 bytes in all, got 66"
+
+
+async def test_an_output_is_written_whole_whatever_the_kernel_takes_at_once(
+    memory: SharedMemory, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda file, data, offset: write(file, data[:3], offset))
+    await Call().input("y", "r", 8, 40).output("y", "r", 8).through(memory)
+    assert content(key)[:9] == bytes([*range(40, 48), 8])
+
+
+async def test_an_output_for_which_there_is_no_room_left(memory: SharedMemory) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (SIZE // 2, limits[1]))  # as a full file system: a part fits
+    try:
+        said = await Call().input("y", "r", 8).output("y", "r", 8, 28).refusal(memory)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert said == "output 'y': shared memory region 'r' cannot be written to: File too large"

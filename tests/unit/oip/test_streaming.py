@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import warnings
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
@@ -9,6 +11,8 @@ import pytest
 from modelyard.errors import InvalidInputError, UnavailableError
 from modelyard.oip import messages, streaming
 from modelyard.oip.streaming import StreamedCalls
+from modelyard.rpc.status import MAX_DETAILS_BYTES
+from tests.waiting import eventually
 
 
 def request(request_id: str = "", sequence: int = 0, tensor: bytes = b"", final: bool = False) -> bytes:
@@ -64,6 +68,7 @@ class Conversation:
         self._requests: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.stopping = asyncio.Event()
         self.read = 0
+        self.ended = False
         calls = StreamedCalls(model.infer, timeout_s, self.stopping)
         self.answers: AsyncGenerator[bytes, None] = calls.answers(self._said())
 
@@ -71,6 +76,7 @@ class Conversation:
         while (said := await self._requests.get()) is not None:
             self.read += 1
             yield said
+        self.ended = True
 
     def say(self, *requests: bytes) -> Conversation:
         for one in requests:
@@ -221,3 +227,48 @@ async def test_a_failure_of_the_client_ends_the_stream() -> None:
     assert ids([messages.ModelStreamInferResponse.FromString(await anext(answers))]) == ["a"]
     with pytest.raises(ConnectionError):
         await anext(answers)
+
+
+async def test_a_client_that_ended_and_was_answered_in_full_does_not_hear_that_the_server_stops() -> None:
+    model = Model("a")
+    talk = Conversation(model).say(request("a")).end()
+    hearing = asyncio.ensure_future(talk.rest())
+    await model.has_begun(1)
+    await eventually(lambda: talk.ended)
+    talk.stopping.set()
+    model.gates["a"].set()
+    assert ids(await hearing) == ["a"]
+
+
+async def test_of_a_sequence_nothing_is_left_when_the_stream_is_left() -> None:
+    model = Model("a")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        talk = Conversation(model).say(request("a", 7), request("b", 7), request("c", 7))
+        hearing = asyncio.ensure_future(talk.hear())
+        await model.has_begun(1)
+        hearing.cancel()
+        await asyncio.wait([hearing])
+        await talk.answers.aclose()
+        del talk, hearing
+        gc.collect()
+    assert [str(warning.message) for warning in caught] == []
+
+
+async def test_a_message_that_is_no_text_is_answered_all_the_same() -> None:
+    async def infer(data: bytes, timeout_s: float | None) -> bytes:
+        raise InvalidInputError("bad \udcff byte" + "x" * 10_000)
+
+    async def said() -> AsyncIterator[bytes]:
+        yield request("a")
+
+    answers = StreamedCalls(infer, None, asyncio.Event()).answers(said())
+    failed = messages.ModelStreamInferResponse.FromString(await asyncio.wait_for(anext(answers), 5))
+    assert failed.error_message.startswith("bad ? byte")
+    assert len(failed.error_message) == MAX_DETAILS_BYTES
+
+
+async def test_a_call_is_answered_even_if_its_failure_cannot_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "_failure", lambda *said: 1 // 0)
+    (answer,) = await asyncio.wait_for(Conversation(Model()).say(request("bug")).end().rest(), 5)
+    assert answer.error_message == "internal error"

@@ -1,7 +1,7 @@
 import pytest
 
 from modelyard.oip import messages
-from modelyard.oip.wire import SMALL_BYTES, streamed, varint, without_tensors
+from modelyard.oip.wire import MAX_FIELDS, SMALL_BYTES, split, streamed, varint, without_tensors
 
 
 def request(tensor: bytes) -> bytes:
@@ -28,6 +28,20 @@ def test_fields_are_found_wherever_they_stand() -> None:
 def test_what_is_no_request_comes_back_as_it_is(ending: bytes) -> None:
     broken = request(bytes(SMALL_BYTES)) + ending
     assert without_tensors(broken) is broken
+
+
+def test_a_request_of_many_fields_comes_back_as_it_is() -> None:
+    many = b"\x12\x00" * SMALL_BYTES
+    assert without_tensors(many) is many
+    assert split(many[: 2 * MAX_FIELDS]) == (many[: 2 * MAX_FIELDS], [])
+    assert split(many[: 2 * MAX_FIELDS + 2]) is None
+
+
+@pytest.mark.parametrize("odd", [b"\x38\x01", b"\x7b\x7c", b"\x3a\x81\x00a", b"\xba\x00\x01a"])
+def test_what_nobody_writes_is_left_to_protobuf(odd: bytes) -> None:
+    data = request(b"1234")
+    assert split(data) == (request(b"")[:-2], [memoryview(b"1234")])
+    assert split(data + odd) is None
 
 
 @pytest.mark.parametrize("size", [0, 1, 127, 128, 300, 16_383, 16_384, 1 << 21])

@@ -43,6 +43,7 @@ class Table:
         self.registered = {"prod": "1"}
         self.deployed_since = False
         self.reason = ""
+        self.withdrawn = False
         self.seen: list[tuple[ModelVersion | None, str]] = []
         self.noted = 0
         self._pulse = asyncio.Event()
@@ -67,6 +68,9 @@ class Table:
 
     def failure(self, version: ModelVersion) -> str:
         return self.reason
+
+    def withdrawn_lately(self, version: ModelVersion) -> bool:
+        return self.withdrawn
 
     async def is_deployed(self, version: ModelVersion) -> bool:
         return self.deployed_since

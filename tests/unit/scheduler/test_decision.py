@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from modelyard.deployment import InstanceOptions
-from modelyard_scheduler.decision import MOST_PLACED
-from tests.unit.scheduler.simulation import Cluster, deployment, key, on, worker
+from collections.abc import Iterator
+from dataclasses import replace
+
+from modelyard.deployment import Instance, InstanceOptions
+from modelyard_scheduler.decision import MOST_PLACED, decide
+from tests.unit.scheduler.simulation import READY, Cluster, deployment, key, on, worker
 
 
 def test_what_is_settled_stays_settled() -> None:
@@ -223,3 +226,24 @@ def test_so_many_are_placed_at_a_time() -> None:
     assert len(cluster.decide().written) == MOST_PLACED
     assert len(cluster.decide().written) == 10
     assert not cluster.decide()
+
+
+class Walked(list[Instance]):
+    walks = 0
+
+    def __iter__(self) -> Iterator[Instance]:
+        self.walks += 1
+        return super().__iter__()
+
+
+def test_instances_are_looked_at_as_often_for_many_replacements_as_for_one() -> None:
+    assert walks_for(1) == walks_for(20)
+
+
+def walks_for(replacing: int) -> int:
+    cluster = Cluster(worker("a"))
+    cluster.deploy(*(deployment(f"m{n}", version="2", replaces=("1",)) for n in range(replacing)))
+    instances = Walked(Instance(f"m{n}", "2", "a", READY) for n in range(replacing))
+    decision = decide(replace(cluster.view(), instances=instances))
+    assert [d.model for d in decision.complete] == sorted(f"m{n}" for n in range(replacing))
+    return instances.walks

@@ -12,6 +12,7 @@ from modelyard.errors import (
     ExhaustedError,
     InvalidInputError,
     ModelExecutionError,
+    PreconditionError,
     SequenceError,
     UnavailableError,
 )
@@ -258,6 +259,42 @@ async def test_a_call_whose_deadline_has_passed_is_not_sent(table: Table) -> Non
         assert runner.calls == []
 
 
+async def test_a_suspect_waits_for_its_turn_no_longer_than_its_deadline(table: Table) -> None:
+    async with runners(table, 2) as found:
+        router = table.router()
+        for runner in found:
+            runner.go.clear()
+        first = asyncio.ensure_future(router.infer(request(b"first"), None))
+        await eventually(lambda: any(r.calls for r in found))
+        next(r for r in found if r.calls).cut()
+        await eventually(lambda: any(c.alone for r in found for c in r.calls))
+        (other,) = [r for r in found if not any(c.alone for c in r.calls)]
+        await eventually(lambda: all(s.connected for s in table.opened))
+        late = asyncio.ensure_future(router.infer(request(b"late"), 0.5))
+        await other.received(len(other.calls) + 1)
+        other.cut()
+        await asyncio.wait([late], timeout=5)
+        first.cancel()
+        assert late.done()
+        assert isinstance(late.exception(), DeadlineError)
+
+
+async def test_a_suspect_waits_for_those_before_it_no_longer_than_its_deadline(table: Table) -> None:
+    async with runners(table, 2) as (dying, busy):
+        dying.go.clear()
+        busy.go.clear()
+        before = [asyncio.ensure_future(table.opened[1].call(r, None)) for r in many(2)]
+        await busy.received(2)
+        late = asyncio.ensure_future(table.router().infer(request(b"late"), 0.5))
+        await dying.received(1)
+        dying.refuse = True
+        dying.cut()
+        done, _ = await asyncio.wait([late], timeout=5)
+        busy.go.set()
+        await asyncio.gather(*before)
+        assert [type(call.exception()) for call in done] == [DeadlineError]
+
+
 async def test_a_call_is_not_repeated_after_its_deadline(table: Table) -> None:
     async with runners(table, 1) as (runner,):
         runner.go.clear()
@@ -323,6 +360,9 @@ async def test_a_sequence_is_looked_for_in_its_order(table: Table) -> None:
         with pytest.raises(SequenceError, match="not started here"):
             await table.router().infer(sent, 30)
         assert [len(r.calls) for r in (first, second, third)] == [2, 2, 1]
+        table.withdrawn = True
+        with pytest.raises(UnavailableError, match="sequence 42 was lost with an instance that has gone"):
+            await table.router().infer(sent, 30)
 
 
 async def test_a_sequence_is_lost_with_its_instance_and_not_moved(table: Table) -> None:
@@ -335,6 +375,29 @@ async def test_a_sequence_is_lost_with_its_instance_and_not_moved(table: Table) 
         with pytest.raises(UnavailableError, match="model 'm@1': sequence s is lost with its instance"):
             await call
         assert second.calls == []
+
+
+async def test_a_call_of_a_sequence_that_kills_two_runners_is_to_blame_and_refused(table: Table) -> None:
+    async with runners(table, 2) as found:
+        dying = [DyingRunner(r, b"poison") for r in found]
+        router = table.router()
+        poison = request(b"poison", sequence_id=7)
+        for expected in (UnavailableError, ModelExecutionError, ModelExecutionError):
+            await eventually(lambda: all(s.usable for s in table.opened))
+            with pytest.raises(expected):
+                await router.infer(poison, 30)
+        assert sum(d.deaths for d in dying) == 2
+
+
+async def test_equal_calls_of_sequences_that_are_lost_in_one_death_are_not_to_blame(table: Table) -> None:
+    async with runners(table, 1) as (runner,):
+        runner.go.clear()
+        router = table.router()
+        calls = [asyncio.ensure_future(router.infer(request(sequence_id=i), 30)) for i in range(1, 4)]
+        await runner.received(3)
+        runner.cut()
+        lost = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(error) for error in lost] == [UnavailableError] * 3
 
 
 async def test_a_sequence_of_which_an_instance_that_is_away_may_know_is_not_called_unknown(table: Table) -> None:
@@ -388,3 +451,15 @@ async def test_an_on_demand_version_is_waited_for_only_so_long(table: Table, mon
     monkeypatch.setattr(dispatch, "LOAD_S", 0.05)
     with pytest.raises(UnavailableError):
         await table.router().infer(request(), 30)
+
+
+async def test_an_on_demand_version_that_is_withdrawn_is_not_waited_for_or_asked_for(table: Table) -> None:
+    table.deploy("1", on_demand=True)
+    call = asyncio.ensure_future(table.router().infer(request(), 2))
+    await eventually(lambda: table.noted)
+    noted = table.noted
+    del table.deployed["1"]
+    table.pulse()
+    with pytest.raises(PreconditionError, match="model 'm@1': it was undeployed while the call waited; deploy it"):
+        await call
+    assert table.noted == noted

@@ -22,8 +22,8 @@ def full(**parameters: int | str) -> messages.ModelInferRequest:
     return asked
 
 
-def test_names_and_id() -> None:
-    assert read_envelope(full().SerializeToString()) == Envelope("mlp", "7", "some-id")
+def test_names() -> None:
+    assert read_envelope(full().SerializeToString()) == Envelope("mlp", "7")
     assert read_envelope(request(model="mlp")) == Envelope("mlp")
 
 
@@ -36,7 +36,7 @@ def test_of_any_size(size: int) -> None:
 @pytest.mark.parametrize(("value", "read"), [(7, "7"), ("seven", "seven"), (0, ""), ("", "")])
 def test_parameters_that_decide_the_instance(value: int | str, read: str) -> None:
     asked = full(priority=3, sequence_id=value, other="x").SerializeToString()
-    assert read_envelope(asked) == Envelope("mlp", "7", "some-id", sequence=read)
+    assert read_envelope(asked) == Envelope("mlp", "7", sequence=read)
     assert read_envelope(full(routing_key=value).SerializeToString()).routing_key == read
     assert read_envelope(full(routing_key="k", sequence_id=value).SerializeToString()).stickiness == (read or "k")
 

@@ -52,3 +52,9 @@ def test_other_options_are_tried_everywhere_and_an_end_forgets() -> None:
     assert not found.avoided({})
     found.observe([], {}, 1)
     assert not found.avoided(WANTED)
+
+
+def test_to_end_soon_after_each_answer_is_to_fail() -> None:
+    crashes = [(10 * n + k, state, n + k) for n in range(3) for k, state in enumerate((READY, LOADING))]
+    assert not observed(*crashes[:4]).avoided(WANTED)
+    assert observed(*crashes).avoided(WANTED) == {SITE}

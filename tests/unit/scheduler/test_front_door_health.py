@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2 as pb
 from modelyard.catalogue import Resources
 from modelyard.deployment import Deployment, Member
 from modelyard.etcd import Etcd
+from modelyard.oip import messages
 from modelyard.rpc.channel import Stub, open_channel
 from modelyard.rpc.health import SERVICE
 from modelyard.rpc.server import Server
@@ -30,11 +31,12 @@ class Door:
         self.table = table
         self._stub = stub
 
-    def deploy(self, *versions: str) -> None:
-        """Make these the deployed versions of m."""
+    def deploy(self, *versions: str, model: str = "m") -> None:
+        """Make these the deployed versions of a model, and the only ones."""
         self.table.deployments.items.clear()
         for version in versions:
-            self.table.deployments.items[f"m@{version}"] = Deployment("m", version, 1, Resources(), "d" * 64, "onnx")
+            made = Deployment(model, version, 1, Resources(), "d" * 64, "onnx")
+            self.table.deployments.items[f"{model}@{version}"] = made
         self.changed()
 
     def announce(self, runner: FakeRunner) -> None:
@@ -60,9 +62,11 @@ async def door() -> AsyncIterator[Door]:
     table = RoutingTable(etcd)
     for mirror in (table.deployments, table.instances, table.registries, table.schedulers):
         mirror.synced.set()
+    server.add(messages.SERVICE, object())
+    address = await server.start("127.0.0.1:0")
     health = FrontDoorHealth(table, server.health, {RELAYED: lambda: bool(table.registries.items)})
     running = [asyncio.ensure_future(work) for work in (table.run(), health.run())]
-    async with open_channel(await server.start("127.0.0.1:0")) as channel:
+    async with open_channel(address) as channel:
         yield Door(table, Stub(channel, SERVICE))
     for task in running:
         task.cancel()
@@ -104,3 +108,14 @@ async def test_the_front_door_serves_whatever_is_away(door: Door) -> None:
     door.table.registries.items["registry-0"] = Member("registry-0", "127.0.0.1:1")
     door.changed()
     await door.until(RELAYED, "SERVING")
+
+
+@pytest.mark.parametrize("name", [messages.SERVICE.full_name, RELAYED])
+async def test_a_model_of_the_name_of_a_service_does_not_answer_for_it(door: Door, name: str) -> None:
+    door.table.registries.items["registry-0"] = Member("registry-0", "127.0.0.1:1")
+    door.deploy("1", model=name)
+    await door.until(f"{name}@1", "NOT_SERVING")
+    await door.until(name, "SERVING")
+    door.deploy()
+    await door.until(f"{name}@1", "SERVICE_UNKNOWN")
+    await door.until(name, "SERVING")

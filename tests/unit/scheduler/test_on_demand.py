@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from modelyard.deployment import Activity, Deployment
+from modelyard_scheduler import decision
+from modelyard_scheduler.decision import MOST_HELPED
 from modelyard_scheduler.eviction import RECENT_S, WAIT_S
 from tests.unit.scheduler.simulation import Cluster, deployment, key, on, worker
 
@@ -146,3 +150,41 @@ def test_a_stray_activity_key_makes_nobody_evictable() -> None:
     cluster.activities[key("fixed")] = (1, Activity(0.0))
     cluster.deploy(deployment("new", gib=3))
     assert not cluster.decide().unloaded
+
+
+def full(count: int) -> Cluster:
+    """So many workers, each full of an on-demand deployment that nobody calls any more."""
+    cluster = Cluster(*(worker(f"w{n:03}", 4) for n in range(count)))
+    for n in range(count):
+        cluster.deploy(on_demand(f"old{n}", 4))
+        cluster.call(f"old{n}")
+    cluster.settle()
+    cluster.now_s += RECENT_S
+    return cluster
+
+
+def test_room_is_made_for_so_many_at_a_time_and_for_all_in_the_end() -> None:
+    cluster = full(MOST_HELPED + 10)
+    cluster.deploy(*(deployment(f"new{n}", gib=4) for n in range(MOST_HELPED + 10)))
+    assert len(cluster.decide().unloaded) == MOST_HELPED
+    cluster.settle()
+    assert all(model.startswith("new") for model in cluster.placed())
+    assert len(cluster.placed()) == MOST_HELPED + 10
+
+
+def test_those_for_whom_there_is_no_help_do_not_keep_others_from_it() -> None:
+    cluster = full(1)
+    cluster.deploy(*(deployment(f"large{n}", gib=5) for n in range(2 * MOST_HELPED)))
+    cluster.deploy(deployment("zzz", gib=4))
+    for _ in range(30):
+        cluster.now_s += 1
+        cluster.settle()
+    assert cluster.placed() == {"zzz@1": ["w000"]}
+
+
+def test_with_nobody_to_evict_nobody_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = full(1)
+    cluster.call("old0")
+    cluster.deploy(deployment("new", gib=4))
+    monkeypatch.delattr(decision, "Evictions")
+    assert not cluster.decide()

@@ -7,7 +7,7 @@ import pytest
 from modelyard.errors import ModelExecutionError
 from modelyard.names import ModelVersion
 from modelyard_scheduler.frontdoor import poison
-from modelyard_scheduler.frontdoor.poison import REFUSED_S, Refusals, digest
+from modelyard_scheduler.frontdoor.poison import REFUSED_S, Refusals, Suspicions, digest
 from tests.runners import request
 
 ONE, TWO = ModelVersion("m", "1"), ModelVersion("m", "2")
@@ -69,3 +69,24 @@ def test_the_oldest_of_too_many_are_forgotten(monkeypatch: pytest.MonkeyPatch) -
     for payload in (b"a", b"b", b"c", b"d"):
         refusals.add(ONE, request(payload))
     assert [is_refused(refusals, ONE, request(p)) for p in (b"a", b"b", b"c", b"d")] == [False, True, True, True]
+
+
+def test_a_second_death_with_the_same_inputs_is_told_from_a_second_call_that_was_lost_in_the_first() -> None:
+    clock = Clock()
+    suspicions = Suspicions(clock)
+    assert not suspicions.add(ONE, request(b"a"), 1)
+    assert not suspicions.add(ONE, request(b"a", sequence_id=7), 1)
+    assert not suspicions.add(ONE, request(b"b"), 2)
+    assert not suspicions.add(TWO, request(b"a"), 2)
+    clock.now_s += REFUSED_S - 1
+    assert suspicions.add(ONE, request(b"a", sequence_id=8), 2)
+    clock.now_s += REFUSED_S
+    assert not suspicions.add(ONE, request(b"a"), 3)
+
+
+def test_the_oldest_of_too_many_suspicions_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poison, "MAX_SUSPICIONS", 2)
+    suspicions = Suspicions(Clock())
+    for payload in (b"a", b"b", b"c"):
+        suspicions.add(ONE, request(payload), 1)
+    assert [suspicions.add(ONE, request(p), 2) for p in (b"c", b"a")] == [True, False]

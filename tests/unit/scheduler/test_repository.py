@@ -139,7 +139,7 @@ async def test_an_unload_waits_until_nothing_is_routed_there(suite: Suite) -> No
         await eventually(lambda: any(s.connected for s in suite.table.streams(ONE)))
         await suite.repository.unload(Unload(model_name="m"), "default", 30.0)
         assert not suite.table.streams(ONE)
-        assert suite.table.resolve("m", "1") is None
+        assert suite.table.route("m", "1") is None
 
 
 async def test_states(suite: Suite) -> None:

@@ -9,6 +9,7 @@ from modelyard.catalogue import Signature, TensorSpec
 from modelyard.errors import ModelExecutionError
 from modelyard.oip import messages
 from modelyard.oip.tensors import decode_inputs, decode_response, encode_request
+from modelyard_scheduler.frontdoor import splitting
 from modelyard_scheduler.frontdoor.splitting import gather, least_bytes, part_sizes, split
 
 
@@ -131,7 +132,27 @@ def spec(datatype: str, *shape: int) -> TensorSpec:
 def test_how_long_a_request_is_that_may_have_to_be_split() -> None:
     assert least_bytes(Signature((spec("FP32", -1, 64),), (spec("FP32", -1, 10),)), 8) == 512
     assert least_bytes(Signature((spec("BYTES", -1, 2), spec("INT8", -1)), (spec("FP32", -1),)), 8) == 24
-    assert least_bytes(Signature((spec("FP32", -1, -1),), (spec("FP32", -1),)), 8) == 0
-    fixed, dynamic = spec("FP32", 4), spec("FP32", -1)
-    for inputs, outputs in (((fixed,), (dynamic,)), ((dynamic,), (fixed,)), ((), (dynamic,)), ((spec("FP32"),), ())):
+    assert least_bytes(Signature((spec("FP32", -1, -1),), (spec("FP32", -1),)), 8) == 8
+    fixed, dynamic, ragged = spec("FP32", 4), spec("FP32", -1), spec("FP32", -1, -1)
+    for inputs, outputs in (
+        ((fixed,), (dynamic,)),
+        ((dynamic,), (fixed,)),
+        ((dynamic,), (dynamic, ragged)),
+        ((), (dynamic,)),
+        ((spec("FP32"),), ()),
+    ):
         assert least_bytes(Signature(inputs, outputs), 8) is None
+
+
+def test_a_large_request_of_few_rows_is_not_parsed_with_its_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed_bytes = []
+
+    def parse(data: bytes) -> messages.ModelInferRequest:
+        parsed_bytes.append(len(data))
+        return parsed(data)
+
+    monkeypatch.setattr(splitting, "parse_request", parse)
+    asked = encode_request("m", "", {"x": np.zeros((4, 100_000), np.float32)}).SerializeToString()
+    assert split(asked, 4, 2) == []
+    assert len(split(asked, 2, 2)) == 2
+    assert [size < 100 for size in parsed_bytes] == [True, True, False]

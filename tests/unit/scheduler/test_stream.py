@@ -10,7 +10,8 @@ import pytest
 
 from modelyard.errors import ExhaustedError, InvalidInputError
 from modelyard.v1 import runner_pb2 as pb
-from modelyard_scheduler.frontdoor.lane import LARGE_BYTES, MESSAGE_BYTES, InstanceLostError
+from modelyard_scheduler.frontdoor import stream as stream_module
+from modelyard_scheduler.frontdoor.lane import LARGE_BYTES, MESSAGE_BYTES, InstanceLostError, Lane
 from modelyard_scheduler.frontdoor.stream import ExecuteStream
 from tests.runners import FakeRunner
 from tests.waiting import eventually
@@ -162,9 +163,36 @@ async def test_a_large_call_that_fails_or_is_lost() -> None:
         with pytest.raises(InstanceLostError) as lost:
             await call
         assert lost.value.executing
-        await eventually(lambda: stream.usable)
+        await eventually(lambda: len(runner.metadata) == 3 and stream.usable)  # it broke, and is there again
         runner.go.set()
         assert await stream.call(large, None) == large
+
+
+async def test_a_large_call_is_answered_when_the_runner_has_ended_the_other_lane_in_order() -> None:
+    async with FakeRunner().serve() as runner, opened(runner) as stream:
+        (small,) = runner.streams
+        runner.go.clear()
+        call = asyncio.ensure_future(stream.call(b"x" * LARGE_BYTES, None))
+        await runner.received(1)
+        runner.refuse = runner.ending = True
+        small.put_nowait(None)
+        await eventually(lambda: not stream.connected)
+        runner.go.set()
+        assert await call == b"x" * LARGE_BYTES
+
+
+async def test_a_large_lane_that_is_not_ended_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_module, "LAST_S", 0.01)
+    async with FakeRunner().serve() as runner, opened(runner) as stream:
+        (small,) = runner.streams
+        runner.go.clear()
+        call = asyncio.ensure_future(stream.call(b"x" * LARGE_BYTES, None))
+        await runner.received(1)
+        runner.ending = True
+        small.put_nowait(None)
+        with pytest.raises(InstanceLostError):
+            await call
+        await eventually(lambda: stream.usable)
 
 
 async def test_a_large_lane_that_ends_before_it_has_begun_loses_its_calls() -> None:
@@ -204,6 +232,16 @@ async def test_a_cancelled_call_that_was_not_sent_yet_is_not_sent() -> None:
         assert await stream.call(b"2", None) == b"2"
         assert [c.request for c in runner.calls] == [b"2"]
         assert stream.outstanding == 0
+
+
+async def test_a_cancelled_call_that_was_not_sent_yet_leaves_nothing_behind() -> None:
+    lane = Lane("m@1")  # its writer is blocked
+    for _ in range(10):
+        call_id, reply = lane.submit(b"x" * LARGE_BYTES, None, False)
+        reply.cancel()
+        lane.forget(call_id)
+    assert not lane._outbox
+    assert not lane._cancelled
 
 
 async def test_the_late_reply_of_a_cancelled_call_is_dropped() -> None:

@@ -13,6 +13,7 @@ from modelyard.catalogue import Resources
 from modelyard.deployment import Deployment, InstanceState
 from modelyard.etcd import Etcd
 from modelyard.names import ModelVersion
+from modelyard_scheduler.frontdoor import table as table_module
 from modelyard_scheduler.frontdoor.stream import ExecuteStream
 from modelyard_scheduler.frontdoor.table import RoutingTable
 from tests.runners import FakeRunner
@@ -27,9 +28,9 @@ class Table:
     def __init__(self, etcd: Etcd) -> None:
         self.table = RoutingTable(etcd)
 
-    def deploy(self, version: str, published_s: float) -> None:
+    def deploy(self, version: str, published_s: float, *, on_demand: bool = False) -> None:
         self.table.deployments.items[f"m@{version}"] = Deployment(
-            "m", version, 1, Resources(), "d" * 64, "onnx", version_time_s=published_s
+            "m", version, 1, Resources(), "d" * 64, "onnx", version_time_s=published_s, on_demand=on_demand
         )
         self.changed()
 
@@ -48,6 +49,11 @@ class Table:
 
     def changed(self) -> None:
         self.table.instances._on_change()
+
+    def meant(self, model: str, version: str) -> ModelVersion | None:
+        """The version that a call is routed to."""
+        route = self.table.route(model, version)
+        return route.version if route else None
 
     def stream(self, version: ModelVersion = ONE) -> ExecuteStream | None:
         streams = self.table.streams(version)
@@ -92,18 +98,18 @@ async def test_an_instance_that_is_not_ready_gets_none(keys: Table, state: Insta
 
 
 async def test_without_a_version_the_newest_deployed_one_is_meant(keys: Table) -> None:
-    assert keys.table.resolve("m", "") is None
+    assert keys.meant("m", "") is None
     keys.deploy("2", 1.0)
     keys.deploy("10", 3.0)
     keys.deploy("9", 2.0)
-    await eventually(lambda: keys.table.resolve("m", "10"))
-    assert keys.table.resolve("m", "") == ModelVersion("m", "10")
-    assert keys.table.resolve("m", "2") == ModelVersion("m", "2")
-    assert keys.table.resolve("m", "3") is None
-    assert keys.table.resolve("other", "") is None
+    await eventually(lambda: keys.meant("m", "10"))
+    assert keys.meant("m", "") == ModelVersion("m", "10")
+    assert keys.meant("m", "2") == ModelVersion("m", "2")
+    assert keys.meant("m", "3") is None
+    assert keys.meant("other", "") is None
     assert keys.table.versions("m") == ["2", "9", "10"]
     keys.undeploy("10")
-    await eventually(lambda: keys.table.resolve("m", "") == ModelVersion("m", "9"))
+    await eventually(lambda: keys.meant("m", "") == ModelVersion("m", "9"))
 
 
 async def test_a_key_that_vanished_keeps_its_stream_while_that_lives(keys: Table) -> None:
@@ -210,15 +216,15 @@ async def test_the_newest_that_answers_is_meant_while_a_newer_one_does_not(keys:
     async with FakeRunner().serve() as one, FakeRunner(version="2").serve() as two:
         keys.deploy("1", 1.0)
         keys.deploy("2", 2.0)
-        await eventually(lambda: keys.table.resolve("m", "") == TWO)
+        await eventually(lambda: keys.meant("m", "") == TWO)
         keys.announce(one)
         await keys.connected(ONE)
-        await eventually(lambda: keys.table.resolve("m", "") == ONE)
+        await eventually(lambda: keys.meant("m", "") == ONE)
         keys.announce(two)
-        await eventually(lambda: keys.table.resolve("m", "") == TWO)
+        await eventually(lambda: keys.meant("m", "") == TWO)
         two.refuse = True
         two.cut()
-        await eventually(lambda: keys.table.resolve("m", "") == ONE)
+        await eventually(lambda: keys.meant("m", "") == ONE)
 
 
 async def test_why_nothing_of_a_version_could_be_loaded(keys: Table) -> None:
@@ -254,6 +260,34 @@ async def test_what_is_withdrawn_is_drained(keys: Table, how: str) -> None:
         await eventually(lambda: not runner.streams)
 
 
+async def test_that_an_instance_went_is_remembered_for_a_while(keys: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with FakeRunner().serve() as runner:
+        keys.deploy("1", 1.0)
+        keys.announce(runner)
+        await keys.connected(ONE)
+        assert not keys.table.withdrawn_lately(ONE)
+        keys.announce(runner, InstanceState.UNLOADING)
+        await eventually(lambda: keys.table.withdrawn_lately(ONE))
+        monkeypatch.setattr(table_module, "LATELY_S", 0.0)
+        assert not keys.table.withdrawn_lately(ONE)
+
+
+async def test_on_demand_versions_with_calls_outstanding_are_busy(keys: Table) -> None:
+    async with FakeRunner().serve() as runner:
+        keys.deploy("1", 1.0, on_demand=True)
+        keys.announce(runner)
+        stream = await keys.connected(ONE)
+        assert keys.table.busy_on_demand() == []
+        runner.go.clear()
+        call = asyncio.ensure_future(stream.call(b"x", None))
+        await runner.received(1)
+        assert keys.table.busy_on_demand() == [ONE]
+        keys.deploy("1", 1.0)
+        await eventually(lambda: keys.table.busy_on_demand() == [])
+        runner.go.set()
+        await call
+
+
 async def test_two_versions_have_streams_of_their_own(keys: Table) -> None:
     async with FakeRunner().serve() as one, FakeRunner(version="2").serve() as two:
         keys.deploy("1", 1.0)
@@ -269,7 +303,7 @@ async def test_two_versions_have_streams_of_their_own(keys: Table) -> None:
 async def test_who_waits_for_a_change_hears_of_a_stream_that_connects(keys: Table) -> None:
     async with FakeRunner().serve() as runner:
         keys.deploy("1", 1.0)
-        await eventually(lambda: keys.table.resolve("m", "1"))
+        await eventually(lambda: keys.meant("m", "1"))
         keys.announce(runner)
         while keys.stream() is None or not keys.table.streams(ONE)[0].usable:
             await asyncio.wait_for(keys.table.changed(), 30)

@@ -85,6 +85,9 @@ CODE = [
     ("target", lambda p: graph(p)["nodes"][0].update(target="torch.os.system")),
     ("target", lambda p: graph(p)["nodes"][0].update(target="torch.ops.load_library")),
     ("target", lambda p: graph(p)["nodes"][0].update(target="torch.ops.aten.from_file.default")),
+    ("target", lambda p: graph(p)["nodes"][0].update(target="torch.ops.aten.add.__getattr__")),
+    ("target", lambda p: graph(p)["nodes"][0].update(target="torch.ops.aten.__init__.__func__")),
+    ("target", lambda p: graph(p)["nodes"][0].update(target="torch.ops.aten.__getattr__.default")),
     ("target", lambda p: graph(p)["nodes"][0].update(target="_operator.methodcaller")),
     ("target", lambda p: graph(p)["nodes"][0].update(target="torch.ops.higher_order.call_torchbind")),
     ("target", lambda p: graph(p)["nodes"][0].update(target="#triton:kernel")),
@@ -106,6 +109,13 @@ CODE = [
     ("in_spec", lambda p: call(p).update(in_spec='[1, {"type": "collections.namedtuple"}]')),
     ("out_spec", lambda p: call(p).update(out_spec="no JSON")),
 ]
+
+
+@pytest.mark.parametrize("name", ["and", "or", "xor", "lshift", "rshift", "iand", "irshift"])
+def test_torchs_own_operators_that_are_named_so(classifier: Path, name: str) -> None:
+    target = f"torch.ops.aten.__{name}__.Scalar"
+    programs.edit(classifier / "m.pt2", lambda p: graph(p)["nodes"][0].update(target=target))
+    assert read_signature(classifier / "m.pt2").outputs
 
 
 @pytest.mark.parametrize(("key", "change"), CODE)

@@ -144,6 +144,14 @@ async def test_what_was_half_removed_is_removed(cache: ArtifactCache, tmp_path: 
     assert held(tmp_path) == ["a"]
 
 
+async def test_what_was_half_removed_does_not_keep_it_from_being_removed_again(
+    cache: ArtifactCache, tmp_path: Path
+) -> None:
+    (tmp_path / f"{GONE}a" / "deep").mkdir(parents=True)
+    await use(cache, "a", "b", "c", "d")
+    assert held(tmp_path) == ["b", "c", "d"]
+
+
 async def test_a_cache_that_is_not_there_needs_no_trimming(source: Source, tmp_path: Path) -> None:
     await ArtifactCache(tmp_path / "absent", source).trim()
     assert not (tmp_path / "absent").exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from modelyard.errors import ExhaustedError, InvalidInputError
+from modelyard.rpc.status import MAX_DETAILS_BYTES
 from modelyard.v1 import runner_pb2 as pb
 from modelyard_worker.runner.frames import LARGE_BYTES, read_calls, reply
 
@@ -31,6 +32,13 @@ def test_what_is_no_message_is_refused(data: bytes | pb.ExecuteRequest) -> None:
     cut = data if isinstance(data, bytes) else data.SerializeToString()[:-1]
     with pytest.raises(InvalidInputError, match=f"expected an ExecuteRequest, got {len(cut)} bytes"):
         read_calls(cut)
+
+
+def test_the_message_of_a_failure_is_cut() -> None:
+    size, pieces = reply(1, InvalidInputError("é" * LARGE_BYTES))
+    message = pb.ExecuteResponse.FromString(b"".join(pieces)).replies[0].failure.message
+    assert message == "é" * (MAX_DETAILS_BYTES // 2)
+    assert size < LARGE_BYTES
 
 
 def test_replies_are_what_protobuf_reads() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -125,6 +125,18 @@ async def test_copies_of_a_load_that_fails_are_given_back(models: Models, engine
     with pytest.raises(ModelExecutionError, match="no more memory"):
         await models.load(order(copies=3))
     assert [copy.closed for copy in engine.copies] == [True, True]
+
+
+async def test_an_instance_that_cannot_be_measured_is_not_left_behind(engine: Engine) -> None:
+    def observe(version: ModelVersion) -> NoReturn:
+        raise RuntimeError("no more threads")
+
+    models = Models(1, observe, engine.load)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="no more threads"):
+            await models.load(order(copies=2))
+    assert models.loaded() == []
+    assert [copy.closed for copy in engine.copies] == [True] * 4
 
 
 async def test_every_copy_is_warmed_up(models: Models, engine: Engine) -> None:

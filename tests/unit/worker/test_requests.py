@@ -114,6 +114,39 @@ def test_a_bad_request_that_resembles_a_good_one_is_refused(requests: Requests) 
         requests.read(longer.SerializeToString())
 
 
+def field(number: int, content: bytes) -> bytes:
+    return bytes([number << 3 | 2, len(content)]) + content
+
+
+ONE = Signature((TensorSpec("x", "INT8", (2,)),), (TensorSpec("y", "INT8", (2,)),))
+HEAD = Message(model_name="m", inputs=[Message.InferInputTensor(name="x", datatype="INT8", shape=[2])])
+
+
+@pytest.mark.parametrize("number", [15, 4])
+def test_what_stands_behind_the_contents_is_not_taken_for_them(number: int) -> None:
+    requests = Requests(ONE, batched=False)
+    for other in (b"\x01\x01", b"\x05\x05"):  # of an unknown field, or of a parameter's text
+        raw = field(7, other)
+        last = raw if number == 15 else field(1, b"k") + field(2, field(3, raw))
+        data = HEAD.SerializeToString() + field(7, b"\x01\x01") + field(number, last)
+        assert values(requests.read(data)) == {"x": [1, 1]}
+
+
+def test_of_several_ids_the_last_counts() -> None:
+    requests = Requests(ONE, batched=False)
+    names, inputs = field(1, b"m"), HEAD.SerializeToString()[len(field(1, b"m")) :]
+    for first, last in ((b"b", b"b"), (b"c", b"b"), (b"", b""), (b"c", b"")):
+        data = names + field(3, first) + field(3, last) + inputs + field(7, b"\x01\x01")
+        assert requests.read(data).id == last
+
+
+@pytest.mark.parametrize("rows", [1, LARGE_BYTES])
+@pytest.mark.parametrize("odd", [b"\x7b\x7c", b"\x38\x01", b"\x12\x00" * 1000])
+def test_large_and_small_requests_are_judged_alike(odd: bytes, rows: int, requests: Requests) -> None:
+    data = encode_request("m", "", {"a": np.ones((rows, 2), np.float32), "b": B}).SerializeToString() + odd
+    assert requests.read(data).inputs["a"].shape == (rows, 2)
+
+
 def test_a_large_request_is_not_copied_and_a_view_is_as_good_as_bytes(requests: Requests) -> None:
     rows = LARGE_BYTES // 4
     for number in range(2):

@@ -245,6 +245,31 @@ def test_an_archive_that_torch_cannot_load(tmp_path: Path) -> None:
         TorchExportRuntime(tmp_path, 1)
 
 
+@pytest.mark.parametrize("place", ["target", "args"])
+def test_what_is_no_operator_is_refused_before_it_is_called(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = torch.export.load(programs.classifier(tmp_path / "m.pt2"))
+    node = next(node for node in program.graph.nodes if node.op == "call_function")
+    setattr(node, place, getattr if place == "target" else (*node.args[:-1], [getattr]))
+    monkeypatch.setattr(torch.export, "load", lambda path: program)
+    with pytest.raises(InvalidInputError, match=r"TypeError: expected an operator of torch, got .*getattr"):
+        TorchExportRuntime(tmp_path, 1)
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda x: torch.vmap(torch.sum)(x + 1),
+        lambda x: (x > 0) & (x < 3),
+        lambda x: x.reshape(x.shape[0] * 3) + x.shape[0] // 2,
+        lambda x: torch.cond(x.sum() > 0, lambda y: y + 1, lambda y: y - 1, (x,)),
+    ],
+)
+def test_what_torch_itself_writes_is_an_operator(forward: Any, tmp_path: Path) -> None:
+    assert loaded(tmp_path, forward, ones(), dynamic=({0: ROWS},)).run({"x": floats(4, 3)}, ["output"])
+
+
 def test_something_that_is_no_archive(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "m.pt2", "w") as archive:
         archive.writestr("m/readme", b"")

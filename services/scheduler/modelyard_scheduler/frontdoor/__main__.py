@@ -1,4 +1,7 @@
-"""`python -m modelyard_scheduler.frontdoor`: one front-door process, a child of a scheduler."""
+"""`python -m modelyard_scheduler.frontdoor`: one front-door process, a child of a scheduler.
+
+Reports to it over its pipe: {"state": "beat"} twice a second, and once {"state": "ready", "address"}.
+"""
 
 from __future__ import annotations
 
@@ -94,7 +97,7 @@ async def serve(options: Options, parent: Parent, journal: Journal) -> None:
         router = Router(table, aliases, demand, partial(find_version, registries), calls.observe)
         server.add(router_pb2.DESCRIPTOR.services_by_name["Router"], RouteServicer(router))
         regions, settings = SharedRegions(etcd), SharedSettings(etcd)
-        await stack.enter_async_context(background(regions.run(), settings.run()))
+        await stack.enter_async_context(background(regions.run(), settings.run(), demand.run(table.busy_on_demand)))
         repository = Repository(table, Control(registries, schedulers), demand)
         extensions = Extensions(repository, Statistics(table), SharedMemory(regions), settings)
         server.add(messages.SERVICE, InferenceServicer(router, table, extensions, stop), RAW_METHODS)
@@ -129,6 +132,7 @@ def main() -> None:
     """Serve until SIGTERM."""
     environ = dict(os.environ)
     parent, journal = Parent(environ), Journal(inherited(environ))
+    parent.start_beating()
     options = parse(sys.argv[1:])
     log.configure(options.name, options.log_level)
     gc.freeze()  # what is there now stays: collections need not look at it

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from modelyard import codec, keys
 from modelyard.deployment import Activity
@@ -44,6 +44,13 @@ class Demand:
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
         task.add_done_callback(stop_on_failure)
+
+    async def run(self, busy: Callable[[], Iterable[ModelVersion]]) -> None:
+        """Note also the versions that are `busy` with calls which take long, until cancelled."""
+        while True:
+            for version in busy():
+                self.note(version)
+            await asyncio.sleep(URGENT_S)
 
     async def _say(self, version: ModelVersion) -> None:
         try:

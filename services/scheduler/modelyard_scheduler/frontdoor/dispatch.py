@@ -5,14 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
-from modelyard.errors import DeadlineError, ExhaustedError, ModelExecutionError, SequenceError, UnavailableError
+from modelyard.errors import (
+    DeadlineError,
+    ExhaustedError,
+    ModelExecutionError,
+    PreconditionError,
+    SequenceError,
+    UnavailableError,
+)
 from modelyard.names import ModelVersion
 from modelyard_scheduler.frontdoor.affinity import in_order, less_loaded, pick
 from modelyard_scheduler.frontdoor.demand import URGENT_S, Demand
 from modelyard_scheduler.frontdoor.lane import InstanceLostError
-from modelyard_scheduler.frontdoor.poison import Refusals
+from modelyard_scheduler.frontdoor.poison import Refusals, Suspicions
 from modelyard_scheduler.frontdoor.stream import ExecuteStream
 from modelyard_scheduler.frontdoor.table import RoutingTable
 
@@ -63,12 +71,14 @@ class Dispatcher:
         self._demand = demand
         self._suspects: dict[ModelVersion, asyncio.Lock] = {}
         self._refusals = Refusals()
+        self._suspicions = Suspicions()
 
     async def execute(self, call: Call) -> bytes:
         """Execute a call; return the serialized response.
 
         Raises:
             UnavailableError: no instance is READY, or the call's sequence was lost with its instance.
+            PreconditionError: its on-demand deployment was withdrawn while it waited.
             ExhaustedError: the queues of two instances, or of the only one, are full.
             SequenceError: no instance knows the sequence.
             ModelExecutionError: the model failed, or two runners died while they executed this call, or one like it.
@@ -99,6 +109,7 @@ class Dispatcher:
 
         Raises:
             UnavailableError: there is none in time.
+            PreconditionError: it was on demand and is not deployed any more.
             DeadlineError: the call's deadline passed first.
         """
         begun_s = time.monotonic()
@@ -124,25 +135,30 @@ class Dispatcher:
         One such call of a version at a time: were two of them to blame, they would not take two runners at once. A
         runner, to which several front doors may send one each, executes one at a time too, and says which.
         """
-        async with self._suspects.setdefault(call.version, asyncio.Lock()):
+        async with contextlib.AsyncExitStack() as turn:
+            await _enter(turn, self._suspects.setdefault(call.version, asyncio.Lock()), call)
             deaths = 0
             while True:
                 stream = self._pick(call) or await self.wait_usable(call)
                 try:
-                    async with stream.reserved():
+                    async with contextlib.AsyncExitStack() as alone:
+                        await _enter(alone, stream.reserved(), call)
                         return await stream.call(call.request, call.left_s(), alone=True)
                 except InstanceLostError as lost:
                     deaths += lost.sent
                     if lost.executing or deaths == MAX_DEATHS:
-                        self._refusals.add(call.version, call.request)
-                        raise ModelExecutionError(
-                            f"model {str(call.version)!r}: two runners died while they executed this call"
-                        ) from None
+                        raise self._refused(call) from None
+
+    def _refused(self, call: Call) -> ModelExecutionError:
+        """What to say of a call with which two runners died; its inputs are refused from now on."""
+        self._refusals.add(call.version, call.request)
+        return ModelExecutionError(f"model {str(call.version)!r}: two runners died while they executed this call")
 
     async def _execute_in_sequence(self, call: Call) -> bytes:
         """Ask the instances in the order that the sequence's id gives, until one knows the sequence.
 
-        It begins on the first of them; another may have come before that one since.
+        It begins on the first of them; another may have come before that one since. A call under which a runner died is
+        lost with the sequence, and not sent again by us: if it is by the client, and another dies, it is to blame.
         """
         await self.wait_usable(call)
         unknown: SequenceError | None = None
@@ -153,14 +169,20 @@ class Dispatcher:
             if not stream.connected:
                 away = True
                 continue
+            connects = stream.connects
             try:
                 return await stream.call(call.request, call.left_s())
             except SequenceError as error:
                 unknown = unknown or error
-            except InstanceLostError:
+            except InstanceLostError as lost:
+                death = (stream.instance.worker, stream.instance.endpoint, connects)
+                if lost.executing and self._suspicions.add(call.version, call.request, death):
+                    raise self._refused(call) from None
                 raise _unavailable(call.version, f"sequence {call.sequence} is lost with its instance") from None
         if away or unknown is None:
             raise _unavailable(call.version, f"an instance that may know sequence {call.sequence} cannot be reached")
+        if self._table.withdrawn_lately(call.version):
+            raise _unavailable(call.version, f"sequence {call.sequence} was lost with an instance that has gone")
         raise unknown
 
     def _waits_s(self, call: Call, waited_s: float) -> float | None:
@@ -170,6 +192,9 @@ class Dispatcher:
         if any(s.connected for s in streams):
             return left_s
         if call.on_demand:
+            if self._table.route(call.version.model, call.version.version) is None:
+                name = str(call.version)
+                raise PreconditionError(f"model {name!r}: it was undeployed while the call waited; deploy it first")
             if reason := self._table.failure(call.version):
                 raise _unavailable(call.version, reason)
             wanted_s = min(URGENT_S, LOAD_S - waited_s)
@@ -180,6 +205,15 @@ class Dispatcher:
         if wanted_s <= 0:
             raise _unavailable(call.version, "no instance of it can be reached")
         return wanted_s if left_s is None else min(wanted_s, left_s)
+
+
+async def _enter(stack: contextlib.AsyncExitStack, context: AbstractAsyncContextManager[None], call: Call) -> None:
+    """Enter a context within the deadline of a call; raise DeadlineError if it passes first."""
+    try:
+        async with asyncio.timeout(call.left_s()):
+            await stack.enter_async_context(context)
+    except TimeoutError:
+        raise DeadlineError("the deadline passed while the call waited to be executed by itself") from None
 
 
 def _unavailable(version: ModelVersion, reason: str) -> UnavailableError:

@@ -18,7 +18,7 @@ from modelyard.oip.wire import read_varint
 MAX_FIELDS = 256
 """So many fields are walked over here; a request of more, which nobody needs, goes to protobuf, whose walk is in C."""
 
-_MODEL, _VERSION, _ID, _PARAMETERS = 0x0A, 0x12, 0x1A, 0x22
+_MODEL, _VERSION, _PARAMETERS = 0x0A, 0x12, 0x22
 _FIRST_TAG, _LAST_TAG = 0x0A, 0x3A
 _WIRE_TYPE = 0x07
 _BYTES = 2
@@ -30,14 +30,12 @@ class Envelope(NamedTuple):
     Attributes:
         model: `mlp`, or with a version or an alias: `mlp@stable`.
         version: a version or an alias; empty: none is named.
-        id: the client's own.
         sequence: the id of the sequence that the call is a part of; empty: of none.
         routing_key: calls of equal keys go to the same instance; empty: it does not matter which.
     """
 
     model: str
     version: str = ""
-    id: str = ""
     sequence: str = ""
     routing_key: str = ""
 
@@ -61,13 +59,13 @@ def read_envelope(request: bytes) -> Envelope:
 
 def _walk(request: bytes) -> Envelope | None:
     """The envelope; None where protobuf must have a look."""
-    model = version = request_id = b""
+    model = version = b""
     parameters: list[bytes] = []
     position, size = 0, len(request)
     try:
         for _ in range(MAX_FIELDS):
             if position == size:
-                return _envelope(model, version, request_id, parameters)
+                return _envelope(model, version, parameters)
             start, tag, length = position, request[position], request[position + 1]
             position += 2
             if length > 0x7F:
@@ -79,8 +77,6 @@ def _walk(request: bytes) -> Envelope | None:
                 model = request[begin:position]
             elif tag == _VERSION:
                 version = request[begin:position]
-            elif tag == _ID:
-                request_id = request[begin:position]
             elif tag == _PARAMETERS:
                 parameters.append(request[start:position])
     except (IndexError, ValueError):
@@ -88,16 +84,16 @@ def _walk(request: bytes) -> Envelope | None:
     return None
 
 
-def _envelope(model: bytes, version: bytes, request_id: bytes, parameters: list[bytes]) -> Envelope:
+def _envelope(model: bytes, version: bytes, parameters: list[bytes]) -> Envelope:
     if not parameters:
-        return Envelope(model.decode(), version.decode(), request_id.decode())
+        return Envelope(model.decode(), version.decode())
     found = parse_request(b"".join(parameters)).parameters
-    return Envelope(model.decode(), version.decode(), request_id.decode(), *_stickiness(found))
+    return Envelope(model.decode(), version.decode(), *_stickiness(found))
 
 
 def _parsed(request: bytes) -> Envelope:
     read = parse_request(request)
-    return Envelope(read.model_name, read.model_version, read.id, *_stickiness(read.parameters))
+    return Envelope(read.model_name, read.model_version, *_stickiness(read.parameters))
 
 
 def _stickiness(parameters: Mapping[str, messages.InferParameter]) -> tuple[str, str]:

@@ -13,14 +13,18 @@ class FrontDoorHealth:
     """Answers for `model@version`, for `model` (any version of it), and for the services that are relayed.
 
     A model serves while one of its instances has a stream. The front door itself serves as soon as its table was filled
-    once, whatever is away: it goes on with what it knows.
+    once, whatever is away: it goes on with what it knows. A model of the name of a service has no answer of its own.
     """
 
     def __init__(self, table: RoutingTable, health: Health, relayed: Mapping[str, Callable[[], bool]]) -> None:
-        """`relayed`: whether a replica of a service is live, by the service's full name."""
+        """To be made when `health` answers for the server's own services.
+
+        `relayed`: whether a replica of a service is live, by the service's full name.
+        """
         self._table = table
         self._health = health
         self._relayed = relayed
+        self._services = health.names | relayed.keys()
         self._models: set[str] = set()
 
     async def run(self) -> None:
@@ -47,4 +51,4 @@ class FrontDoorHealth:
             answers = any(stream.connected for stream in self._table.streams(version))
             serving[name] = answers
             serving[deployment.model] = serving.get(deployment.model, False) or answers
-        return serving
+        return {name: answers for name, answers in serving.items() if name not in self._services}

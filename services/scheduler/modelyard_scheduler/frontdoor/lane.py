@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -42,7 +42,7 @@ class Lane:
     def __init__(self, instance: str) -> None:
         """`instance` is "model@version"."""
         self._instance = instance
-        self._outbox: deque[tuple[int, bytes, int, bool]] = deque()
+        self._outbox: OrderedDict[int, tuple[bytes, int, bool]] = OrderedDict()
         self._cancelled: list[int] = []
         self._pending: dict[int, asyncio.Future[bytes]] = {}
         self._not_begun: set[int] = set()
@@ -60,7 +60,7 @@ class Lane:
         self._last_id = call_id = self._last_id + 1
         timeout_us = 0 if timeout_s is None else max(1, int(timeout_s * 1e6))
         reply = self._pending[call_id] = self._loop.create_future()
-        self._outbox.append((call_id, request, timeout_us, alone))
+        self._outbox[call_id] = (request, timeout_us, alone)
         if alone:
             self._not_begun.add(call_id)
         self._wake.set()
@@ -69,6 +69,7 @@ class Lane:
     def forget(self, call_id: int) -> None:
         """Take back a call that nobody waits for any more: it is not sent, or leaves the runner's queue."""
         self._not_begun.discard(call_id)
+        self._outbox.pop(call_id, None)
         if self._pending.pop(call_id, None) is not None and call_id <= self._last_sent:
             self._cancelled.append(call_id)
             self._wake.set()
@@ -125,9 +126,7 @@ class Lane:
         message, size = pb.ExecuteRequest(cancelled=self._cancelled), 0
         self._cancelled.clear()
         while self._outbox and size < MESSAGE_BYTES:
-            call_id, request, timeout_us, alone = self._outbox.popleft()
-            if call_id not in self._pending:
-                continue  # it was taken back
+            call_id, (request, timeout_us, alone) = self._outbox.popitem(last=False)
             self._last_sent = call_id
             if len(request) >= LARGE_BYTES:
                 return frame(call_id, request, timeout_us, alone, before=message.SerializeToString())
@@ -163,6 +162,7 @@ class Lane:
         They may have been executing if they were sent and the runner died; of one that is alone the runner has said so.
         """
         pending, self._pending = self._pending, {}
+        self._outbox.clear()
         for call_id, future in pending.items():
             sent = died and call_id <= self._last_sent
             if not future.done():

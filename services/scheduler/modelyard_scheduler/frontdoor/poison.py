@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from modelyard.errors import InvalidInputError, ModelExecutionError
 from modelyard.names import ModelVersion
@@ -13,6 +13,7 @@ from modelyard.oip.tensors import parse_request
 
 REFUSED_S = 60.0
 MAX_REFUSALS = 1000
+MAX_SUSPICIONS = 1000
 
 
 class Refusals:
@@ -54,6 +55,27 @@ class Refusals:
     def _forget(self, key: tuple[ModelVersion, bytes]) -> None:
         del self._ends_s[key]
         self._of_version -= Counter((key[0],))
+
+
+class Suspicions:
+    """With which inputs a runner died of late. Of more than MAX_SUSPICIONS the oldest are forgotten."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._deaths: OrderedDict[tuple[ModelVersion, bytes], tuple[Hashable, float]] = OrderedDict()
+
+    def add(self, version: ModelVersion, request: bytes, death: Hashable) -> bool:
+        """A runner died with the inputs of a serialized request; return whether another had within REFUSED_S.
+
+        `death` tells deaths apart: of one death many calls with equal inputs may be lost.
+        """
+        key = (version, digest(request))
+        now_s = self._clock()
+        former, at_s = self._deaths.pop(key, (death, now_s))
+        self._deaths[key] = (death, now_s)
+        if len(self._deaths) > MAX_SUSPICIONS:
+            self._deaths.popitem(last=False)
+        return former != death and now_s - at_s < REFUSED_S
 
 
 def digest(request: bytes) -> bytes:

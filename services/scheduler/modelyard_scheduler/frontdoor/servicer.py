@@ -53,7 +53,7 @@ class InferenceServicer:
     """The Open Inference Protocol with Triton's extensions."""
 
     def __init__(self, router: Router, table: RoutingTable, extensions: Extensions, stopping: asyncio.Event) -> None:
-        """Streams take no more calls once `stopping` is set."""
+        """Streams take no more calls once `stopping` is set, and the server is not ready."""
         self._router = router
         self._table = table
         self._repository = extensions.repository
@@ -67,8 +67,8 @@ class InferenceServicer:
         return messages.ServerLiveResponse(live=True)
 
     async def ServerReady(self, request: messages.ServerReadyRequest, context: Context) -> messages.ServerReadyResponse:
-        """Whether the routing table has been filled."""
-        return messages.ServerReadyResponse(ready=self._table.built.is_set())
+        """Whether the routing table has been filled, and this process does not stop."""
+        return messages.ServerReadyResponse(ready=self._table.built.is_set() and not self._stopping.is_set())
 
     async def ServerMetadata(
         self, request: messages.ServerMetadataRequest, context: Context

@@ -15,6 +15,7 @@ from modelyard.errors import ModelExecutionError
 from modelyard.oip import messages
 from modelyard.oip.datatypes import DATATYPES
 from modelyard.oip.tensors import parse_request
+from modelyard.oip.wire import without_tensors
 
 PARTS_A_REPLICA = 4
 """At most so many; of still more rows each part has more than a batch."""
@@ -23,20 +24,22 @@ PARTS_A_REPLICA = 4
 def least_bytes(signature: Signature, rows: int) -> int | None:
     """How long a serialized request of more than so many rows is at least; None if such a one cannot be split.
 
-    It can if the first dimension of every input and output is dynamic.
+    It can if the first dimension of every input and output is dynamic, and no other one of an output: those that
+    depend on the rows, as that of the longest, would differ from part to part.
     """
     tensors = (*signature.inputs, *signature.outputs)
     if not signature.inputs or not all(t.shape and t.shape[0] < 0 for t in tensors):
+        return None
+    if any(dim < 0 for t in signature.outputs for dim in t.shape[1:]):
         return None
     return rows * sum(map(_least_row_bytes, signature.inputs))
 
 
 def _least_row_bytes(spec: TensorSpec) -> int:
-    """One an element: a number in typed contents may be of one byte."""
-    row = DATATYPES.get(spec.datatype)
-    if row is None or any(dim < 0 for dim in spec.shape[1:]):
+    """One an element, of which a dynamic dimension has one at least: a number in typed contents may be of one byte."""
+    if spec.datatype not in DATATYPES:
         return 0
-    return math.prod(spec.shape[1:])
+    return math.prod(dim if dim >= 0 else 1 for dim in spec.shape[1:])
 
 
 def part_sizes(rows: int, max_batch_size: int, replicas: int) -> list[int]:
@@ -51,9 +54,11 @@ def split(request: bytes, max_batch_size: int, replicas: int) -> list[tuple[int,
     Raises:
         InvalidInputError: the bytes are no request.
     """
+    rows = _rows(parse_request(without_tensors(request)))
+    if rows <= max_batch_size:
+        return []
     read = parse_request(request)
-    rows = _rows(read)
-    if rows <= max_batch_size or not all(map(_can_be_cut, _contents(read), read.inputs)):
+    if not all(map(_can_be_cut, _contents(read), read.inputs)):
         return []
     sizes = part_sizes(rows, max_batch_size, replicas)
     bounds = pairwise(accumulate(sizes, initial=0))

@@ -22,6 +22,8 @@ from modelyard_scheduler.frontdoor.lane import LARGE_BYTES, InstanceLostError, L
 log = logging.getLogger(__name__)
 
 EXECUTE = method_path(pb.DESCRIPTOR.services_by_name["Runner"].methods_by_name["Execute"])
+LAST_S = 10.0
+"""How long large calls may still be answered after the runner has ended the lane of the others."""
 
 
 class ExecuteStream:
@@ -33,6 +35,7 @@ class ExecuteStream:
     Attributes:
         outstanding: how many calls wait for their reply.
         connected: whether the runner has accepted the stream.
+        connects: how often that was tried; calls that are lost at the same value were lost at once.
         inference: a client of the runner's inference.GRPCInferenceService, for what is not executed; while `connected`.
     """
 
@@ -42,6 +45,7 @@ class ExecuteStream:
         self.version = ModelVersion(instance.model, instance.version)
         self.outstanding = 0
         self.connected = False
+        self.connects = 0
         self.inference: Any = None
         self._name = str(self.version)
         self._on_change = on_change
@@ -133,7 +137,9 @@ class ExecuteStream:
                 self._lane = Lane(self._name)
                 try:
                     await channel.channel_ready()
+                    self.connects += 1
                     await self._lane.converse(self._execute, accepted)
+                    await self._last_large()
                 except grpc.aio.AioRpcError as error:
                     self._log_break(error)
                 finally:
@@ -157,6 +163,13 @@ class ExecuteStream:
         finally:
             if self._large is lane:
                 self._large = None
+
+    async def _last_large(self) -> None:
+        """A runner that ends a stream in order has answered all of it: let the large lane come to its end as well."""
+        self.connected = False
+        self._on_change()
+        if self._large_task is not None:
+            await asyncio.wait([self._large_task], timeout=LAST_S)
 
     async def _end_large(self) -> None:
         large, self._large = self._large, None

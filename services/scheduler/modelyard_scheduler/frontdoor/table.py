@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,9 @@ from modelyard_scheduler.frontdoor.splitting import least_bytes
 from modelyard_scheduler.frontdoor.stream import ExecuteStream
 
 log = logging.getLogger(__name__)
+
+LATELY_S = 60.0
+"""As long as runners remember a sequence that nobody continues."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class RoutingTable:
         self._replacements: dict[str, ExecuteStream] = {}
         self._routes: dict[tuple[str, str], Route] = {}
         self._drains: set[asyncio.Task[None]] = set()
+        self._withdrawn_s: dict[ModelVersion, float] = {}
         self._updated = asyncio.Event()
 
     async def run(self) -> None:
@@ -86,11 +91,6 @@ class RoutingTable:
         """
         return self._routes.get((model, version))
 
-    def resolve(self, model: str, version: str) -> ModelVersion | None:
-        """The deployed version that a call means, as `route`."""
-        route = self.route(model, version)
-        return route.version if route else None
-
     async def is_deployed(self, version: ModelVersion) -> bool:
         """Whether it is deployed by now: asks etcd itself, which may know more than this table yet."""
         return await self._etcd.get(keys.deployment(version.model, version.version)) is not None
@@ -110,6 +110,15 @@ class RoutingTable:
         """The deployed versions of a model, in the order of their publication."""
         deployed = (d for d in self.deployments.items.values() if d.model == model)
         return [d.version for d in sorted(deployed, key=_age)]
+
+    def withdrawn_lately(self, version: ModelVersion) -> bool:
+        """Whether an instance of a version went within the last LATELY_S: with it went the sequences on it."""
+        return time.monotonic() - self._withdrawn_s.get(version, -LATELY_S) < LATELY_S
+
+    def busy_on_demand(self) -> list[ModelVersion]:
+        """The on-demand versions that have calls outstanding."""
+        demanded = (r for (_, version), r in self._routes.items() if version and r.deployment.on_demand)
+        return [r.version for r in demanded if any(s.outstanding for s in r.streams)]
 
     async def changed(self) -> None:
         """Wait until a stream becomes usable, or stops being so, or the streams are others."""
@@ -133,6 +142,7 @@ class RoutingTable:
             if self._is_over(name, self._streams[name]):
                 self._drain(self._streams.pop(name))
         self._routes = self._connect()
+        self._withdrawn_s = {v: s for v, s in self._withdrawn_s.items() if (v.model, v.version) in self._routes}
 
     def _connect(self) -> dict[tuple[str, str], Route]:
         streams: dict[str, list[ExecuteStream]] = {}
@@ -179,6 +189,7 @@ class RoutingTable:
     def _drain(self, stream: ExecuteStream) -> None:
         facts = {"instance": f"{stream.instance.worker}/{stream.version}", "endpoint": stream.instance.endpoint}
         log.info("withdraw route", extra=facts)
+        self._withdrawn_s[stream.version] = time.monotonic()
         task = asyncio.ensure_future(stream.drain())
         self._drains.add(task)
         task.add_done_callback(self._drains.discard)

@@ -10,7 +10,6 @@ import argparse
 import logging
 import os
 import sys
-import threading
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -33,7 +32,6 @@ from modelyard_worker.runner.models import Models
 from modelyard_worker.runner.servicer import RAW_METHODS, RunnerServicer
 from modelyard_worker.runtimes import load
 
-BEAT_S = 0.5
 DRAIN_S = 8.0
 STOP_S = 1.0
 """After all calls are done: until their answers are sent. Together less than the agent waits before it kills."""
@@ -79,23 +77,13 @@ async def serve(options: Options, parent: Parent, journal: Journal) -> None:
         samplers = Samplers(journal, instances.present, instances)
         await stack.enter_async_context(background(samplers.run()))
         parent.report(state="ready", address=address)
-        _start_beating(parent)
+        parent.start_beating()
         await stop.wait()
         server.set_serving(False)
         drained = await models.close(DRAIN_S)
     if not drained:
         _log.warning("not drained in time", extra={"drain_s": DRAIN_S})
         os._exit(1)  # a thread is still within an engine, whose code does not survive the interpreter's end
-
-
-def _start_beating(parent: Parent) -> None:
-    pause = threading.Event()
-
-    def beat() -> None:
-        while not pause.wait(BEAT_S):
-            parent.report(state="beat")
-
-    threading.Thread(target=beat, name="heartbeat", daemon=True).start()
 
 
 def main() -> int:

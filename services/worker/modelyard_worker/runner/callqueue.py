@@ -112,7 +112,7 @@ class CallQueue:
             now_s = time.monotonic()
             settled = self._admit(now_s)
             batch = self._take(copy, now_s)
-            others = self._due_for_others(copy, now_s)
+            others = self._due_for_others(copy, now_s, busy=bool(batch))
             next_s = None if batch else self._next_s(copy)
             return Look(batch, settled, next_s, others, closed and not batch and next_s is None)
 
@@ -169,12 +169,14 @@ class CallQueue:
                     return batch
         return []
 
-    def _due_for_others(self, copy: int, now_s: float) -> list[int]:
+    def _due_for_others(self, copy: int, now_s: float, *, busy: bool) -> list[int]:
         others = [c for c in range(len(self._own)) if c != copy]
         if not others:
             return []
         due_s = self._shared.next_s()
-        return others if due_s is not None and due_s <= now_s else [c for c in others if self._own[c]]
+        if due_s is not None and (busy or due_s <= now_s):
+            return others  # who is busy does not watch when it will be due
+        return [c for c in others if self._own[c]]
 
     def _next_s(self, copy: int) -> float | None:
         times = [t for t in (self._shared.next_s(), self._own[copy].next_s()) if t is not None]

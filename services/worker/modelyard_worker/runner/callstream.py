@@ -15,7 +15,7 @@ from modelyard_worker.runner.loaded import LoadedModel
 from modelyard_worker.runner.work import Work
 
 MAX_MESSAGE_BYTES = 4 << 20
-"""Beyond that, what is done goes into another message."""
+"""What would make a message larger goes into another: a reply may be as large as a message can be."""
 
 
 class CallStream:
@@ -63,9 +63,8 @@ class CallStream:
         while not self._done and not (self._ended and not self._under_way and not self._suspects):
             self._wake.clear()
             await self._wake.wait()
-        size = 0
-        pieces: list[Buffer] = []
-        while self._done and size < MAX_MESSAGE_BYTES:
+        size, pieces = self._done.popleft() if self._done else (0, [])
+        while self._done and size + self._done[0][0] <= MAX_MESSAGE_BYTES:
             reply_bytes, reply_pieces = self._done.popleft()
             size += reply_bytes
             pieces += reply_pieces

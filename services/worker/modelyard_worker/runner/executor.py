@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+import os
 import queue
 import threading
 import time
@@ -15,8 +17,10 @@ from modelyard_worker.runner.evaluation import Evaluator, Outcome
 from modelyard_worker.runner.statistics import BatchRecord, Statistics
 from modelyard_worker.runner.work import Work
 
+log = logging.getLogger(__name__)
+
 HOLD_S = 0.001
-"""So long an outcome may be kept back, while there is more to execute, to be told together with others."""
+"""So long outcomes of shorter batches are kept back, while there is more to execute, to be told together."""
 
 
 class Executor:
@@ -84,29 +88,41 @@ class Executor:
     # In the threads.
 
     def _run(self, copy: int) -> None:
-        held = _Held()
+        try:
+            self._serve(copy)
+            self._close_copy(copy)
+        except BaseException:
+            if self._loop.is_closed():
+                return  # nobody waits any more
+            log.critical("unforeseen error in an executor: the runner ends", exc_info=True)
+            os._exit(1)  # its calls would never be answered; the agent starts another
+
+    def _close_copy(self, copy: int) -> None:
+        try:
+            self._evaluators[copy].close()
+        except Exception:
+            log.exception("a copy of a model could not be closed")
+        self._loop.call_soon_threadsafe(self._one_ended)
+
+    def _serve(self, copy: int) -> None:
+        outbox = _Outbox(self._loop)
         while True:
             self._idle.append(copy)  # before it looks: whoever has something for it after that, finds it here
             look = self._calls.look(copy)
             if look.settled:
                 self._count_failed(look.settled)
-                held.settled += look.settled
+                outbox.add(look.settled)
             if look.others:
                 self._wake(look.others)
-            if not look.batch and held.settled:
-                self._settle(held)
+            outbox.tell(idle=not look.batch)
             if not look.batch and not look.ended:
                 self._sleep(copy, look.next_s)
                 continue
             if not self._leave_idle(copy):
                 self._wake_one()  # it was woken for what came while it looked: another may be free for that
             if look.ended:
-                break
-            if held.settled and held.too_long(time.monotonic()):
-                self._settle(held)
-            self._execute(copy, look.batch, held)
-        self._evaluators[copy].close()
-        self._loop.call_soon_threadsafe(self._one_ended)
+                return
+            self._execute(copy, look.batch, outbox)
 
     def _sleep(self, copy: int, until_s: float | None) -> None:
         """Wait until there may be something to do."""
@@ -118,11 +134,12 @@ class Executor:
                 wake.get_nowait()
         self._leave_idle(copy)
 
-    def _execute(self, copy: int, batch: list[Work], held: _Held) -> None:
+    def _execute(self, copy: int, batch: list[Work], outbox: _Outbox) -> None:
         began_s = time.monotonic()
         requests = [work.read for work in batch if work.read is not None]
         evaluated = self._evaluators[copy].evaluate(requests)
-        held.add(zip(batch, evaluated.outcomes, strict=True), began_s, time.monotonic())
+        outbox.last_s = time.monotonic() - began_s
+        outbox.add(zip(batch, evaluated.outcomes, strict=True))
         record = BatchRecord(
             rows=sum([r.form.rows for r in requests]),
             queue_s=[began_s - work.arrived_s for work in batch],
@@ -131,44 +148,68 @@ class Executor:
             output_s=evaluated.output_s,
             failed=evaluated.failed,
         )
-        self._calls.bound.served(len(batch), held.last_s)
+        self._calls.bound.served(len(batch), outbox.last_s)
         self._statistics.executed(record)
         if self._observe is not None:
-            self._observe(record)
+            self._measure(record, self._observe)
 
     def _count_failed(self, settled: Settled) -> None:
         now_s = time.monotonic()
         self._statistics.refused(len(settled), sum(now_s - work.arrived_s for work, _ in settled))
 
-    def _settle(self, held: _Held) -> None:
-        settled, held.settled = held.settled, []
-        self._loop.call_soon_threadsafe(_finish, settled)
+    def _measure(self, record: BatchRecord, observe: Callable[[BatchRecord], None]) -> None:
+        try:
+            observe(record)
+        except Exception:
+            log.exception("a batch could not be measured")
 
 
-class _Held:
-    """What is done but not yet told: while a copy is busy with short batches, the loop is not woken for each.
+class _Outbox:
+    """What a copy has done but not yet told: while it is busy with short batches, the loop is not woken for each.
 
     Attributes:
         last_s: how long the last batch took.
     """
 
-    def __init__(self) -> None:
-        self.settled: Settled = []
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.last_s = 0.0
-        self._since_s = 0.0
+        self._loop = loop
+        self._settled: deque[tuple[Work, Outcome]] = deque()
+        self._timed = False
 
-    def add(self, settled: Iterable[tuple[Work, Outcome]], began_s: float, now_s: float) -> None:
-        """Keep what became of a batch."""
-        if not self.settled:
-            self._since_s = now_s
-        self.settled += settled
-        self.last_s = now_s - began_s
+    def add(self, settled: Iterable[tuple[Work, Outcome]]) -> None:
+        """Keep what became of calls."""
+        self._settled.extend(settled)
 
-    def too_long(self, now_s: float) -> bool:
-        """Whether some would be kept for more than HOLD_S if there were another batch like the last before."""
-        return now_s + self.last_s - self._since_s > HOLD_S
+    def tell(self, *, idle: bool) -> None:
+        """Tell what is kept: at once if it is all for now or batches are not short, else within HOLD_S.
+
+        The next batch may take long, however short the last was: so the loop has a timer of its own.
+        """
+        if not self._settled:
+            return
+        if idle or self.last_s >= HOLD_S:
+            self._loop.call_soon_threadsafe(self._finish)
+        elif not self._timed:
+            self._timed = True
+            self._loop.call_soon_threadsafe(self._loop.call_later, HOLD_S, self._finish_timed)
+
+    # In the event loop.
+
+    def _finish_timed(self) -> None:
+        self._timed = False  # before it is emptied: what comes after that has a timer again
+        self._finish()
+
+    def _finish(self) -> None:
+        settled: Settled = []
+        while self._settled:
+            settled.append(self._settled.popleft())
+        _finish(settled)
 
 
 def _finish(settled: Settled) -> None:
     for work, outcome in settled:
-        work.done(outcome)
+        try:
+            work.done(outcome)
+        except Exception:
+            log.exception("unforeseen error while a call was answered")

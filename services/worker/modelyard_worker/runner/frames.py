@@ -8,6 +8,7 @@ from google.protobuf.message import DecodeError
 
 from modelyard.errors import InvalidInputError, ModelyardError
 from modelyard.oip.wire import fields, read_varint, varint
+from modelyard.rpc.status import details_of
 from modelyard.v1 import runner_pb2 as pb
 from modelyard_worker.runner.evaluation import Outcome
 from modelyard_worker.runner.layouts import Buffer
@@ -91,4 +92,4 @@ def begins(call_id: int) -> tuple[int, list[Buffer]]:
 
 def _failure(error: ModelyardError) -> pb.Failure:
     retry_after_ms = 0 if error.retry_after_s is None else round(error.retry_after_s * 1000)
-    return pb.Failure(error=type(error).__name__, message=error.message, retry_after_ms=retry_after_ms)
+    return pb.Failure(error=type(error).__name__, message=details_of(error), retry_after_ms=retry_after_ms)

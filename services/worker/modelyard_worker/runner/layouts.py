@@ -16,7 +16,7 @@ from modelyard.errors import InvalidInputError
 from modelyard.oip import messages
 from modelyard.oip.datatypes import DATATYPES
 from modelyard.oip.tensors import Array, parse_request
-from modelyard.oip.wire import fields, varint
+from modelyard.oip.wire import MAX_FIELDS, RAW_INPUT, RAW_INPUTS, fields, split, varint
 
 F = TypeVar("F")
 Buffer = bytes | memoryview
@@ -24,8 +24,7 @@ MOST = 256
 MAX_HEAD_BYTES = 4096
 """Of what stands before the first contents."""
 _NAME, _VERSION, _ID = 0x0A, 0x12, 0x1A
-_RAW_FIELD = 7
-_RAW = bytes([_RAW_FIELD << 3 | 2])
+_ID_FIELD = 3
 
 
 class _Span(NamedTuple):
@@ -83,7 +82,7 @@ class Layouts(Generic[F]):
         if bytes(data[begin:end]) != request.id.encode():
             return
         spans = _spans(data, request, raw, end)
-        if spans and spans[0].begin <= MAX_HEAD_BYTES:
+        if spans and spans[0].begin <= MAX_HEAD_BYTES and _is_plain(data[end : end + spans[0].before_at]):
             if len(self._known) >= MOST:
                 self._known.clear()
                 self._heads.clear()
@@ -114,7 +113,7 @@ def _spans(data: Buffer, request: messages.ModelInferRequest, raw: Sequence[Buff
     position = len(data)
     for index in range(len(raw) - 1, -1, -1):
         tensor, contents = request.inputs[index], raw[index]
-        begin, tag = position - len(contents), _RAW + varint(len(contents))
+        begin, tag = position - len(contents), RAW_INPUT + varint(len(contents))
         position = begin - len(tag)
         row = DATATYPES[tensor.datatype]
         if not row.item_bytes or position < end:
@@ -127,23 +126,28 @@ def _spans(data: Buffer, request: messages.ModelInferRequest, raw: Sequence[Buff
     return spans
 
 
-def without_tensors(data: Buffer) -> tuple[messages.ModelInferRequest, list[memoryview]]:
-    """Parse a serialized request except its raw contents, which are not copied.
+def _is_plain(head: Buffer) -> bool:
+    """Whether what stands between the id and the first contents are whole fields, and neither an id nor contents."""
+    try:
+        for count, (number, _, _) in enumerate(fields(head)):
+            if number in (_ID_FIELD, RAW_INPUTS) or count >= MAX_FIELDS:
+                return False
+    except (IndexError, ValueError):
+        return False
+    return True
+
+
+def parse_large(data: Buffer) -> tuple[messages.ModelInferRequest, Sequence[Buffer]]:
+    """Parse a serialized request except its raw contents, which are not copied unless its fields are very many.
 
     Raises:
         InvalidInputError: it is none.
     """
-    view = memoryview(data)
-    rest: list[memoryview] = []
-    raw: list[memoryview] = []
-    position = 0
+    found = split(data)
+    if found is None:
+        request = parse_request(bytes(data))
+        return request, request.raw_input_contents
     try:
-        for number, begin, end in fields(view):
-            if number == _RAW_FIELD:
-                raw.append(view[begin:end])
-            else:
-                rest.append(view[position:end])
-            position = end
-        return parse_request(b"".join(rest)), raw
-    except (IndexError, ValueError, InvalidInputError):
+        return parse_request(found[0]), found[1]
+    except InvalidInputError:
         raise InvalidInputError(f"expected a ModelInferRequest, got {len(data)} bytes that are none") from None

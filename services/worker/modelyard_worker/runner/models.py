@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,14 +89,17 @@ class Models:
 
     async def _make(self, order: LoadOrder) -> LoadedModel:
         name = str(order.instance)
+        copies: list[Runtime] = []
         try:
             copies = await asyncio.to_thread(self._load_copies, order)
+            observe = self._observe(order.instance) if self._observe else None
+            model = LoadedModel(order.instance, order.worker, copies, order.options, observe)
         except Exception:
+            await asyncio.to_thread(_give_back, copies)
             del self._held[name]
             raise
-        observe = self._observe(order.instance) if self._observe else None
-        log.info("model loaded", extra={"instance": name, "platform": copies[0].platform, "copies": len(copies)})
-        return LoadedModel(order.instance, order.worker, copies, order.options, observe)
+        log.info("model loaded", extra={"instance": name, "platform": model.platform, "copies": len(copies)})
+        return model
 
     def _load_copies(self, order: LoadOrder) -> list[Runtime]:
         copies: list[Runtime] = []
@@ -107,8 +110,7 @@ class Models:
                     check_batching(copies[-1].signature)
                 warm_up(copies[-1], order.options.warm_up_batch_sizes)
         except Exception as error:
-            for copy in copies:
-                copy.close()
+            _give_back(copies)
             if isinstance(error, ModelyardError):
                 raise
             log.exception("load failed", extra={"instance": str(order.instance)})
@@ -163,6 +165,14 @@ class Models:
         await asyncio.wait([held.loading])
         if not held.loading.exception():
             await _close(held.loading.result())
+
+
+def _give_back(copies: Iterable[Runtime]) -> None:
+    for copy in copies:
+        try:
+            copy.close()
+        except Exception:
+            log.exception("a copy of a model could not be closed")
 
 
 async def _close(model: LoadedModel) -> None:

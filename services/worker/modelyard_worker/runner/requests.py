@@ -11,7 +11,7 @@ from modelyard.errors import InvalidInputError
 from modelyard.oip import messages
 from modelyard.oip.parameters import CallParameters, read_classification, read_parameters
 from modelyard.oip.tensors import Array, decode_inputs, parse_request
-from modelyard_worker.runner.layouts import Buffer, Layouts, without_tensors
+from modelyard_worker.runner.layouts import Buffer, Layouts, parse_large
 
 LARGE_BYTES = 64 << 10
 """Of a larger request the tensors are not copied."""
@@ -87,7 +87,7 @@ class Requests:
     def _parse(self, data: Buffer) -> Request:
         raw: Sequence[Buffer]
         if len(data) > LARGE_BYTES:
-            request, raw = without_tensors(data)
+            request, raw = parse_large(data)
         else:
             request = parse_request(bytes(data))
             raw = request.raw_input_contents

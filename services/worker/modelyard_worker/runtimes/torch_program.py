@@ -8,6 +8,8 @@ with --allow-unsafe and needs more than that is refused here: a runner executes 
 
 from __future__ import annotations
 
+import math
+import operator
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch._functorch import predispatch
+from torch._ops import HigherOrderOperator, OpOverload
 from torch.export.graph_signature import ConstantArgument, OutputKind, TensorArgument
 from torch.export.passes import move_to_device_pass
 
@@ -57,16 +61,54 @@ _TENSOR = object()
 """Stands among a program's inputs where the caller's tensor goes."""
 
 
+_PYTHON = (
+    *(getattr(operator, name) for name in ("abs", "add", "and_", "eq", "floordiv", "ge", "getitem", "gt", "le")),
+    *(getattr(operator, name) for name in ("lshift", "lt", "mod", "mul", "ne", "neg", "not_", "or_", "pos", "pow")),
+    *(operator.rshift, operator.sub, operator.truediv, math.ceil, math.floor, math.trunc),
+    *(value for name, value in vars(torch).items() if name.startswith("sym_")),
+    predispatch._add_batch_dim,
+    predispatch._remove_batch_dim,
+    predispatch._vmap_increment_nesting,
+    predispatch._vmap_decrement_nesting,
+    predispatch.lazy_load_decompositions,
+)
+"""What a program may call beside torch's operators: arithmetic on shapes, and what vmap leaves in it."""
+
+
 def _load(path: Path, device: torch.device) -> torch.export.ExportedProgram:
     try:
         with _weights_only():
             program = torch.export.load(path)
+        _check_operators(program)
         return program if device.type == "cpu" and _is_on_cpu(program) else move_to_device_pass(program, str(device))
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".strip().partition("\n")[0]
         raise InvalidInputError(
             f"{path.name}: expected an archive that torch {torch.__version__} loads on {device}: {reason}"
         ) from error
+
+
+def _check_operators(program: torch.export.ExportedProgram) -> None:
+    """Raise TypeError if the program calls, or hands on to be called, anything but operators."""
+    graphs = [module.graph for module in program.graph_module.modules() if isinstance(module, torch.fx.GraphModule)]
+    for node in (node for graph in graphs for node in graph.nodes):
+        if node.op not in {"placeholder", "get_attr", "call_function", "output"}:
+            raise TypeError(f"expected calls of operators, got {node.op} of {str(node.target)[:80]!r}")
+        for called in _called(node):
+            if not (isinstance(called, OpOverload | HigherOrderOperator) or any(called is known for known in _PYTHON)):
+                raise TypeError(f"expected an operator of torch, got {str(called)[:80]!r}")
+
+
+def _called(node: torch.fx.Node) -> list[object]:
+    found: list[object] = [node.target] if node.op == "call_function" else []
+
+    def note(value: Any) -> Any:
+        if callable(value):
+            found.append(value)
+        return value
+
+    torch.fx.node.map_aggregate((node.args, node.kwargs), note)
+    return found
 
 
 def _is_on_cpu(program: torch.export.ExportedProgram) -> bool:

@@ -1,0 +1,84 @@
+"""What is listed of the state: grouped once a request, however much there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, ValuesView
+from typing import Any, TypeVar, cast
+
+import pytest
+
+from modelyard import codec, keys
+from modelyard.catalogue import Resources
+from modelyard.deployment import Instance, Placement
+from modelyard.etcd import Etcd
+from modelyard.names import ModelVersion
+from modelyard.v1 import scheduler_pb2 as pb
+from modelyard_scheduler.service import Deployments
+from modelyard_scheduler.servicer import SchedulerServicer
+from modelyard_scheduler.state import State
+from tests.unit.scheduler.simulation import READY, deployment, worker
+
+V = TypeVar("V")
+NONE = cast(Any, None)
+
+
+class Counted(dict[str, V]):
+    """Counts how often all of it is looked at."""
+
+    walks = 0
+
+    def values(self) -> ValuesView[V]:  # type: ignore[override]
+        return Walked(self)
+
+
+class Walked(ValuesView[V]):
+    """What is there, as the dict says."""
+
+    _mapping: Counted[V]
+
+    def __iter__(self) -> Iterator[V]:
+        self._mapping.walks += 1
+        return iter(dict.values(self._mapping))
+
+
+@pytest.fixture
+async def state(etcd: Etcd) -> State:
+    """Three deployments, each with an instance on each of two workers."""
+    state = State(etcd, lambda: None)
+    state.instances.items, state.placements.items = Counted(), Counted()
+    for name in ("w1", "w0"):
+        state.workers.items[name] = worker(name)
+        for model in ("x", "y", "z"):
+            site = f"{name}/{model}@1"
+            state.instances.items[site] = Instance(model, "1", name, READY)
+            state.placements.items[site] = Placement(model, "1", name, "d", "onnx", Resources(), 1)
+    for model in ("x", "y", "z"):
+        await etcd.put(keys.deployment(model, "1"), codec.encode(deployment(model, 2)))
+    return state
+
+
+def walks(items: dict[str, V]) -> int:
+    return cast(Counted[V], items).walks
+
+
+async def test_deployments_are_listed_with_their_instances_in_one_walk(etcd: Etcd, state: State) -> None:
+    servicer = SchedulerServicer(Deployments(etcd, state, NONE), state)
+    listed = (await servicer.ListDeployments(pb.ListDeploymentsRequest(), NONE)).deployments
+    assert [(d.model, d.ready_replicas, [i.worker for i in d.instances]) for d in listed] == [
+        (model, 2, ["w0", "w1"]) for model in ("x", "y", "z")
+    ]
+    assert walks(state.instances.items) == 1
+
+
+async def test_workers_are_listed_with_what_is_on_them_in_one_walk(etcd: Etcd, state: State) -> None:
+    servicer = SchedulerServicer(Deployments(etcd, state, NONE), state)
+    state.workers.items["idle"] = worker("idle")
+    listed = (await servicer.ListWorkers(pb.ListWorkersRequest(), NONE)).workers
+    models = ["x@1", "y@1", "z@1"]
+    assert [(w.id, list(w.placements)) for w in listed] == [("idle", []), ("w0", models), ("w1", models)]
+    assert walks(state.placements.items) == 2  # what is reserved, and what is placed
+
+
+async def test_what_is_grouped_is_what_is_found_one_by_one(state: State) -> None:
+    grouped = state.instances_by_version()
+    assert grouped == {ModelVersion(m, "1"): state.instances_of(ModelVersion(m, "1")) for m in ("x", "y", "z")}
