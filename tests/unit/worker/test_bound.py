@@ -40,3 +40,25 @@ def test_the_delay_follows_the_service_time_and_has_limits() -> None:
     for _ in range(100):
         bound.served(1, 1e6)
     assert refusal(bound, 10).retry_after_s == LONGEST_S
+
+
+def test_who_cannot_be_in_time_is_refused_and_hears_when_it_could() -> None:
+    bound = QueueBound(1000, 2)
+    bound.served(calls=4, busy_s=0.4)
+    bound.check_in_time(10, 1.0)
+    with pytest.raises(ExhaustedError, match=r"11 calls wait for about 0\.55 s, 1 s are left") as caught:
+        bound.check_in_time(11, 1.0)
+    assert caught.value.retry_after_s == pytest.approx(0.05)
+
+
+def test_as_long_as_nothing_was_executed_all_may_be_in_time() -> None:
+    QueueBound(1000, 1).check_in_time(999, 0.001)
+
+
+def test_a_slow_first_batch_is_forgotten_with_the_next() -> None:
+    bound = QueueBound(1000, 1)
+    bound.served(1, 10.0)
+    with pytest.raises(ExhaustedError):
+        bound.check_in_time(1, 1.0)
+    bound.served(1, 0.01)
+    bound.check_in_time(10, 1.0)

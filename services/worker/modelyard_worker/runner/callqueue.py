@@ -16,6 +16,7 @@ from typing import NamedTuple
 from modelyard.deployment import InstanceOptions
 from modelyard.errors import DeadlineError, ExhaustedError, UnavailableError
 from modelyard.names import ModelVersion
+from modelyard.oip.parameters import DEFAULT_PRIORITY
 from modelyard_worker.runner.batcher import Batcher, BatchingOptions
 from modelyard_worker.runner.bound import QueueBound
 from modelyard_worker.runner.evaluation import Outcome, failure
@@ -78,7 +79,7 @@ class CallQueue:
             try:
                 self._check_room()
             except (UnavailableError, ExhaustedError) as error:
-                refused.append((work, error))
+                refused.append((work, failure(self._instance, error)))
             else:
                 self._waiting[work] = None
                 queued.append(work)
@@ -88,7 +89,7 @@ class CallQueue:
 
     def _check_room(self) -> None:
         if self._closed:
-            raise UnavailableError(f"model {str(self._instance)!r}: it is being unloaded")
+            raise UnavailableError("it is being unloaded")
         self.bound.check(len(self._waiting))
 
     def cancel(self, work: Work) -> bool:
@@ -132,7 +133,8 @@ class CallQueue:
         for batcher in (self._shared, *self._own):
             for waiting in batcher.expired(now_s):
                 del self._places[waiting.call]
-                settled.append((waiting.call, DeadlineError("the deadline passed while the call was queued")))
+                late = DeadlineError("the deadline passed while the call was queued")
+                settled.append((waiting.call, failure(self._instance, late)))
         return [(work, outcome) for work, outcome in settled if self._claim(work)]
 
     def _claim(self, work: Work) -> bool:
@@ -151,6 +153,8 @@ class CallQueue:
         else:  # in order, whatever the priority of each
             batcher = self._own[self._sequences.copy_for(parameters.sequence, now_s)]
             kind, priority = None, 0
+        if expires_s is not None and priority >= DEFAULT_PRIORITY:  # those that go first need not mind who waits
+            self.bound.check_in_time(len(batcher), expires_s - now_s)
         waiting = Waiting(work, kind, form.rows, work.arrived_s, priority, expires_s)
         batcher.add(waiting)
         self._places[work] = batcher, waiting

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modelyard.errors import InternalError, InvalidInputError, ModelExecutionError, ModelyardError
+from modelyard.errors import InternalError, ModelExecutionError, ModelyardError
 from modelyard.names import ModelVersion
 from modelyard.oip.tensors import Array
 from modelyard_worker.runner.answers import Answers, Pieces
@@ -86,10 +86,8 @@ class Evaluator:
 
 def failure(instance: ModelVersion, error: Exception) -> ModelyardError:
     """What the caller is told; anything unforeseen is logged."""
-    if isinstance(error, InvalidInputError | ModelExecutionError):
-        return type(error)(f"model {str(instance)!r}: {error.message}")
     if isinstance(error, ModelyardError):
-        return error
+        return type(error)(f"model {str(instance)!r}: {error.message}", retry_after_s=error.retry_after_s)
     log.error("unforeseen error in a call", exc_info=error)
     return InternalError("internal error in the runner; its log has the stack")
 
