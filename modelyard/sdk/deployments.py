@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Collection, Mapping
 
 from modelyard.backoff import Backoff
 from modelyard.deployment import InstanceOptions, InstanceState, Selector
-from modelyard.errors import ModelExecutionError, UnavailableError
+from modelyard.errors import DeadlineError, ModelExecutionError, UnavailableError
 from modelyard.results import DeploymentStatus, Endpoints, InstanceStatus, LogPart, WorkerStatus
 from modelyard.rpc import convert
 from modelyard.rpc.build import build
@@ -86,7 +86,10 @@ class DeploymentCalls(Calls):
             if time.monotonic() + delay_s >= ends_s:
                 raise await self._not_ready(status)
             await asyncio.sleep(delay_s)
-            status = await self._status(status.model, status.version, ends_s - time.monotonic())
+            try:
+                status = await self._status(status.model, status.version, ends_s - time.monotonic())
+            except DeadlineError:  # the last look came too late: what was seen before is told
+                raise await self._not_ready(status) from None
         return status
 
     async def _status(self, model: str, version: str, timeout_s: float | None = None) -> DeploymentStatus:

@@ -19,7 +19,10 @@ from tests.unit.fake_registry import FakeRegistry
 
 
 class FakeScheduler(Fake):
-    """One deployment that goes through `states`, a call of GetDeployment each, and stays in the last."""
+    """One deployment that goes through `states`, a call of GetDeployment each, and stays in the last.
+
+    While it is `silent`, GetDeployment gets no answer.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,6 +30,7 @@ class FakeScheduler(Fake):
         self.endpoints = scheduler_pb2.GetEndpointsResponse()
         self.findings = ["no worker has 2 GiB free"]
         self.ordered: Any = None
+        self.silent = False
 
     def _deployment(self, model: str, version: str, replicas: int = 1) -> Any:
         state, reason = self.states[0]
@@ -56,6 +60,8 @@ class FakeScheduler(Fake):
 
     async def GetDeployment(self, request: Any, context: Any) -> Any:
         self.called("GetDeployment", context)
+        if self.silent:
+            await asyncio.Event().wait()
         return self._deployment(request.model, request.version)
 
     async def Undeploy(self, request: Any, context: Any) -> Any:

@@ -34,6 +34,13 @@ async def test_a_wait_that_is_too_long_says_what_stands_in_the_way(fakes: FakeSu
         await client.deploy("digits", timeout_s=0.2)
 
 
+async def test_a_last_look_that_comes_too_late_says_what_stands_in_the_way(fakes: FakeSuite, client: Client) -> None:
+    fakes.scheduler.states = [("LOADING", "")]
+    fakes.scheduler.silent = True
+    with pytest.raises(UnavailableError, match="digits@1 is not READY in time: no worker has 2 GiB free"):
+        await client.deploy("digits", timeout_s=0.5)
+
+
 async def test_what_is_deployed_and_where(client: Client) -> None:
     assert await client.undeploy("digits") == ["1"]
     assert [d.model for d in await client.deployments()] == ["digits"]
