@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -10,6 +11,10 @@ import pytest
 from modelyard.etcd import Delete, Etcd
 from tests.servers import ProgramServer, new_etcd, new_redis
 from tests.suites import RunningSuite
+
+# Shells have what they run in the background ignore SIGINT, and whatever that starts would, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
