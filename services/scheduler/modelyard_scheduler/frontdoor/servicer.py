@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
-from typing import NoReturn
 
 import modelyard
-from modelyard.errors import NotFoundError, PreconditionError, UnavailableError, UnimplementedError
+from modelyard.errors import NotFoundError, PreconditionError, UnavailableError
 from modelyard.names import ModelVersion
 from modelyard.oip import messages
 from modelyard.oip.config import ServedModel, model_config, model_metadata
+from modelyard.oip.servicer import SharedMemoryServicer
 from modelyard.oip.settings import Settings, change_log, change_trace
-from modelyard.oip.sharedmemory import NO_CUDA, SharedMemory
+from modelyard.oip.sharedmemory import SharedMemory
 from modelyard.oip.streaming import StreamedCalls
 from modelyard.rpc.interceptor import Context, tenant_of
 from modelyard_scheduler.frontdoor.repository import Repository
@@ -49,16 +49,16 @@ class Extensions:
     settings: Settings
 
 
-class InferenceServicer:
+class InferenceServicer(SharedMemoryServicer):
     """The Open Inference Protocol with Triton's extensions."""
 
     def __init__(self, router: Router, table: RoutingTable, extensions: Extensions, stopping: asyncio.Event) -> None:
         """Streams take no more calls once `stopping` is set, and the server is not ready."""
+        super().__init__(extensions.shared_memory)
         self._router = router
         self._table = table
         self._repository = extensions.repository
         self._statistics = extensions.statistics
-        self._shared_memory = extensions.shared_memory
         self._settings = extensions.settings
         self._stopping = stopping
 
@@ -142,44 +142,6 @@ class InferenceServicer:
         """Undeploy all versions of a model, or the one that the parameter `version` names."""
         await self._repository.unload(request, tenant_of(context), context.time_remaining())
         return messages.RepositoryModelUnloadResponse()
-
-    async def SystemSharedMemoryRegister(
-        self, request: messages.SystemSharedMemoryRegisterRequest, context: Context
-    ) -> messages.SystemSharedMemoryRegisterResponse:
-        """Make a region of shared memory on this host known by a name."""
-        return await self._shared_memory.register(request)
-
-    async def SystemSharedMemoryStatus(
-        self, request: messages.SystemSharedMemoryStatusRequest, context: Context
-    ) -> messages.SystemSharedMemoryStatusResponse:
-        """The regions that are known."""
-        return await self._shared_memory.status(request)
-
-    async def SystemSharedMemoryUnregister(
-        self, request: messages.SystemSharedMemoryUnregisterRequest, context: Context
-    ) -> messages.SystemSharedMemoryUnregisterResponse:
-        """Forget a region, or all."""
-        return await self._shared_memory.unregister(request)
-
-    async def CudaSharedMemoryRegister(
-        self, request: messages.CudaSharedMemoryRegisterRequest, context: Context
-    ) -> NoReturn:
-        """Not offered."""
-        raise UnimplementedError(NO_CUDA)
-
-    async def CudaSharedMemoryStatus(
-        self, request: messages.CudaSharedMemoryStatusRequest, context: Context
-    ) -> NoReturn:
-        """Not offered."""
-        raise UnimplementedError(NO_CUDA)
-
-    async def CudaSharedMemoryUnregister(
-        self, request: messages.CudaSharedMemoryUnregisterRequest, context: Context
-    ) -> messages.CudaSharedMemoryUnregisterResponse:
-        """Not offered; all can be forgotten, which perf_analyzer asks for before it uses system shared memory."""
-        if request.name:
-            raise UnimplementedError(NO_CUDA)
-        return messages.CudaSharedMemoryUnregisterResponse()
 
     async def LogSettings(self, request: messages.LogSettingsRequest, context: Context) -> messages.LogSettingsResponse:
         """Change what the front doors log; return all settings."""

@@ -6,15 +6,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import NoReturn
 
 import modelyard
-from modelyard.errors import InvalidInputError, NotFoundError, UnimplementedError
+from modelyard.errors import InvalidInputError, NotFoundError
 from modelyard.oip import messages
 from modelyard.oip.config import ServedModel, model_config, model_metadata
 from modelyard.oip.regions import LocalRegions
+from modelyard.oip.servicer import SharedMemoryServicer
 from modelyard.oip.settings import LocalSettings, change_log
-from modelyard.oip.sharedmemory import NO_CUDA, SharedMemory
+from modelyard.oip.sharedmemory import SharedMemory
 from modelyard.oip.streaming import StreamedCalls
 from modelyard.oip.tensors import parse_request
 from modelyard.oip.wire import without_tensors
@@ -38,7 +38,7 @@ EXTENSIONS = (
 """Triton's names of what this server has beside the protocol."""
 
 
-class InferenceServicer:
+class InferenceServicer(SharedMemoryServicer):
     """The Open Inference Protocol with those of Triton's extensions that concern one process.
 
     Regions of shared memory and settings are this process's own.
@@ -46,9 +46,9 @@ class InferenceServicer:
 
     def __init__(self, models: Models, stopping: asyncio.Event) -> None:
         """Streams take no more calls once `stopping` is set."""
+        super().__init__(SharedMemory(LocalRegions()))
         self._models = models
         self._stopping = stopping
-        self._shared_memory = SharedMemory(LocalRegions())
         self._settings = LocalSettings()
 
     async def ServerLive(self, request: messages.ServerLiveRequest, context: Context) -> messages.ServerLiveResponse:
@@ -134,44 +134,6 @@ class InferenceServicer:
             versions = ", ".join(sorted(m.instance.version for m in held))
             raise InvalidInputError(f"model {model!r}: expected one of the versions {versions}, got none")
         return held[0]
-
-    async def SystemSharedMemoryRegister(
-        self, request: messages.SystemSharedMemoryRegisterRequest, context: Context
-    ) -> messages.SystemSharedMemoryRegisterResponse:
-        """Make a region of shared memory on this host known by a name."""
-        return await self._shared_memory.register(request)
-
-    async def SystemSharedMemoryStatus(
-        self, request: messages.SystemSharedMemoryStatusRequest, context: Context
-    ) -> messages.SystemSharedMemoryStatusResponse:
-        """The regions that are known."""
-        return await self._shared_memory.status(request)
-
-    async def SystemSharedMemoryUnregister(
-        self, request: messages.SystemSharedMemoryUnregisterRequest, context: Context
-    ) -> messages.SystemSharedMemoryUnregisterResponse:
-        """Forget a region, or all."""
-        return await self._shared_memory.unregister(request)
-
-    async def CudaSharedMemoryRegister(
-        self, request: messages.CudaSharedMemoryRegisterRequest, context: Context
-    ) -> NoReturn:
-        """Not offered."""
-        raise UnimplementedError(NO_CUDA)
-
-    async def CudaSharedMemoryStatus(
-        self, request: messages.CudaSharedMemoryStatusRequest, context: Context
-    ) -> NoReturn:
-        """Not offered."""
-        raise UnimplementedError(NO_CUDA)
-
-    async def CudaSharedMemoryUnregister(
-        self, request: messages.CudaSharedMemoryUnregisterRequest, context: Context
-    ) -> messages.CudaSharedMemoryUnregisterResponse:
-        """Not offered; all can be forgotten, which perf_analyzer asks for before it uses system shared memory."""
-        if request.name:
-            raise UnimplementedError(NO_CUDA)
-        return messages.CudaSharedMemoryUnregisterResponse()
 
     async def LogSettings(self, request: messages.LogSettingsRequest, context: Context) -> messages.LogSettingsResponse:
         """Change what this process logs; return all settings."""
