@@ -24,45 +24,43 @@ from modelyard.deployment import InstanceOptions
 from modelyard.oip.tensors import encode_request
 from modelyard.rpc import convert
 from modelyard.rpc.channel import Stub, open_channel
-from modelyard.rpc.status import INSTANCE_KEY
 from modelyard.v1 import runner_pb2 as pb
 from tests import models
+from tests.executing import Execution
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Runner"]
 LARGE = 4 << 20
 """Elements of 4 bytes."""
 
 
-async def drive(stub: Stub, instance: str, request: bytes, in_flight: int, seconds: float) -> int:
+async def drive(port: int, instance: str, request: bytes, in_flight: int, seconds: float) -> int:
     """Keep calls in flight for so long; return how many were answered."""
-    stream = stub.Execute(metadata=((INSTANCE_KEY, instance),))
+    stream = await Execution.open(port, instance)
     next_id = 0
 
-    async def send(count: int) -> None:
+    def send(count: int) -> None:
         nonlocal next_id
         calls = [pb.Call(id=next_id + n + 1, request=request, timeout_us=60_000_000) for n in range(count)]
         next_id += count
-        await stream.write(pb.ExecuteRequest(calls=calls))
+        stream.write(pb.ExecuteRequest(calls=calls))
 
-    await send(in_flight)
+    send(in_flight)
     answered, ends_s = 0, time.monotonic() + seconds
     while answered < next_id:
-        replies = (await stream.read()).replies
+        replies = await stream.replies()
         assert all(r.response for r in replies), replies[0].failure
         answered += len(replies)
         if time.monotonic() < ends_s:
-            await send(len(replies))
-    await stream.done_writing()
+            send(len(replies))
+    stream.cancel()
     return answered
 
 
-async def measure(
-    stub: Stub, pid: int, instance: str, request: bytes, in_flight: int, seconds: float
-) -> dict[str, Any]:
+async def measure(port: int, pid: int, instance: str, request: bytes, in_flight: int, seconds: float) -> dict[str, Any]:
     """One row of the report."""
-    await drive(stub, instance, request, in_flight, seconds / 4)
+    await drive(port, instance, request, in_flight, seconds / 4)
     before, began_s = psutil.Process(pid).cpu_times(), time.monotonic()
-    calls = await drive(stub, instance, request, in_flight, seconds)
+    calls = await drive(port, instance, request, in_flight, seconds)
     after, took_s = psutil.Process(pid).cpu_times(), time.monotonic() - began_s
     cpu_s = after.user + after.system - before.user - before.system
     return {
@@ -87,23 +85,23 @@ async def run(seconds: float, in_flight: list[int], batch_sizes: list[int]) -> l
                 stub = Stub(channel, SERVICE)
                 payload = encode_request("mlp", "", {"x": np.zeros((1, 64), np.float32)}).SerializeToString()
                 for size in batch_sizes:
-                    await _load(stub, scratch, "mlp", f"mlp@{size}", size)
+                    port = await _load(stub, scratch, "mlp", f"mlp@{size}", size)
                     rows += [
-                        await measure(stub, child.pid, f"mlp@{size}", payload, count, seconds) for count in in_flight
+                        await measure(port, child.pid, f"mlp@{size}", payload, count, seconds) for count in in_flight
                     ]
-                await _load(stub, scratch, "large", "large@1", 0)
+                port = await _load(stub, scratch, "large", "large@1", 0)
                 payload = encode_request("large", "", {"x": np.zeros((1, LARGE), np.float32)}).SerializeToString()
-                rows.append(await measure(stub, child.pid, "large@1", payload, 1, seconds))
+                rows.append(await measure(port, child.pid, "large@1", payload, 1, seconds))
         finally:
             await child.stop(10)
     return rows
 
 
-async def _load(stub: Stub, scratch: str, name: str, instance: str, batch_size: int) -> None:
+async def _load(stub: Stub, scratch: str, name: str, instance: str, batch_size: int) -> int:
     options = convert.options_to_pb(InstanceOptions(threads=1, max_batch_size=batch_size))
     directory = str(Path(scratch) / name)
     order = pb.LoadRequest(instance=instance, worker="w", format="onnx", directory=directory, options=options)
-    await stub.Load(order)
+    return int((await stub.Load(order)).execute_port)
 
 
 def main() -> None:

@@ -118,9 +118,11 @@ class InstanceState(StrEnum):
 
 @dataclass(frozen=True)
 class Instance:
-    """A worker's report on one placement; `endpoint` is the runner's address once READY.
+    """A worker's report on one placement.
 
     Attributes:
+        endpoint: host:port of the runner's gRPC server, once READY.
+        execute_endpoint: host:port where the runner takes execute streams, once READY.
         options: with which it was loaded.
         memory_bytes: resident memory of the runner when it was loaded.
         failures: how often it has failed since it was placed.
@@ -137,6 +139,7 @@ class Instance:
     options: InstanceOptions = InstanceOptions()
     memory_bytes: int = 0
     failures: int = 0
+    execute_endpoint: str = ""
 
 
 @dataclass(frozen=True)

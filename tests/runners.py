@@ -1,23 +1,17 @@
-"""A runner in this process, over real gRPC: what it answers, and when, is for the test to say."""
-
-# ruff: noqa: N802 (methods bear the names of the protocol)
+"""A runner in this process, over real connections: what it answers, and when, is for the test to say."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any
 
-import grpc
 import numpy as np
 
 from modelyard.catalogue import Signature
 from modelyard.deployment import Instance, InstanceState
-from modelyard.errors import NotFoundError
 from modelyard.oip.tensors import encode_request
-from modelyard.rpc.server import Server
-from modelyard.rpc.status import INSTANCE_KEY
+from modelyard.rpc.frames import Buffer, Frames
 from modelyard.v1 import runner_pb2 as pb
 
 
@@ -59,7 +53,7 @@ class FakeRunner:
         self.go = asyncio.Event()
         self.go.set()
         self.arrived = asyncio.Condition()
-        self.streams: set[asyncio.Queue[pb.Reply | None]] = set()
+        self.streams: set[_Connection] = set()
         self.signature = Signature()
         self.ending = False
         self.endpoint = ""
@@ -67,29 +61,44 @@ class FakeRunner:
     @property
     def instance(self) -> Instance:
         ready = InstanceState.READY
-        return Instance(self.model, self.version, self.worker, ready, endpoint=self.endpoint, signature=self.signature)
+        return Instance(
+            self.model,
+            self.version,
+            self.worker,
+            ready,
+            endpoint=self.endpoint,
+            execute_endpoint=self.endpoint,
+            signature=self.signature,
+        )
 
     @contextlib.asynccontextmanager
     async def serve(self, endpoint: str = "127.0.0.1:0") -> AsyncIterator[FakeRunner]:
         """Listen until the scope ends, then break off whatever is under way."""
-        server = Server(self.worker)
-        server.add(pb.DESCRIPTOR.services_by_name["Runner"], self)
-        self.endpoint = await server.start(endpoint)
+        host, _, port = endpoint.rpartition(":")
+        server = await asyncio.get_running_loop().create_server(lambda: _Connection(self).frames, host, int(port))
+        self.endpoint = f"{host}:{server.sockets[0].getsockname()[1]}"
         try:
             yield self
         finally:
+            server.close()
+            self.ending = False
             self.cut()
-            await server.stop(0)
+            await asyncio.gather(*(c.frames.closed for c in self.streams))
 
     def cut(self) -> None:
         """Break every stream, as when the process dies."""
-        for stream in self.streams:
-            stream.put_nowait(None)
+        for stream in list(self.streams):
+            stream.end()
 
     def end(self) -> None:
         """End every stream in order, whatever is under way."""
         self.ending = True
         self.cut()
+
+    async def notify(self) -> None:
+        """Wake who waits for calls."""
+        async with self.arrived:
+            self.arrived.notify_all()
 
     async def received(self, count: int) -> list[pb.Call]:
         """Wait until so many calls have come."""
@@ -97,53 +106,71 @@ class FakeRunner:
             await asyncio.wait_for(self.arrived.wait_for(lambda: len(self.calls) >= count), 30)
         return self.calls
 
-    async def Execute(
-        self, requests: AsyncIterator[pb.ExecuteRequest], context: Any
-    ) -> AsyncIterator[pb.ExecuteResponse]:
-        self.metadata += [str(v) for k, v in context.invocation_metadata() if k == INSTANCE_KEY]
-        if self.refuse:
-            raise NotFoundError("not here")
-        await context.send_initial_metadata(((INSTANCE_KEY, f"{self.model}@{self.version}"),))
-        replies: asyncio.Queue[pb.Reply | None] = asyncio.Queue()
-        self.streams.add(replies)
-        todo: asyncio.Queue[pb.Call] = asyncio.Queue()
-        tasks = [asyncio.ensure_future(t) for t in (self._read(requests, todo, replies), self._answer(todo, replies))]
-        try:
-            while (reply := await replies.get()) is not None:
-                yield pb.ExecuteResponse(replies=[reply])
-            if not self.ending:
-                await context.abort(grpc.StatusCode.UNAVAILABLE, "Socket closed")
-        finally:
-            self.streams.discard(replies)
-            for task in tasks:
-                task.cancel()
-
-    async def _read(
-        self,
-        requests: AsyncIterator[pb.ExecuteRequest],
-        todo: asyncio.Queue[pb.Call],
-        replies: asyncio.Queue[pb.Reply | None],
-    ) -> None:
-        async for request in requests:
-            self.messages.append(len(request.calls))
-            self.cancelled += request.cancelled
-            self.calls += request.calls
-            for call in request.calls:
-                if call.alone and self.begins:
-                    replies.put_nowait(pb.Reply(id=call.id))
-                todo.put_nowait(call)
-            async with self.arrived:
-                self.arrived.notify_all()
-
-    async def _answer(self, todo: asyncio.Queue[pb.Call], replies: asyncio.Queue[pb.Reply | None]) -> None:
-        while True:
-            call = await todo.get()
-            await self.go.wait()
-            replies.put_nowait(self._reply(call))
-
-    def _reply(self, call: pb.Call) -> pb.Reply:
+    def reply(self, call: pb.Call) -> pb.Reply:
         if self.failures:
             return pb.Reply(id=call.id, failure=self.failures.pop(0))
         if self.failure is not None:
             return pb.Reply(id=call.id, failure=self.failure)
         return pb.Reply(id=call.id, response=call.request)
+
+
+class _Connection:
+    """One execute stream."""
+
+    def __init__(self, runner: FakeRunner) -> None:
+        self._runner = runner
+        self._accepted = False
+        self._todo: asyncio.Queue[pb.Call] = asyncio.Queue()
+        self._answering = asyncio.ensure_future(self._answer())
+        self.frames = Frames(self._receive)
+        self.frames.closed.add_done_callback(self._closed)
+
+    def end(self) -> None:
+        """In order if the runner is `ending`, else without a word."""
+        if self._runner.ending:
+            self._send(pb.ExecuteResponse(last=True))
+            self.frames.close()
+        else:
+            self.frames.abort("cut")
+
+    def _receive(self, message: Buffer) -> None:
+        request = pb.ExecuteRequest.FromString(bytes(message))
+        if self._accepted:
+            self._take(request)
+        else:
+            self._begin(request.instance)
+
+    def _begin(self, instance: str) -> None:
+        runner = self._runner
+        runner.metadata.append(instance)
+        if runner.refuse:
+            self._send(pb.ExecuteResponse(refusal=pb.Failure(error="NotFoundError", message="not here")))
+            self.frames.close()
+            return
+        self._accepted = True
+        runner.streams.add(self)
+        self._send(pb.ExecuteResponse(accepted=True))
+
+    def _take(self, request: pb.ExecuteRequest) -> None:
+        runner = self._runner
+        runner.messages.append(len(request.calls))
+        runner.cancelled += request.cancelled
+        runner.calls += request.calls
+        for call in request.calls:
+            if call.alone and runner.begins:
+                self._send(pb.ExecuteResponse(replies=[pb.Reply(id=call.id)]))
+            self._todo.put_nowait(call)
+        self._notified = asyncio.ensure_future(runner.notify())
+
+    async def _answer(self) -> None:
+        while True:
+            call = await self._todo.get()
+            await self._runner.go.wait()
+            self._send(pb.ExecuteResponse(replies=[self._runner.reply(call)]))
+
+    def _send(self, response: pb.ExecuteResponse) -> None:
+        self.frames.send((response.SerializeToString(),))
+
+    def _closed(self, _: object) -> None:
+        self._runner.streams.discard(self)
+        self._answering.cancel()

@@ -15,8 +15,6 @@ from modelyard.errors import ModelyardError, from_status
 ERROR_KEY = "modelyard-error"
 REQUEST_ID_KEY = "modelyard-request-id"
 TENANT_KEY = "modelyard-tenant"
-INSTANCE_KEY = "modelyard-instance"
-"""On an execute stream: "model@version". A runner that holds it accepts the stream by saying the same."""
 PUSHBACK_KEY = "grpc-retry-pushback-ms"
 REVISION_KEY = "modelyard-revision"
 """In trailing metadata: the newest etcd revision that answering the call has seen."""

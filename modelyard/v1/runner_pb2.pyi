@@ -20,12 +20,14 @@ class Call(_message.Message):
     def __init__(self, id: _Optional[int] = ..., request: _Optional[bytes] = ..., timeout_us: _Optional[int] = ..., alone: bool = ...) -> None: ...
 
 class ExecuteRequest(_message.Message):
-    __slots__ = ("calls", "cancelled")
+    __slots__ = ("calls", "cancelled", "instance")
     CALLS_FIELD_NUMBER: _ClassVar[int]
     CANCELLED_FIELD_NUMBER: _ClassVar[int]
+    INSTANCE_FIELD_NUMBER: _ClassVar[int]
     calls: _containers.RepeatedCompositeFieldContainer[Call]
     cancelled: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, calls: _Optional[_Iterable[_Union[Call, _Mapping]]] = ..., cancelled: _Optional[_Iterable[int]] = ...) -> None: ...
+    instance: str
+    def __init__(self, calls: _Optional[_Iterable[_Union[Call, _Mapping]]] = ..., cancelled: _Optional[_Iterable[int]] = ..., instance: _Optional[str] = ...) -> None: ...
 
 class Failure(_message.Message):
     __slots__ = ("error", "message", "retry_after_ms")
@@ -48,10 +50,16 @@ class Reply(_message.Message):
     def __init__(self, id: _Optional[int] = ..., response: _Optional[bytes] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ...) -> None: ...
 
 class ExecuteResponse(_message.Message):
-    __slots__ = ("replies",)
+    __slots__ = ("replies", "accepted", "last", "refusal")
     REPLIES_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
     replies: _containers.RepeatedCompositeFieldContainer[Reply]
-    def __init__(self, replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ...) -> None: ...
+    accepted: bool
+    last: bool
+    refusal: Failure
+    def __init__(self, replies: _Optional[_Iterable[_Union[Reply, _Mapping]]] = ..., accepted: bool = ..., last: bool = ..., refusal: _Optional[_Union[Failure, _Mapping]] = ...) -> None: ...
 
 class LoadRequest(_message.Message):
     __slots__ = ("instance", "worker", "format", "directory", "options")
@@ -68,12 +76,14 @@ class LoadRequest(_message.Message):
     def __init__(self, instance: _Optional[str] = ..., worker: _Optional[str] = ..., format: _Optional[str] = ..., directory: _Optional[str] = ..., options: _Optional[_Union[_types_pb2.InstanceOptions, _Mapping]] = ...) -> None: ...
 
 class LoadResponse(_message.Message):
-    __slots__ = ("signature", "platform")
+    __slots__ = ("signature", "platform", "execute_port")
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     PLATFORM_FIELD_NUMBER: _ClassVar[int]
+    EXECUTE_PORT_FIELD_NUMBER: _ClassVar[int]
     signature: _types_pb2.Signature
     platform: str
-    def __init__(self, signature: _Optional[_Union[_types_pb2.Signature, _Mapping]] = ..., platform: _Optional[str] = ...) -> None: ...
+    execute_port: int
+    def __init__(self, signature: _Optional[_Union[_types_pb2.Signature, _Mapping]] = ..., platform: _Optional[str] = ..., execute_port: _Optional[int] = ...) -> None: ...
 
 class UnloadRequest(_message.Message):
     __slots__ = ("instance",)

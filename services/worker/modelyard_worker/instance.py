@@ -87,8 +87,16 @@ class InstanceKeeper:
         self._seat = seat = self._runners.seat(self.placement, alone=self._shuns_others)
         try:
             endpoint, loaded = await seat.load(directory)
-            ready = replace(self._blank(), state=InstanceState.READY, endpoint=endpoint, platform=loaded.platform)
-            await self._say(replace(ready, signature=loaded.signature, memory_bytes=seat.memory_bytes()))
+            ready = replace(
+                self._blank(),
+                state=InstanceState.READY,
+                endpoint=endpoint,
+                execute_endpoint=f"{endpoint.rpartition(':')[0]}:{loaded.execute_port}",
+                signature=loaded.signature,
+                platform=loaded.platform,
+                memory_bytes=seat.memory_bytes(),
+            )
+            await self._say(ready)
             self._ready_s = asyncio.get_running_loop().time()
             raise await seat.lost()
         except Exception:  # on cancellation the seat is left by `leave`, in good order

@@ -21,10 +21,15 @@ _SERVICE = pb.DESCRIPTOR.services_by_name["Runner"]
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a runner says of an instance that it has loaded."""
+    """What a runner says of an instance that it has loaded.
+
+    Attributes:
+        execute_port: where it takes execute streams.
+    """
 
     signature: Signature
     platform: str
+    execute_port: int
 
 
 @contextlib.asynccontextmanager
@@ -53,7 +58,7 @@ async def load(address: str, placement: Placement, directory: Path, timeout_s: f
     )
     async with _stub(address) as stub:
         response = await stub.Load(request, timeout=timeout_s)
-    return Loaded(convert.signature_from_pb(response.signature), response.platform)
+    return Loaded(convert.signature_from_pb(response.signature), response.platform, response.execute_port)
 
 
 async def unload(address: str, instance: str, timeout_s: float) -> None:

@@ -130,8 +130,8 @@ class DyingRunner:
         self.deaths = 0
         self._runner = runner
         self._poison = poison
-        self._reply: Callable[[pb.Call], pb.Reply] = runner._reply
-        runner._reply = self._answer  # type: ignore[method-assign]
+        self._reply: Callable[[pb.Call], pb.Reply] = runner.reply
+        runner.reply = self._answer  # type: ignore[method-assign]
 
     def _answer(self, call: pb.Call) -> pb.Reply:
         if self._poison in call.request:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from modelyard.v1 import runner_pb2 as pb
-from modelyard_scheduler.frontdoor.frames import frame, sole_response
+from modelyard_scheduler.frontdoor.frames import call_frame, sole_response
 
 
 @pytest.mark.parametrize("call_id", [1, 127, 128, 1 << 40])
@@ -14,7 +14,7 @@ from modelyard_scheduler.frontdoor.frames import frame, sole_response
 @pytest.mark.parametrize("alone", [False, True])
 def test_a_frame_is_the_message(call_id: int, request_: bytes, timeout_us: int, alone: bool) -> None:
     call = pb.Call(id=call_id, request=request_, timeout_us=timeout_us, alone=alone)
-    assert pb.ExecuteRequest.FromString(frame(call_id, request_, timeout_us, alone)) == pb.ExecuteRequest(calls=[call])
+    assert _read(call_frame(call_id, request_, timeout_us, alone)) == pb.ExecuteRequest(calls=[call])
 
 
 @pytest.mark.parametrize("call_id", [1, 128, 1 << 40])
@@ -22,7 +22,7 @@ def test_a_frame_is_the_message(call_id: int, request_: bytes, timeout_us: int, 
 def test_a_sole_response_is_read(call_id: int, response: bytes) -> None:
     reply = pb.Reply(id=call_id, response=response)
     message = pb.ExecuteResponse(replies=[reply]).SerializeToString()
-    assert sole_response(message) == (call_id, response)
+    assert sole_response(message) == sole_response(memoryview(message)) == (call_id, response)
     for end in range(min(len(message), 12)):
         assert sole_response(message[:end]) is None
 
@@ -33,3 +33,7 @@ def test_anything_else_is_not() -> None:
     for message in (pb.ExecuteResponse(replies=[failed]), two, pb.ExecuteResponse()):
         assert sole_response(message.SerializeToString()) is None
     assert sole_response(b"\xff" * 30) is None
+
+
+def _read(pieces: tuple[bytes, ...]) -> pb.ExecuteRequest:
+    return pb.ExecuteRequest.FromString(b"".join(pieces))

@@ -159,10 +159,10 @@ async def test_more_than_may_be_outstanding_is_refused_with_a_delay(table: Table
 class Doubling(FakeRunner):
     """Answers with twice its input, as a model whose batches have rows."""
 
-    def _reply(self, call: pb.Call) -> pb.Reply:
+    def reply(self, call: pb.Call) -> pb.Reply:
         asked = messages.ModelInferRequest.FromString(call.request)
         if self.failures:
-            return super()._reply(call)
+            return super().reply(call)
         (_, array) = decode_inputs(asked)["x"]
         answer = messages.ModelInferResponse(model_name="m", model_version="1", id=asked.id)
         answer.outputs.add(name="y", datatype="FP32", shape=array.shape)

@@ -175,7 +175,7 @@ async def test_a_large_call_is_answered_when_the_runner_has_ended_the_other_lane
         call = asyncio.ensure_future(stream.call(b"x" * LARGE_BYTES, None))
         await runner.received(1)
         runner.refuse = runner.ending = True
-        small.put_nowait(None)
+        small.end()
         await eventually(lambda: not stream.connected)
         runner.go.set()
         assert await call == b"x" * LARGE_BYTES
@@ -189,7 +189,7 @@ async def test_a_large_lane_that_is_not_ended_is_not_waited_for_without_end(monk
         call = asyncio.ensure_future(stream.call(b"x" * LARGE_BYTES, None))
         await runner.received(1)
         runner.ending = True
-        small.put_nowait(None)
+        small.end()
         with pytest.raises(InstanceLostError):
             await call
         await eventually(lambda: stream.usable)

@@ -1,28 +1,92 @@
-"""The replies of one execute stream, as messages."""
+"""The replies of one execute stream, as messages; and its calls, when one of the two ends is gone."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
+from modelyard.rpc.frames import Frames
 from modelyard.v1 import runner_pb2 as pb
 from modelyard_worker.runner.callstream import MAX_MESSAGE_BYTES, CallStream
+from modelyard_worker.runner.loaded import LoadedModel
+from tests.executing import Execution
 from tests.unit.worker.instances import Echo, loaded, request
 from tests.waiting import eventually
 
 
-async def one(*calls: pb.Call) -> AsyncIterator[bytes]:
-    yield pb.ExecuteRequest(calls=calls).SerializeToString()
+@contextlib.asynccontextmanager
+async def connected(model: LoadedModel) -> AsyncIterator[tuple[CallStream, Execution]]:
+    """A stream of a model, and the front door's end of it."""
+    streams: list[CallStream] = []
+
+    def accept() -> Frames:
+        frames = Frames(lambda _: None, on_writable=on_writable)
+        streams.append(CallStream(model, asyncio.Lock(), frames))
+        return frames
+
+    def on_writable() -> None:
+        streams[0].send_soon()
+
+    server = await asyncio.get_running_loop().create_server(accept, "127.0.0.1", 0)
+    other = await Execution.begin(server.sockets[0].getsockname()[1])
+    await eventually(lambda: streams)
+    try:
+        yield streams[0], other
+    finally:
+        other.cancel()
+        server.close()
+        await model.close()
+
+
+def message(*calls: pb.Call) -> bytes:
+    return bytes(pb.ExecuteRequest(calls=calls).SerializeToString())
 
 
 async def test_a_large_reply_has_a_message_of_its_own() -> None:
-    model = loaded(Echo())
-    stream = CallStream(model, asyncio.Lock())
-    large = request(*[0.0] * (MAX_MESSAGE_BYTES // 4))
-    requests = [request(1), request(2), large, request(3)]
-    await stream.read(one(*[pb.Call(id=i, request=data) for i, data in enumerate(requests)]))
-    await eventually(lambda: len(stream._done) == 4)
-    found = [pb.ExecuteResponse.FromString(await stream.replies()).replies for _ in range(3)]
-    assert [[r.id for r in replies] for replies in found] == [[0, 1], [2], [3]]
-    assert await stream.replies() == b""
-    await model.close()
+    async with connected(loaded(Echo())) as (stream, other):
+        large = request(*[0.0] * (MAX_MESSAGE_BYTES // 4))
+        stream._sending = asyncio.get_running_loop().call_later(600, lambda: None)  # nothing is sent before all is done
+        stream.receive(message(*[pb.Call(id=i, request=r) for i, r in enumerate((request(1), request(2), large))]))
+        stream.receive(message(pb.Call(id=3, request=request(3))))
+        await eventually(lambda: len(stream._done) == 4)
+        stream._sending.cancel()
+        stream._send()
+        assert [[r.id for r in await other.replies()] for _ in range(3)] == [[0, 1], [2], [3]]
+
+
+async def test_replies_wait_for_a_front_door_that_does_not_keep_up() -> None:
+    async with connected(loaded(Echo())) as (stream, other):
+        stream._frames.pause_writing()
+        stream.receive(message(pb.Call(id=1, request=request(1)), pb.Call(id=2, request=request(2))))
+        await eventually(lambda: len(stream._done) == 2)
+        assert stream._sending is None
+        stream._frames.resume_writing()
+        assert [r.id for r in await other.replies()] == [1, 2]
+
+
+async def test_the_end_is_told_when_all_calls_have_their_replies() -> None:
+    echo = Echo()
+    async with connected(loaded(echo)) as (stream, other):
+        echo.go.clear()
+        stream.receive(message(pb.Call(id=1, request=request(1)), pb.Call(id=2, request=request(2), alone=True)))
+        await eventually(lambda: echo.batches)
+        stream.end()
+        stream.receive(message(pb.Call(id=3, request=request(3))))  # too late: it is neither executed nor answered
+        echo.go.set()
+        seen: list[int] = []
+        while (response := await other.read()) is not None:
+            seen += [r.id for r in response.replies if r.WhichOneof("outcome")]
+        assert seen == [1, 2]
+        assert echo.executed == [1, 2]
+
+
+async def test_a_call_that_is_alone_is_not_executed_if_its_front_door_could_not_be_told() -> None:
+    echo = Echo()
+    async with connected(loaded(echo)) as (stream, other):
+        other.cancel()
+        await stream._frames.closed
+        stream.receive(message(pb.Call(id=1, request=request(1), alone=True)))
+        await eventually(lambda: not stream._suspects)
+        assert not stream._turn.locked()
+        assert echo.executed == []

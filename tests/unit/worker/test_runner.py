@@ -17,28 +17,34 @@ from modelyard.deployment import InstanceOptions
 from modelyard.errors import InvalidInputError, NotFoundError
 from modelyard.rpc.channel import Stub, open_channel
 from modelyard.rpc.server import Server
-from modelyard.rpc.status import INSTANCE_KEY, error_of
+from modelyard.rpc.status import error_of
 from modelyard.v1 import runner_pb2 as pb
+from modelyard_worker.runner.listener import ExecuteListener
 from modelyard_worker.runner.models import LoadOrder, Models
-from modelyard_worker.runner.servicer import RAW_METHODS, RunnerServicer
+from modelyard_worker.runner.servicer import RunnerServicer
+from tests.executing import Execution
 from tests.unit.worker.instances import INSTANCE, Echo, request, values
 from tests.waiting import eventually
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Runner"]
-OF_INSTANCE = ((INSTANCE_KEY, "m@1"),)
-EOF = grpc.aio.EOF  # type: ignore[attr-defined]
 
 
 @contextlib.asynccontextmanager
-async def serving(echo: Echo, **options: Any) -> AsyncIterator[tuple[Stub, Models]]:
+async def serving(echo: Echo, **options: Any) -> AsyncIterator[tuple[Any, Models]]:
+    """A stub, whose attribute `port` is where it takes execute streams, and what is held."""
     models = Models(1, load=lambda *_: echo)
     await models.load(LoadOrder(INSTANCE, "w0", "onnx", Path(), InstanceOptions(**options)))
+    listener = ExecuteListener(models)
+    port = await listener.start("127.0.0.1")
     server = Server("runner")
-    server.add(SERVICE, RunnerServicer(models), RAW_METHODS)
+    server.add(SERVICE, RunnerServicer(models, port))
     async with open_channel(await server.start("127.0.0.1:0")) as channel:
-        yield Stub(channel, SERVICE), models
+        stub: Any = Stub(channel, SERVICE)
+        stub.port = port
+        yield stub, models
     echo.go.set()
     await server.stop(0)
+    await listener.close(0)
     assert await models.close(30)
 
 
@@ -57,67 +63,79 @@ def call(number: int, data: bytes, *, timeout_us: int = 0, alone: bool = False) 
     return pb.Call(id=number, request=data, timeout_us=timeout_us, alone=alone)
 
 
-async def replies(stream: Any, count: int) -> dict[int, pb.Reply]:
+async def replies(stream: Execution, count: int) -> dict[int, pb.Reply]:
     found: dict[int, pb.Reply] = {}
     while len(found) < count:
-        found |= {r.id: r for r in (await stream.read()).replies if r.WhichOneof("outcome")}
+        found |= {r.id: r for r in await stream.replies() if r.WhichOneof("outcome")}
     return found
 
 
-async def begun(stream: Any) -> list[int]:
+async def begun(stream: Execution) -> list[int]:
     """The next message, which says only of which calls that are alone it is the turn."""
-    found = (await stream.read()).replies
+    found = await stream.replies()
     assert not any(r.WhichOneof("outcome") for r in found)
     return [r.id for r in found]
 
 
 async def test_calls_of_one_message_and_of_many_are_answered(stub: Any, echo: Echo) -> None:
-    stream = stub.Execute(metadata=OF_INSTANCE)
-    await stream.write(pb.ExecuteRequest(calls=[call(i, request(i)) for i in range(50)]))
+    stream = await Execution.open(stub.port)
+    stream.write(pb.ExecuteRequest(calls=[call(i, request(i)) for i in range(50)]))
     for i in range(50, 60):
-        await stream.write(pb.ExecuteRequest(calls=[call(i, request(i))]))
+        stream.write(pb.ExecuteRequest(calls=[call(i, request(i))]))
     found = await replies(stream, 60)
     assert {i: values(r.response) for i, r in found.items()} == {i: [i] for i in range(60)}
     assert echo.executed == list(range(60))
     assert echo.threads != {threading.get_ident()}
     assert len(echo.threads) == 1
-    await stream.done_writing()
-    assert await stream.read() is EOF
+    stream.cancel()
 
 
 async def test_the_replies_of_a_batch_come_in_one_message(echo: Echo) -> None:
     async with serving(echo, max_batch_size=64) as (stub, models):
         echo.go.clear()
-        stream = stub.Execute(metadata=OF_INSTANCE)
-        await stream.write(pb.ExecuteRequest(calls=[call(100, request(0))]))
+        stream = await Execution.open(stub.port)
+        stream.write(pb.ExecuteRequest(calls=[call(100, request(0))]))
         await eventually(lambda: echo.batches)
-        await stream.write(pb.ExecuteRequest(calls=[call(i, request(i)) for i in range(50)]))
+        stream.write(pb.ExecuteRequest(calls=[call(i, request(i)) for i in range(50)]))
         await eventually(lambda: models.find("m@1").waiting == 50)
         echo.go.set()
-        ids = [r.id for r in (await stream.read()).replies]
-        ids = ids if len(ids) > 1 else [*ids, *(r.id for r in (await stream.read()).replies)]
+        ids = [r.id for r in await stream.replies()]
+        ids = ids if len(ids) > 1 else [*ids, *(r.id for r in await stream.replies())]
         assert ids == [100, *range(50)]
         stream.cancel()
 
 
-async def test_the_stream_is_accepted_before_the_first_call(stub: Any) -> None:
-    stream = stub.Execute(metadata=OF_INSTANCE)
-    assert dict(await asyncio.wait_for(stream.initial_metadata(), 30)) == {INSTANCE_KEY: "m@1"}
-    stream.cancel()
-
-
-@pytest.mark.parametrize("metadata", [((INSTANCE_KEY, "other@1"),), ()])
-async def test_a_stream_for_another_instance_is_refused(stub: Any, metadata: Any) -> None:
-    stream = stub.Execute(metadata=metadata)
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
+@pytest.mark.parametrize("instance", ["other@1", "m"])
+async def test_a_stream_for_another_instance_is_refused(stub: Any, instance: str) -> None:
+    stream = await Execution.begin(stub.port, instance)
+    response = await stream.read()
+    assert response is not None
+    assert (response.refusal.error, response.refusal.message) == (
+        "NotFoundError",
+        f"instance {instance!r}: not in this runner",
+    )
+    with pytest.raises(ConnectionError):
         await stream.read()
-    assert isinstance(error_of(caught.value), NotFoundError)
+
+
+@pytest.mark.parametrize("junk", [b"\xff", b"\x0a\x05a", b"GET / HTTP/1.1\r\n"])
+async def test_what_is_no_message_ends_the_stream_and_no_other(stub: Any, junk: bytes) -> None:
+    other, stream = await Execution.open(stub.port), await Execution.open(stub.port)
+    stream.frames.send((junk,))
+    response = await stream.read()
+    assert response is not None
+    assert response.refusal.error == "InvalidInputError"
+    with pytest.raises(ConnectionError):
+        await stream.read()
+    other.write(pb.ExecuteRequest(calls=[call(1, request(1))]))
+    assert set(await replies(other, 1)) == {1}
+    other.cancel()
 
 
 async def test_failures_go_to_the_call_they_belong_to(stub: Any) -> None:
-    stream = stub.Execute(metadata=OF_INSTANCE)
+    stream = await Execution.open(stub.port)
     calls = [call(1, request(1)), call(2, b"junk"), call(3, request(-1)), call(4, request(4))]
-    await stream.write(pb.ExecuteRequest(calls=calls))
+    stream.write(pb.ExecuteRequest(calls=calls))
     found = await replies(stream, 4)
     assert (values(found[1].response), values(found[4].response)) == ([1], [4])
     assert found[2].failure.error == "InvalidInputError"
@@ -129,10 +147,10 @@ async def test_failures_go_to_the_call_they_belong_to(stub: Any) -> None:
 async def test_who_finds_the_queue_full_hears_when_to_try_again(echo: Echo) -> None:
     async with serving(echo, max_queue_size=1) as (stub, _):
         echo.go.clear()
-        stream = stub.Execute(metadata=OF_INSTANCE)
-        await stream.write(pb.ExecuteRequest(calls=[call(1, request(1))]))
+        stream = await Execution.open(stub.port)
+        stream.write(pb.ExecuteRequest(calls=[call(1, request(1))]))
         await eventually(lambda: echo.batches)
-        await stream.write(pb.ExecuteRequest(calls=[call(2, request(2)), call(3, request(3))]))
+        stream.write(pb.ExecuteRequest(calls=[call(2, request(2)), call(3, request(3))]))
         failure = (await replies(stream, 1))[3].failure
         assert failure.error == "ExhaustedError"
         assert failure.retry_after_ms > 0
@@ -141,8 +159,8 @@ async def test_who_finds_the_queue_full_hears_when_to_try_again(echo: Echo) -> N
 
 async def test_a_call_that_waited_past_its_deadline_is_not_executed(stub: Any, echo: Echo) -> None:
     echo.go.clear()
-    stream = stub.Execute(metadata=OF_INSTANCE)
-    await stream.write(pb.ExecuteRequest(calls=[call(1, request(1)), call(2, request(2), timeout_us=1)]))
+    stream = await Execution.open(stub.port)
+    stream.write(pb.ExecuteRequest(calls=[call(1, request(1)), call(2, request(2), timeout_us=1)]))
     await eventually(lambda: echo.batches)
     echo.go.set()
     found = await replies(stream, 2)
@@ -154,11 +172,11 @@ async def test_a_call_that_waited_past_its_deadline_is_not_executed(stub: Any, e
 async def test_a_call_alone_is_a_batch_of_its_own(echo: Echo) -> None:
     async with serving(echo, max_batch_size=8) as (stub, _):
         echo.go.clear()
-        stream = stub.Execute(metadata=OF_INSTANCE)
-        await stream.write(pb.ExecuteRequest(calls=[call(1, request(1))]))
+        stream = await Execution.open(stub.port)
+        stream.write(pb.ExecuteRequest(calls=[call(1, request(1))]))
         await eventually(lambda: echo.batches)
         calls = [call(2, request(2)), call(3, request(3), alone=True), call(4, request(4))]
-        await stream.write(pb.ExecuteRequest(calls=calls))
+        stream.write(pb.ExecuteRequest(calls=calls))
         echo.go.set()
         await replies(stream, 4)
         assert echo.batches == [[1], [2, 4], [3]]
@@ -168,14 +186,14 @@ async def test_a_call_alone_is_a_batch_of_its_own(echo: Echo) -> None:
 async def test_calls_alone_take_turns_over_all_streams_and_each_is_told_before_it_begins(echo: Echo) -> None:
     async with serving(echo, copies=2) as (stub, _):
         echo.go.clear()
-        streams = [stub.Execute(metadata=OF_INSTANCE) for _ in range(3)]
-        await streams[0].write(pb.ExecuteRequest(calls=[call(7, request(0), alone=True)]))
+        streams = [await Execution.open(stub.port) for _ in range(3)]
+        streams[0].write(pb.ExecuteRequest(calls=[call(7, request(0), alone=True)]))
         assert await begun(streams[0]) == [7]
         await eventually(lambda: echo.batches == [[0]])
         for number in (1, 2):
-            await streams[number].write(pb.ExecuteRequest(calls=[call(7, request(number), alone=True)]))
-        ordinary = stub.Execute(metadata=OF_INSTANCE)
-        await ordinary.write(pb.ExecuteRequest(calls=[call(1, request(9))]))
+            streams[number].write(pb.ExecuteRequest(calls=[call(7, request(number), alone=True)]))
+        ordinary = await Execution.open(stub.port)
+        ordinary.write(pb.ExecuteRequest(calls=[call(1, request(9))]))
         await eventually(lambda: [9] in echo.batches)
         streams[1].cancel()  # it waits for its turn; its place goes to the next
         echo.go.set()
@@ -190,14 +208,14 @@ async def test_calls_alone_take_turns_over_all_streams_and_each_is_told_before_i
 async def test_a_turn_is_given_back_when_the_call_that_has_it_is_taken_back(echo: Echo) -> None:
     async with serving(echo) as (stub, models):
         echo.go.clear()
-        first, second = stub.Execute(metadata=OF_INSTANCE), stub.Execute(metadata=OF_INSTANCE)
-        await first.write(pb.ExecuteRequest(calls=[call(1, request(1))]))
+        first, second = await Execution.open(stub.port), await Execution.open(stub.port)
+        first.write(pb.ExecuteRequest(calls=[call(1, request(1))]))
         await eventually(lambda: echo.batches)
-        await first.write(pb.ExecuteRequest(calls=[call(2, request(2), alone=True)]))
+        first.write(pb.ExecuteRequest(calls=[call(2, request(2), alone=True)]))
         assert await begun(first) == [2]
         await eventually(lambda: models.find("m@1").waiting == 1)
-        await second.write(pb.ExecuteRequest(calls=[call(1, request(3), alone=True)]))
-        await first.write(pb.ExecuteRequest(cancelled=[2]))
+        second.write(pb.ExecuteRequest(calls=[call(1, request(3), alone=True)]))
+        first.write(pb.ExecuteRequest(cancelled=[2]))
         assert await begun(second) == [1]
         echo.go.set()
         assert values((await replies(second, 1))[1].response) == [3]
@@ -209,37 +227,25 @@ async def test_a_turn_is_given_back_when_the_call_that_has_it_is_taken_back(echo
 async def test_a_cancelled_call_leaves_the_queue_and_gets_no_reply(echo: Echo) -> None:
     async with serving(echo) as (stub, models):
         echo.go.clear()
-        stream = stub.Execute(metadata=OF_INSTANCE)
-        await stream.write(pb.ExecuteRequest(calls=[call(i, request(i)) for i in (1, 2, 3)]))
+        stream = await Execution.open(stub.port)
+        stream.write(pb.ExecuteRequest(calls=[call(i, request(i)) for i in (1, 2, 3)]))
         await eventually(lambda: echo.batches)
-        await stream.write(pb.ExecuteRequest(cancelled=[1, 2, 99]))
+        stream.write(pb.ExecuteRequest(cancelled=[1, 2, 99]))
         await eventually(lambda: models.find("m@1").waiting == 1)
         echo.go.set()
-        await stream.done_writing()
         found = await replies(stream, 2)
         assert sorted(found) == [1, 3]
-        assert await stream.read() is EOF
+        stream.cancel()
         assert echo.executed == [1, 3]
-
-
-async def test_the_front_doors_end_of_the_stream_is_not_the_end_of_its_calls(stub: Any, echo: Echo) -> None:
-    echo.go.clear()
-    stream = stub.Execute(metadata=OF_INSTANCE)
-    await stream.write(pb.ExecuteRequest(calls=[call(1, request(1)), call(2, request(2))]))
-    await stream.done_writing()
-    await eventually(lambda: echo.batches)
-    echo.go.set()
-    assert set(await replies(stream, 2)) == {1, 2}
-    assert await stream.read() is EOF
 
 
 async def test_calls_of_a_front_door_that_dies_leave_the_queue_and_others_stay(echo: Echo) -> None:
     async with serving(echo) as (stub, models):
         echo.go.clear()
-        gone, stays = stub.Execute(metadata=OF_INSTANCE), stub.Execute(metadata=OF_INSTANCE)
-        await gone.write(pb.ExecuteRequest(calls=[call(1, request(1)), call(2, request(2)), call(3, request(3))]))
+        gone, stays = await Execution.open(stub.port), await Execution.open(stub.port)
+        gone.write(pb.ExecuteRequest(calls=[call(1, request(1)), call(2, request(2)), call(3, request(3))]))
         await eventually(lambda: echo.batches)
-        await stays.write(pb.ExecuteRequest(calls=[call(1, request(4))]))
+        stays.write(pb.ExecuteRequest(calls=[call(1, request(4))]))
         await eventually(lambda: models.find("m@1").waiting == 3)
         gone.cancel()
         await eventually(lambda: models.find("m@1").waiting == 1)
@@ -252,9 +258,9 @@ async def test_calls_of_a_front_door_that_dies_leave_the_queue_and_others_stay(e
 async def test_large_tensors_come_and_go_whole(echo: Echo) -> None:
     many = [float(n) for n in range(1 << 20)]
     async with serving(echo) as (stub, _):
-        stream = stub.Execute(metadata=OF_INSTANCE)
+        stream = await Execution.open(stub.port)
         calls = [call(1, request(*many)), call(2, request(7)), call(3, request(*many))]
-        await stream.write(pb.ExecuteRequest(calls=calls, cancelled=[77, 1 << 40]))
+        stream.write(pb.ExecuteRequest(calls=calls, cancelled=[77, 1 << 40]))
         found = await replies(stream, 3)
         assert np.array_equal(values(found[1].response), many)
         assert values(found[2].response) == [7]
@@ -263,31 +269,23 @@ async def test_large_tensors_come_and_go_whole(echo: Echo) -> None:
 
 
 async def test_an_instance_that_is_unloaded_finishes_its_calls_and_its_streams(echo: Echo) -> None:
-    async with serving(echo) as (stub, _):
+    async with serving(echo) as (stub, models):
         echo.go.clear()
-        stream = stub.Execute(metadata=OF_INSTANCE)
-        await stream.write(pb.ExecuteRequest(calls=[call(1, request(1)), call(2, request(2))]))
+        stream = await Execution.open(stub.port)
+        stream.write(pb.ExecuteRequest(calls=[call(1, request(1)), call(2, request(2))]))
         await eventually(lambda: echo.batches)
         unloading = asyncio.ensure_future(stub.Unload(pb.UnloadRequest(instance="m@1")))
-        await eventually(lambda: _refused(stub))
+        await eventually(lambda: models.find("m@1")._calls._closed)
+        stream.write(pb.ExecuteRequest(calls=[call(3, request(3))]))
+        assert (await replies(stream, 1))[3].failure.error == "UnavailableError"
         echo.go.set()
         assert sorted(await replies(stream, 2)) == [1, 2]
-        assert await stream.read() is EOF
+        assert await stream.read() is None
         await unloading
         assert echo.closed
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.Unload(pb.UnloadRequest(instance="m@1"))
         assert isinstance(error_of(caught.value), NotFoundError)
-
-
-async def _refused(stub: Any) -> bool:
-    """Whether a call is refused because the instance is being unloaded."""
-    stream = stub.Execute(metadata=OF_INSTANCE)
-    await stream.write(pb.ExecuteRequest(calls=[call(9, b"junk", timeout_us=1)], cancelled=[]))
-    await stream.write(pb.ExecuteRequest(cancelled=[9]))
-    await stream.done_writing()
-    reply = await stream.read()
-    return reply is not EOF and reply.replies[0].failure.error == "UnavailableError"
 
 
 async def test_an_instance_without_a_version_is_refused(stub: Any) -> None:

@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import grpc.aio
 import numpy as np
@@ -22,9 +21,9 @@ from modelyard.oip import messages
 from modelyard.oip.tensors import encode_request
 from modelyard.rpc import convert
 from modelyard.rpc.channel import Stub, open_channel
-from modelyard.rpc.status import INSTANCE_KEY
 from modelyard.v1 import runner_pb2 as pb
 from tests import models
+from tests.executing import Execution
 from tests.unit.worker.instances import values
 from tests.waiting import eventually
 
@@ -45,6 +44,7 @@ class Running:
     """A runner process that holds m@1, x FP32 [-1, 1] -> y; each batch waits for a byte in a pipe."""
 
     def __init__(self, child: process.Child, stub: Stub, oip: Stub, gate: int) -> None:
+        self.port = 0
         self.child = child
         self.stub = stub
         self.oip = oip
@@ -53,12 +53,11 @@ class Running:
     def let_go(self, batches: int) -> None:
         os.write(self._gate, b"g" * batches)
 
-    async def calls(self, count: int) -> Any:
+    async def calls(self, count: int) -> Execution:
         """An execute stream that the runner has accepted, with calls on it."""
-        stream = self.stub.Execute(metadata=((INSTANCE_KEY, "m@1"),))
-        assert INSTANCE_KEY in dict(await stream.initial_metadata())
+        stream = await Execution.open(self.port)
         requests = [pb.Call(id=n, request=request(n)) for n in range(1, count + 1)]
-        await stream.write(pb.ExecuteRequest(calls=requests))
+        stream.write(pb.ExecuteRequest(calls=requests))
         return stream
 
     async def stopping(self) -> bool:
@@ -91,6 +90,7 @@ async def running(directory: Path, drain_s: float) -> AsyncIterator[Running]:
                 instance="m@1", worker="w0", format="onnx", directory=str(directory), options=options
             )
             loaded = await one.stub.Load(order)
+            one.port = loaded.execute_port
             assert loaded.platform == "onnxruntime_onnx"
             assert [t.name for t in loaded.signature.inputs] == ["x"]
             yield one
@@ -104,12 +104,12 @@ async def test_on_the_first_signal_it_finishes_what_is_queued_and_ends(tmp_path:
     async with running(tmp_path, 30) as runner:
         stream = await runner.calls(5)
         runner.let_go(1)
-        assert [r.id for r in (await stream.read()).replies] == [1]
+        assert [r.id for r in await stream.replies()] == [1]
         runner.child.signal(signal.SIGTERM)
         await eventually(runner.stopping)
         runner.let_go(4)
         found: dict[int, pb.Reply] = {}
-        while (response := await stream.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]
+        while (response := await stream.read()) is not None:
             found |= {r.id: r for r in response.replies}
         assert {n: values(r.response) for n, r in found.items()} == {n: [n] for n in range(2, 6)}
         assert await asyncio.wait_for(runner.child.wait(), 30) == 0

@@ -5,21 +5,25 @@ What this makes of one call is what modelyard.v1.ExecuteRequest with that call s
 
 from __future__ import annotations
 
+from google.protobuf.message import DecodeError
+
 from modelyard.oip.wire import read_varint, varint
+from modelyard.rpc.frames import Buffer
+from modelyard.v1 import runner_pb2 as pb
 
 _CALLS, _REPLIES = 0x0A, 0x0A
 _ID, _BYTES, _TIMEOUT, _ALONE = 0x08, 0x12, 0x18, 0x20
 
 
-def frame(call_id: int, request: bytes, timeout_us: int, alone: bool, *, before: bytes = b"") -> bytes:
-    """A serialized ExecuteRequest of one call, after those of another that is serialized already."""
+def call_frame(call_id: int, request: bytes, timeout_us: int, alone: bool) -> tuple[bytes, bytes, bytes]:
+    """A serialized ExecuteRequest of one call, in pieces; the request is one of them."""
     head = b"".join((bytes((_ID,)), varint(call_id), bytes((_BYTES,)), varint(len(request))))
     tail = (bytes((_TIMEOUT,)) + varint(timeout_us) if timeout_us else b"") + (bytes((_ALONE, 1)) if alone else b"")
     size = len(head) + len(request) + len(tail)
-    return b"".join((before, bytes((_CALLS,)), varint(size), head, request, tail))
+    return b"".join((bytes((_CALLS,)), varint(size), head)), request, tail
 
 
-def sole_response(message: bytes) -> tuple[int, bytes] | None:
+def sole_response(message: Buffer) -> tuple[int, bytes] | None:
     """Id and response of a serialized ExecuteResponse of one reply; None if it is anything else."""
     try:
         size, position = read_varint(message, 1)
@@ -31,4 +35,12 @@ def sole_response(message: bytes) -> tuple[int, bytes] | None:
         size, position = read_varint(message, position + 1)
     except (IndexError, ValueError):
         return None
-    return (call_id, message[position:]) if position + size == len(message) else None
+    return (call_id, bytes(message[position:])) if position + size == len(message) else None
+
+
+def read_response(message: Buffer) -> pb.ExecuteResponse | None:
+    """A serialized ExecuteResponse; None if it is none."""
+    try:
+        return pb.ExecuteResponse.FromString(bytes(message))
+    except DecodeError:
+        return None

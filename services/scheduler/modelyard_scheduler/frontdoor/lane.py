@@ -1,25 +1,21 @@
-"""One Execute call to a runner: requests out, as many in one message as are at hand, and every call its reply."""
+"""One execute stream to a runner: requests out, as many in one message as are at hand, and every call its reply."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
 
-import grpc.aio
-
-from modelyard.errors import ModelyardError, from_status
-from modelyard.rpc.status import ERROR_KEY, INSTANCE_KEY
+from modelyard.errors import ModelyardError, UnavailableError, from_status
+from modelyard.rpc.frames import Buffer, Frames
 from modelyard.v1 import runner_pb2 as pb
-from modelyard_scheduler.frontdoor.frames import frame, sole_response
+from modelyard_scheduler.frontdoor.frames import call_frame, read_response, sole_response
 
-EOF = grpc.aio.EOF  # type: ignore[attr-defined]
 LARGE_BYTES = 256 << 10
 """Requests from this size on are framed by hand, each in a message of its own."""
 MESSAGE_BYTES = 1 << 20
 """No message gets a further call once it has this size."""
+CONNECT_S = 3.0
 
 
 class InstanceLostError(Exception):
@@ -37,7 +33,11 @@ class InstanceLostError(Exception):
 
 
 class Lane:
-    """The calls of one Execute call. Calls may be submitted at once; they are sent when the runner has accepted it."""
+    """The calls of one stream. Calls may be submitted at once; they are sent when the runner has accepted it.
+
+    Attributes:
+        accepted: done when the runner has said that it holds the instance.
+    """
 
     def __init__(self, instance: str) -> None:
         """`instance` is "model@version"."""
@@ -48,8 +48,13 @@ class Lane:
         self._not_begun: set[int] = set()
         self._last_id = 0
         self._last_sent = 0
-        self._wake = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self._frames = Frames(self._receive, on_writable=self._flush_soon)
+        self._flushing: asyncio.Handle | None = None
+        self._accepted = False
+        self._refusal: ModelyardError | None = None
+        self._in_order = False
+        self._on_accepted: Callable[[], None] = lambda: None
 
     def submit(self, request: bytes, timeout_s: float | None, alone: bool) -> tuple[int, asyncio.Future[bytes]]:
         """Return the id of a call and the future response to its serialized request.
@@ -63,7 +68,7 @@ class Lane:
         self._outbox[call_id] = (request, timeout_us, alone)
         if alone:
             self._not_begun.add(call_id)
-        self._wake.set()
+        self._flush_soon()
         return call_id, reply
 
     def forget(self, call_id: int) -> None:
@@ -72,80 +77,93 @@ class Lane:
         self._outbox.pop(call_id, None)
         if self._pending.pop(call_id, None) is not None and call_id <= self._last_sent:
             self._cancelled.append(call_id)
-            self._wake.set()
+            self._flush_soon()
 
-    async def converse(self, execute: Any, on_accepted: Callable[[], None]) -> None:
-        """Exchange calls and replies until the runner ends it, then lose those that are left.
+    async def converse(self, endpoint: str, on_accepted: Callable[[], None]) -> None:
+        """Exchange calls and replies until the runner ends it in order, then lose those that are left.
 
         Args:
-            execute: the method, of serialized messages.
+            endpoint: host:port.
             on_accepted: called when the runner has said that it holds the instance.
 
         Raises:
-            grpc.aio.AioRpcError: it broke, or was not accepted.
+            UnavailableError: the runner was not reached, or the connection broke.
+            ModelyardError: why the runner did not accept it, or did not go on.
         """
-        call = execute(metadata=((INSTANCE_KEY, self._instance),))
-        died = True
+        self._on_accepted = on_accepted
         try:
-            if INSTANCE_KEY not in dict(await call.initial_metadata()):
-                await call.read()  # it was not accepted, and this raises why
-                return
-            on_accepted()
-            await self._exchange(call)
-            died = False
-        except grpc.aio.AioRpcError as error:
-            trailers: Any = error.trailing_metadata() or ()
-            died = ERROR_KEY not in dict(trailers)  # else these are the runner's own words
-            raise
+            await self._connect(endpoint)
+            self._frames.send((pb.ExecuteRequest(instance=self._instance).SerializeToString(),))
+            reason = await asyncio.shield(self._frames.closed)
+            if self._refusal is not None:
+                raise self._refusal
+            if not self._in_order:
+                raise UnavailableError(reason or "the runner closed the connection")
         finally:
-            call.cancel()
-            self.lose(died=died)
+            self._frames.abort("given up")
+            self.lose(died=not self._in_order and self._refusal is None)
 
-    async def _exchange(self, call: Any) -> None:
-        writing = asyncio.ensure_future(self._write(call))
+    async def _connect(self, endpoint: str) -> None:
+        host, _, port = endpoint.rpartition(":")
         try:
-            while (message := await call.read()) is not EOF:
-                self._settle(message)
-        finally:
-            writing.cancel()
+            async with asyncio.timeout(CONNECT_S):
+                await self._loop.create_connection(lambda: self._frames, host.strip("[]"), int(port))
+        except TimeoutError:
+            raise UnavailableError(f"no connection to {endpoint!r} within {CONNECT_S:g} s") from None
+        except (OSError, ValueError) as error:
+            raise UnavailableError(f"no connection to {endpoint!r}: {error}") from error
 
-    async def _write(self, call: Any) -> None:
-        # A write to a broken stream fails; why it broke is what the reader raises.
-        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            while True:
-                await self._wake.wait()
-                self._wake.clear()
-                message = self._next_message()
-                if self._outbox:  # not all of it went into one
-                    self._wake.set()
-                if message:
-                    await call.write(message)
+    def _flush_soon(self) -> None:
+        """Send what is there when this turn of the event loop is over: till then more may come."""
+        if self._flushing is None and self._accepted and self._frames.writable:
+            self._flushing = self._loop.call_soon(self._flush)
 
-    def _next_message(self) -> bytes:
-        """What is to be sent now, serialized; empty if there is nothing."""
+    def _flush(self) -> None:
+        self._flushing = None
+        while self._frames.writable and (self._outbox or self._cancelled):
+            self._frames.send(self._next_message())
+
+    def _next_message(self) -> list[Buffer]:
+        """What is to be sent now, in pieces."""
         message, size = pb.ExecuteRequest(cancelled=self._cancelled), 0
         self._cancelled.clear()
         while self._outbox and size < MESSAGE_BYTES:
             call_id, (request, timeout_us, alone) = self._outbox.popitem(last=False)
             self._last_sent = call_id
             if len(request) >= LARGE_BYTES:
-                return frame(call_id, request, timeout_us, alone, before=message.SerializeToString())
+                return [message.SerializeToString(), *call_frame(call_id, request, timeout_us, alone)]
             message.calls.add(id=call_id, request=request, timeout_us=timeout_us, alone=alone)
             size += len(request)
-        return message.SerializeToString()
+        return [message.SerializeToString()]
 
-    def _settle(self, message: bytes) -> None:
+    def _receive(self, message: Buffer) -> None:
         if len(message) >= LARGE_BYTES and (sole := sole_response(message)):
             self._answer(*sole)
-        else:
-            for reply in pb.ExecuteResponse.FromString(message).replies:
-                match reply.WhichOneof("outcome"):
-                    case "response":
-                        self._answer(reply.id, reply.response)
-                    case "failure":
-                        self._answer(reply.id, _error(reply.failure))
-                    case _:
-                        self._not_begun.discard(reply.id)
+            return
+        if (response := read_response(message)) is None:
+            self._frames.abort(f"expected an ExecuteResponse, got {len(message)} bytes that are none")
+            return
+        for reply in response.replies:
+            match reply.WhichOneof("outcome"):
+                case "response":
+                    self._answer(reply.id, reply.response)
+                case "failure":
+                    self._answer(reply.id, _error(reply.failure))
+                case _:
+                    self._not_begun.discard(reply.id)
+        if response.accepted or response.last or response.HasField("refusal"):
+            self._on_state(response)
+
+    def _on_state(self, response: pb.ExecuteResponse) -> None:
+        if response.accepted:
+            self._accepted = True
+            self._flush_soon()
+            self._on_accepted()
+            return
+        self._in_order = response.last
+        if response.HasField("refusal"):
+            self._refusal = _error(response.refusal)
+        self._frames.close()
 
     def _answer(self, call_id: int, outcome: bytes | ModelyardError) -> None:
         future = self._pending.pop(call_id, None)

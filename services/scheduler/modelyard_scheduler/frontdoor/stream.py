@@ -8,20 +8,17 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import grpc.aio
-
 from modelyard.backoff import Backoff
 from modelyard.deployment import Instance
+from modelyard.errors import ModelyardError
 from modelyard.names import ModelVersion
 from modelyard.oip import messages
-from modelyard.rpc.channel import Stub, method_path, open_channel
+from modelyard.rpc.channel import Stub, open_channel
 from modelyard.tasks import stop_on_failure
-from modelyard.v1 import runner_pb2 as pb
 from modelyard_scheduler.frontdoor.lane import LARGE_BYTES, InstanceLostError, Lane
 
 log = logging.getLogger(__name__)
 
-EXECUTE = method_path(pb.DESCRIPTOR.services_by_name["Runner"].methods_by_name["Execute"])
 LAST_S = 10.0
 """How long large calls may still be answered after the runner has ended the lane of the others."""
 
@@ -29,7 +26,7 @@ LAST_S = 10.0
 class ExecuteStream:
     """Keeps a stream to a runner open, and gives every call its reply.
 
-    Large requests have a lane of their own on the same connection, opened by the first of them, so that small ones
+    Large requests have a lane of their own, over another connection, which the first of them opens, so that small ones
     need not wait until they are through.
 
     Attributes:
@@ -52,10 +49,10 @@ class ExecuteStream:
         self._lane = Lane(self._name)
         self._large: Lane | None = None
         self._large_task: asyncio.Future[None] | None = None
-        self._execute: Any = None
         self._quiet = asyncio.Event()
         self._draining = False
         self._reserved = False
+        self._broke = ""
         self._task = asyncio.ensure_future(self._run())
         self._task.add_done_callback(stop_on_failure)
 
@@ -124,23 +121,22 @@ class ExecuteStream:
 
     async def _run(self) -> None:
         backoff = Backoff(0.05, 1.0)
-        async with open_channel(self.instance.endpoint, watchful=True) as channel:
+        async with open_channel(self.instance.endpoint, watchful=True) as channel:  # connects when it is used
             self.inference = Stub(channel, messages.SERVICE)
-            self._execute = channel.stream_stream(EXECUTE, None, None)
 
             def accepted() -> None:
                 backoff.reset()
                 self.connected = True
+                self._broke = ""
                 self._on_change()
 
             while True:
                 self._lane = Lane(self._name)
+                self.connects += 1
                 try:
-                    await channel.channel_ready()
-                    self.connects += 1
-                    await self._lane.converse(self._execute, accepted)
+                    await self._lane.converse(self.instance.execute_endpoint, accepted)
                     await self._last_large()
-                except grpc.aio.AioRpcError as error:
+                except ModelyardError as error:
                     self._log_break(error)
                 finally:
                     self.connected = False
@@ -157,8 +153,8 @@ class ExecuteStream:
 
     async def _run_large(self, lane: Lane) -> None:
         try:
-            await lane.converse(self._execute, lambda: None)
-        except grpc.aio.AioRpcError as error:
+            await lane.converse(self.instance.execute_endpoint, lambda: None)
+        except ModelyardError as error:
             self._log_break(error)
         finally:
             if self._large is lane:
@@ -180,6 +176,8 @@ class ExecuteStream:
         if large is not None:
             large.lose(died=True)  # its task may have been cancelled before it began
 
-    def _log_break(self, error: grpc.aio.AioRpcError) -> None:
-        facts = {"instance": self._name, "worker": self.instance.worker, "reason": error.details()}
-        log.warning("execute stream broke", extra=facts)
+    def _log_break(self, error: ModelyardError) -> None:
+        if error.message != self._broke:  # it is tried again and again
+            self._broke = error.message
+            facts = {"instance": self._name, "worker": self.instance.worker, "reason": error.message}
+            log.warning("execute stream broke", extra=facts)

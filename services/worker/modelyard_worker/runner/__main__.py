@@ -27,9 +27,10 @@ from modelyard.tasks import background
 from modelyard.v1 import runner_pb2
 from modelyard_worker.runner import inference
 from modelyard_worker.runner.inference import InferenceServicer
+from modelyard_worker.runner.listener import ExecuteListener
 from modelyard_worker.runner.metrics import BatchMetrics, InstanceMetrics
 from modelyard_worker.runner.models import Models
-from modelyard_worker.runner.servicer import RAW_METHODS, RunnerServicer
+from modelyard_worker.runner.servicer import RunnerServicer
 from modelyard_worker.runtimes import load
 
 DRAIN_S = 8.0
@@ -68,8 +69,11 @@ async def serve(options: Options, parent: Parent, journal: Journal) -> None:
     stop = on_termination()
     async with AsyncExitStack() as stack:
         models = Models(options.cores, BatchMetrics(journal).observer, partial(load, test_runtime=options.test_runtime))
+        listener = ExecuteListener(models)
+        execute_port = await listener.start(options.host)
+        stack.push_async_callback(listener.close, STOP_S)
         server = Server(options.name)
-        server.add(runner_pb2.DESCRIPTOR.services_by_name["Runner"], RunnerServicer(models), RAW_METHODS)
+        server.add(runner_pb2.DESCRIPTOR.services_by_name["Runner"], RunnerServicer(models, execute_port))
         server.add(messages.SERVICE, InferenceServicer(models, stop), inference.RAW_METHODS)
         address = await server.start(f"{options.host}:0")
         stack.push_async_callback(server.stop, STOP_S)

@@ -17,6 +17,8 @@ LARGE_BYTES = 256 << 10
 _CALLS, _CANCELLED = 1, 2
 _ID, _REQUEST, _TIMEOUT, _ALONE = 1, 2, 3, 4
 _REPLY, _REPLY_ID, _RESPONSE = b"\x0a", b"\x08", b"\x12"
+ACCEPTED = pb.ExecuteResponse(accepted=True).SerializeToString()
+LAST = pb.ExecuteResponse(last=True).SerializeToString()
 
 
 class Call(NamedTuple):
@@ -28,7 +30,7 @@ class Call(NamedTuple):
     alone: bool
 
 
-def read_calls(message: bytes) -> tuple[list[Call], list[int]]:
+def read_calls(message: Buffer) -> tuple[list[Call], list[int]]:
     """Return the calls of a serialized ExecuteRequest, and the ids of those that are cancelled.
 
     Raises:
@@ -37,10 +39,23 @@ def read_calls(message: bytes) -> tuple[list[Call], list[int]]:
     try:
         if len(message) > LARGE_BYTES:
             return _large(memoryview(message))
-        parsed = pb.ExecuteRequest.FromString(message)
+        parsed = pb.ExecuteRequest.FromString(bytes(message))
     except (DecodeError, IndexError, ValueError):
         raise InvalidInputError(f"expected an ExecuteRequest, got {len(message)} bytes that are none") from None
     return [Call(c.id, c.request, c.timeout_us, c.alone) for c in parsed.calls], list(parsed.cancelled)
+
+
+def read_instance(message: Buffer) -> str:
+    """Return the instance that a serialized ExecuteRequest, the first of a stream, names; empty if it is none."""
+    try:
+        return pb.ExecuteRequest.FromString(bytes(message)).instance
+    except DecodeError:
+        return ""
+
+
+def refusal(error: ModelyardError) -> bytes:
+    """A serialized ExecuteResponse that refuses the stream, or ends it."""
+    return pb.ExecuteResponse(refusal=_failure(error)).SerializeToString()
 
 
 def _large(message: memoryview) -> tuple[list[Call], list[int]]:

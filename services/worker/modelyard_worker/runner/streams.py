@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
 
 
 class Streams:
@@ -15,17 +14,16 @@ class Streams:
         self._none = asyncio.Event()
         self._none.set()
 
-    @contextlib.contextmanager
-    def opened(self) -> Iterator[None]:
-        """Count one while the scope lasts."""
+    def add(self) -> None:
+        """One was opened."""
         self._open += 1
         self._none.clear()
-        try:
-            yield
-        finally:
-            self._open -= 1
-            if not self._open:
-                self._none.set()
+
+    def remove(self) -> None:
+        """One was closed."""
+        self._open -= 1
+        if not self._open:
+            self._none.set()
 
     async def gone(self, within_s: float) -> None:
         """Return when none is open, at the latest after `within_s`."""
