@@ -1,15 +1,21 @@
-"""The threads of an instance, when something goes wrong or takes long."""
+"""Who executes the calls of an instance, when something goes wrong or takes long too."""
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from modelyard.oip.tensors import Array
+from modelyard_worker.runner import executor
 from modelyard_worker.runner.evaluation import Outcome
-from modelyard_worker.runner.loaded import BatchRecord, Work
+from modelyard_worker.runner.loaded import BatchRecord, LoadedModel, Work
 from tests.unit.worker.instances import Echo, loaded, request, told, values
 from tests.waiting import eventually
 
@@ -17,6 +23,7 @@ ROOT = Path(__file__).parents[3]
 TIMEOUT_S = 10
 DOOMED = """
 import asyncio
+import sys
 from modelyard_worker.runner.callqueue import CallQueue
 from tests.unit.worker.instances import Echo, loaded, request
 
@@ -24,8 +31,11 @@ def look(calls, copy):
     raise MemoryError("no more")
 
 async def main():
+    model = loaded(Echo())
+    while int(sys.argv[1]) and not model._executor._pace.quick:
+        await model.infer(request(1), None)
     CallQueue.look = look
-    await loaded(Echo()).infer(request(1), None)
+    await model.infer(request(1), None)
 
 asyncio.run(main())
 """
@@ -106,8 +116,120 @@ async def test_a_caller_that_fails_does_not_keep_the_others_from_their_answers()
     await model.close()
 
 
-def test_a_runner_whose_executor_fails_ends_with_its_reason_in_the_log() -> None:
-    ended = subprocess.run([sys.executable, "-c", DOOMED], cwd=ROOT, capture_output=True, timeout=60, check=False)
+@pytest.mark.parametrize("quick", ["0", "1"])
+def test_a_runner_whose_executor_fails_ends_with_its_reason_in_the_log(quick: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", DOOMED, quick], cwd=ROOT, capture_output=True, timeout=60, check=False
+    )
     assert ended.returncode == 1
     assert b"the runner ends" in ended.stderr
     assert b"MemoryError: no more" in ended.stderr
+
+
+class Exclusive(Echo):
+    """Must not be executed on twice at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._free = threading.Lock()
+
+    def run(self, inputs: dict[str, Array], outputs: Sequence[str]) -> dict[str, Array]:
+        assert self._free.acquire(blocking=False)
+        try:
+            return super().run(inputs, outputs)
+        finally:
+            self._free.release()
+
+
+async def quick(model: LoadedModel, echo: Echo) -> None:
+    """Call a model until it is known to be quick, and forget that."""
+    await eventually(lambda: _called_and_quick(model))
+    await eventually(lambda: not model._executor._owned[0].locked())
+    echo.batches.clear()
+    echo.threads.clear()
+
+
+async def _called_and_quick(model: LoadedModel) -> bool:
+    await model.infer(request(0), None)
+    return model._executor._pace.quick
+
+
+async def test_a_quick_model_is_executed_in_the_loop_and_what_comes_in_one_turn_goes_together() -> None:
+    echo = Echo()
+    model = loaded(echo, max_batch_size=8)
+    await quick(model, echo)
+    answers = await asyncio.gather(*(model.infer(request(n), None) for n in range(5)))
+    assert [values(a) for a in answers] == [[n] for n in range(5)]
+    assert echo.batches == [[0, 1, 2, 3, 4]]
+    assert echo.threads == {threading.get_ident()}
+    await model.close()
+
+
+async def test_a_large_call_of_a_quick_model_is_left_to_the_thread() -> None:
+    echo = Echo()
+    model = loaded(echo)
+    await quick(model, echo)
+    large = [1.0] * (executor.SMALL_BYTES // 4)
+    assert values(await model.infer(request(*large), None)) == large
+    assert threading.get_ident() not in echo.threads
+    await model.close()
+
+
+@pytest.mark.parametrize("options", [{"max_queue_delay_us": 1}, {"copies": 2}])
+async def test_where_calls_wait_for_others_or_for_copies_the_loop_executes_none(options: dict[str, Any]) -> None:
+    echo = Echo()
+    model = loaded(echo, *[echo] * (options.pop("copies", 1) - 1), **options)
+    await quick(model, echo)
+    await model.infer(request(1), None)
+    assert threading.get_ident() not in echo.threads
+    await model.close()
+
+
+async def test_the_loop_does_not_execute_at_a_stretch_what_the_thread_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executor, "TURN_S", 0.0)
+    echo = Echo()
+    model = loaded(echo)
+    await quick(model, echo)
+    answers = await asyncio.gather(*(model.infer(request(n), None) for n in range(5)))
+    assert [values(a) for a in answers] == [[n] for n in range(5)]
+    assert echo.executed == [0, 1, 2, 3, 4]
+    assert len(echo.threads) == 2
+    await model.close()
+
+
+async def test_while_the_thread_executes_the_loop_does_not() -> None:
+    echo = Exclusive()
+    model = loaded(echo)
+    await quick(model, echo)
+    echo.go.clear()
+    first = asyncio.ensure_future(model.infer(request(*[1.0] * executor.SMALL_BYTES), None))
+    await eventually(lambda: echo.batches)
+    second = asyncio.ensure_future(model.infer(request(2), None))
+    await eventually(lambda: model.waiting == 1)
+    assert model._executor._turn is None
+    echo.go.set()
+    assert values(await second) == [2]
+    await first
+    await model.close()
+
+
+async def test_a_storm_of_calls_of_a_quick_model_settles_every_call_once() -> None:
+    echo, done = Exclusive(), []
+    model = loaded(echo, max_batch_size=4)
+    await quick(model, echo)
+    cancelled = 0
+    for number in range(300):
+        works = [Work(request(n), None, lambda outcome: done.append(told(outcome))) for n in range(number % 9)]
+        model.submit_all(works)
+        if number % 3:
+            await asyncio.sleep(0)
+        cancelled += sum(model.cancel(work) for work in works[:: 1 + number % 5])
+        if not number % 50:
+            model._executor._pace.took(1.0)
+            model._executor._pace.took(1.0)  # not quick for a while
+    expected = sum(number % 9 for number in range(300)) - cancelled
+    await eventually(lambda: len(done) == expected)
+    assert "InternalError" not in done
+    await model.close()
+    assert len(done) == expected
+    assert {threading.get_ident()} < echo.threads

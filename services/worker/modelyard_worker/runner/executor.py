@@ -1,4 +1,6 @@
-"""The threads that execute an instance's calls: one for each copy, so that the event loop stays free."""
+"""Who executes an instance's calls: a thread for each copy, so that the event loop stays free; of a model that is quick
+the event loop itself, because to hand a call over to a thread and back costs a hundred microseconds.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +12,29 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from typing import NoReturn
 
-from modelyard_worker.runner.callqueue import CallQueue, Settled
-from modelyard_worker.runner.evaluation import Evaluator, Outcome
+from modelyard_worker.runner.callqueue import CallQueue, Look, Settled
+from modelyard_worker.runner.evaluation import Evaluator
+from modelyard_worker.runner.outbox import Outbox, finish
+from modelyard_worker.runner.pace import Pace
 from modelyard_worker.runner.statistics import BatchRecord, Statistics
 from modelyard_worker.runner.work import Work
 
 log = logging.getLogger(__name__)
 
-HOLD_S = 0.001
-"""So long outcomes of shorter batches are kept back, while there is more to execute, to be told together."""
+TURN_S = 0.001
+"""So long the event loop executes at a stretch, before it turns to other things."""
+SMALL_BYTES = 64 << 10
+"""What is larger takes a while to read: that is not for the event loop."""
 
 
 class Executor:
-    """Executes what is queued. What became of a batch, or of several short ones, reaches the event loop in one step."""
+    """Executes what is queued. What became of a batch, or of several short ones, reaches the event loop in one step.
+
+    A copy is executed on by whoever holds its lock: its thread, or for a moment the event loop.
+    """
 
     def __init__(
         self,
@@ -32,7 +42,10 @@ class Executor:
         evaluators: Sequence[Evaluator],
         statistics: Statistics,
         observe: Callable[[BatchRecord], None] | None,
+        *,
+        waits_for_more: bool,
     ) -> None:
+        """`waits_for_more`: whether a call may have to wait for others although the device is idle."""
         self._calls = calls
         self._evaluators = evaluators
         self._statistics = statistics
@@ -40,6 +53,10 @@ class Executor:
         self._loop = asyncio.get_running_loop()
         self._wakes: list[queue.SimpleQueue[None]] = [queue.SimpleQueue() for _ in evaluators]
         self._idle: deque[int] = deque()
+        self._owned = [threading.Lock() for _ in evaluators]
+        self._pace = Pace()
+        self._takes_turns = len(evaluators) == 1 and not waits_for_more
+        self._turn: asyncio.Handle | None = None
         self._running = len(evaluators)
         self._ended = asyncio.Event()
         for copy in range(len(evaluators)):
@@ -50,9 +67,39 @@ class Executor:
         refused = self._calls.put(works)
         if refused:
             self._statistics.refused(len(refused))
-            _finish(refused)
-        if len(refused) < len(works):
+            finish(refused)
+        if len(refused) == len(works) or self._turn is not None:
+            return
+        if self._takes_turns and self._pace.quick and sum([len(w.request) for w in works]) <= SMALL_BYTES:
+            self._turn = self._loop.call_soon(self._take_turn)  # after all that this turn of the loop brings
+        else:
             self._wake_one()
+
+    def _take_turn(self) -> None:
+        """Execute what is queued here and now, for TURN_S at most; leave the rest, if any, to the thread."""
+        self._turn = None
+        done = False
+        if self._owned[0].acquire(blocking=False):
+            try:
+                done = self._execute_here(time.monotonic() + TURN_S)
+            except BaseException:
+                _crash()
+            finally:
+                self._owned[0].release()
+        if not done:
+            self._wake_one()
+
+    def _execute_here(self, until_s: float) -> bool:
+        """Execute on the first copy; return whether nothing is left to be done."""
+        while True:
+            look = self._calls.look(0)
+            self._count_failed(look.settled)
+            finish(look.settled)
+            if not look.batch:
+                return look.next_s is None and not look.ended
+            finish(self._execute(0, look.batch))
+            if time.monotonic() >= until_s:
+                return False
 
     async def close(self) -> None:
         """Finish what is queued, end the threads, give the models' memory back."""
@@ -94,8 +141,7 @@ class Executor:
         except BaseException:
             if self._loop.is_closed():
                 return  # nobody waits any more
-            log.critical("unforeseen error in an executor: the runner ends", exc_info=True)
-            os._exit(1)  # its calls would never be answered; the agent starts another
+            _crash()
 
     def _close_copy(self, copy: int) -> None:
         try:
@@ -105,24 +151,29 @@ class Executor:
         self._loop.call_soon_threadsafe(self._one_ended)
 
     def _serve(self, copy: int) -> None:
-        outbox = _Outbox(self._loop)
+        outbox = Outbox(self._loop)
         while True:
-            self._idle.append(copy)  # before it looks: whoever has something for it after that, finds it here
-            look = self._calls.look(copy)
-            if look.settled:
-                self._count_failed(look.settled)
-                outbox.add(look.settled)
-            if look.others:
-                self._wake(look.others)
-            outbox.tell(idle=not look.batch)
-            if not look.batch and not look.ended:
-                self._sleep(copy, look.next_s)
-                continue
-            if not self._leave_idle(copy):
-                self._wake_one()  # it was woken for what came while it looked: another may be free for that
+            with self._owned[copy]:
+                look = self._serve_once(copy, outbox)
             if look.ended:
                 return
-            self._execute(copy, look.batch, outbox)
+            if not look.batch:
+                self._sleep(copy, look.next_s)
+
+    def _serve_once(self, copy: int, outbox: Outbox) -> Look:
+        """Look for something to execute, and execute it."""
+        self._idle.append(copy)  # before it looks: whoever has something for it after that, finds it here
+        look = self._calls.look(copy)
+        self._count_failed(look.settled)
+        outbox.add(look.settled)
+        if look.others:
+            self._wake(look.others)
+        outbox.tell(idle=not look.batch, short=self._pace.short)
+        if (look.batch or look.ended) and not self._leave_idle(copy):
+            self._wake_one()  # it was woken for what came while it looked: another may be free for that
+        if look.batch:
+            outbox.add(self._execute(copy, look.batch))
+        return look
 
     def _sleep(self, copy: int, until_s: float | None) -> None:
         """Wait until there may be something to do."""
@@ -134,12 +185,13 @@ class Executor:
                 wake.get_nowait()
         self._leave_idle(copy)
 
-    def _execute(self, copy: int, batch: list[Work], outbox: _Outbox) -> None:
+    # In the threads, and in the event loop.
+
+    def _execute(self, copy: int, batch: list[Work]) -> Settled:
         began_s = time.monotonic()
         requests = [work.read for work in batch if work.read is not None]
         evaluated = self._evaluators[copy].evaluate(requests)
-        outbox.last_s = time.monotonic() - began_s
-        outbox.add(zip(batch, evaluated.outcomes, strict=True))
+        took_s = time.monotonic() - began_s
         record = BatchRecord(
             rows=sum([r.form.rows for r in requests]),
             queue_s=[began_s - work.arrived_s for work in batch],
@@ -148,12 +200,16 @@ class Executor:
             output_s=evaluated.output_s,
             failed=evaluated.failed,
         )
-        self._calls.bound.served(len(batch), outbox.last_s)
+        self._pace.took(took_s)
+        self._calls.bound.served(len(batch), took_s)
         self._statistics.executed(record)
         if self._observe is not None:
             self._measure(record, self._observe)
+        return list(zip(batch, evaluated.outcomes, strict=True))
 
     def _count_failed(self, settled: Settled) -> None:
+        if not settled:
+            return
         now_s = time.monotonic()
         self._statistics.refused(len(settled), sum(now_s - work.arrived_s for work, _ in settled))
 
@@ -164,52 +220,7 @@ class Executor:
             log.exception("a batch could not be measured")
 
 
-class _Outbox:
-    """What a copy has done but not yet told: while it is busy with short batches, the loop is not woken for each.
-
-    Attributes:
-        last_s: how long the last batch took.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.last_s = 0.0
-        self._loop = loop
-        self._settled: deque[tuple[Work, Outcome]] = deque()
-        self._timed = False
-
-    def add(self, settled: Iterable[tuple[Work, Outcome]]) -> None:
-        """Keep what became of calls."""
-        self._settled.extend(settled)
-
-    def tell(self, *, idle: bool) -> None:
-        """Tell what is kept: at once if it is all for now or batches are not short, else within HOLD_S.
-
-        The next batch may take long, however short the last was: so the loop has a timer of its own.
-        """
-        if not self._settled:
-            return
-        if idle or self.last_s >= HOLD_S:
-            self._loop.call_soon_threadsafe(self._finish)
-        elif not self._timed:
-            self._timed = True
-            self._loop.call_soon_threadsafe(self._loop.call_later, HOLD_S, self._finish_timed)
-
-    # In the event loop.
-
-    def _finish_timed(self) -> None:
-        self._timed = False  # before it is emptied: what comes after that has a timer again
-        self._finish()
-
-    def _finish(self) -> None:
-        settled: Settled = []
-        while self._settled:
-            settled.append(self._settled.popleft())
-        _finish(settled)
-
-
-def _finish(settled: Settled) -> None:
-    for work, outcome in settled:
-        try:
-            work.done(outcome)
-        except Exception:
-            log.exception("unforeseen error while a call was answered")
+def _crash() -> NoReturn:
+    """End the process: its calls would never be answered. The agent starts another."""
+    log.critical("unforeseen error in an executor: the runner ends", exc_info=True)
+    os._exit(1)

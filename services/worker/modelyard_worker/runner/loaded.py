@@ -60,7 +60,8 @@ class LoadedModel:
         answers = Answers(instance.version, worker, batched=batched, labels=copies[0].labels)
         self._calls = CallQueue(instance, Requests(self.signature, batched=batched), options)
         evaluators = [Evaluator(instance, copy, answers) for copy in copies]
-        self._executor = Executor(self._calls, evaluators, self.statistics, observe)
+        waits = options.max_queue_delay_us > 0
+        self._executor = Executor(self._calls, evaluators, self.statistics, observe, waits_for_more=waits)
 
     @property
     def waiting(self) -> int:
