@@ -22,6 +22,8 @@ activity/{model}@{version}          deployment.Activity: an on-demand      no
                                     deployment is called
 evictions/{model}@{version}         deployment.Eviction: why one is not    no
                                     loaded any more
+refusals/{model}@{version}/{digest} nothing: inputs of that digest (32     its own, of
+                                    hex digits) have killed two runners    60 s
 regions/{name}                      deployment.Region                      no
 settings/{log|trace}                JSON object of Triton's settings       no
 members/{role}/{id}                 deployment.Member (registry,           the member's
@@ -42,6 +44,7 @@ WORKERS = PREFIX + "workers/"
 INSTANCES = PREFIX + "instances/"
 ACTIVITY = PREFIX + "activity/"
 EVICTIONS = PREFIX + "evictions/"
+REFUSALS = PREFIX + "refusals/"
 REGIONS = PREFIX + "regions/"
 SETTINGS = PREFIX + "settings/"
 MEMBERS = PREFIX + "members/"
@@ -165,6 +168,11 @@ def evictions(model_name: str) -> str:
 def eviction(model_name: str, version_name: str) -> str:
     """Of why an on-demand deployment was unloaded."""
     return f"{evictions(model_name)}{version_name}"
+
+
+def refusal(model_version: str, digest: str) -> str:
+    """Of inputs that a version, `model@version`, is not given."""
+    return f"{REFUSALS}{model_version}/{digest}"
 
 
 def region(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The shared-memory methods of inference.GRPCInferenceService, the same at every server of the protocol."""
+"""Those methods of inference.GRPCInferenceService that are the same at every server of the protocol."""
 
 from __future__ import annotations
 
@@ -6,15 +6,25 @@ from typing import NoReturn
 
 from modelyard.errors import UnimplementedError
 from modelyard.oip import messages
+from modelyard.oip.settings import Settings, change_log
 from modelyard.oip.sharedmemory import NO_CUDA, SharedMemory
 from modelyard.rpc.interceptor import Context
 
 
-class SharedMemoryServicer:
-    """System shared memory; CUDA's is not offered."""
+class ExtensionServicer:
+    """Liveness, log settings, and system shared memory; CUDA's is not offered."""
 
-    def __init__(self, shared_memory: SharedMemory) -> None:
+    def __init__(self, shared_memory: SharedMemory, settings: Settings) -> None:
         self._shared_memory = shared_memory
+        self._settings = settings
+
+    async def ServerLive(self, request: messages.ServerLiveRequest, context: Context) -> messages.ServerLiveResponse:
+        """Whether this process answers."""
+        return messages.ServerLiveResponse(live=True)
+
+    async def LogSettings(self, request: messages.LogSettingsRequest, context: Context) -> messages.LogSettingsResponse:
+        """Change what this server logs; return all settings."""
+        return await change_log(self._settings, request)
 
     async def SystemSharedMemoryRegister(
         self, request: messages.SystemSharedMemoryRegisterRequest, context: Context

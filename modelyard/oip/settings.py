@@ -1,8 +1,8 @@
 """Triton's settings of logs and traces: what there are, and which values they take.
 
 They are kept as JSON objects: of logs the values by name, of traces lists of text by name, by model ("" is all models).
-The extensions are described in Triton's docs/protocol/extension_logging.md and extension_trace.md. Traces are settings
-only as yet: none are written.
+The extensions are described in Triton's docs/protocol/extension_logging.md and extension_trace.md. No traces are
+written: their settings can be read and changed, but not so that there would be any.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from modelyard.errors import InvalidInputError
+from modelyard.errors import InvalidInputError, UnimplementedError
 from modelyard.oip import messages
 
 Kept = dict[str, Any]
@@ -36,6 +36,9 @@ TRACE_DEFAULTS: dict[str, list[str]] = {
 }
 TRACE_LEVELS = ("OFF", "TIMESTAMPS", "TENSORS")
 TRACE_MODES = ("triton", "opentelemetry")
+NO_TRACES = (
+    "trace setting 'trace_level': expected OFF, this server writes no traces; its metrics and statistics count calls"
+)
 _NUMBER = re.compile(r"-?[0-9]{1,9}\Z")
 _KINDS: dict[type, tuple[str, str]] = {
     bool: ("bool_param", "a bool"),
@@ -144,8 +147,11 @@ async def change_trace(settings: Settings, request: messages.TraceSettingRequest
 
     Raises:
         InvalidInputError: no such setting, or a value that it does not take.
+        UnimplementedError: a level is asked for: nothing would be traced.
     """
     named = {name: _trace_values(name, value.value) for name, value in request.settings.items()}
+    if set(named.get("trace_level", ())) - {"OFF"}:
+        raise UnimplementedError(NO_TRACES)
 
     def changed(old: Kept) -> Kept:
         merged = {**old.get(request.model_name, {}), **named}

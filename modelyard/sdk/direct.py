@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -36,18 +36,35 @@ class _Endpoint:
 
 
 @dataclass(frozen=True)
-class _Route:
+class _Target:
     version: ModelVersion
     endpoints: Sequence[_Endpoint]
+
+
+@dataclass(frozen=True)
+class _Route:
+    """`percent` of the calls go to the canary; without a target all of them go through the front door."""
+
     expires_s: float
+    stable: _Target | None = None
+    canary: _Target | None = None
+    percent: float = 0.0
+
+    def draw(self) -> _Target | None:
+        drawn = self.canary is not None and random.random() * 100 < self.percent  # noqa: S311 (not a secret)
+        return self.canary if drawn else self.stable
+
+    @property
+    def endpoints(self) -> Sequence[_Endpoint]:
+        return [e for target in (self.stable, self.canary) if target for e in target.endpoints]
 
 
 class DirectCalls:
     """ModelInfer straight to the runners of a model, the less loaded of two of them.
 
-    A route is used for as long as the front door said. A call whose runner is lost or has let go of the model goes
-    through the front door, and the next one asks for the route anew. Calls that are sticky go through the front door,
-    which knows where to.
+    A route is used for as long as the front door said; where an alias has a canary version, each call draws. A call
+    whose runner is lost or has let go of the model goes through the front door, and the next one asks for the route
+    anew. Calls that are sticky go through the front door, which knows where to.
     """
 
     def __init__(self, connection: Connection, clock: Callable[[], float] = time.monotonic) -> None:
@@ -67,10 +84,10 @@ class DirectCalls:
         ends_s = self._clock() + (self._connection.timeout_s if timeout_s is None else timeout_s)
         if not any(name in request.parameters for name in _STICKY):
             reference = ModelVersion(request.model_name, request.model_version)
-            route = await self._route_within(reference, ends_s - self._clock())
-            if route.endpoints:
+            target = (await self._route_within(reference, ends_s - self._clock())).draw()
+            if target:
                 try:
-                    return await self._call(route, request, ends_s - self._clock())
+                    return await self._call(target, request, ends_s - self._clock())
                 except (UnavailableError, NotFoundError):
                     self._routes.pop(reference, None)
                 finally:
@@ -79,10 +96,10 @@ class DirectCalls:
         return cast(messages.ModelInferResponse, await self._connection.call(infer, request, timeout_s=left_s))
 
     async def _call(
-        self, route: _Route, request: messages.ModelInferRequest, timeout_s: float
+        self, target: _Target, request: messages.ModelInferRequest, timeout_s: float
     ) -> messages.ModelInferResponse:
-        endpoint = _pick(route.endpoints)
-        request.model_name, request.model_version = route.version.model, route.version.version
+        endpoint = _pick(target.endpoints)
+        request.model_name, request.model_version = target.version.model, target.version.version
         endpoint.outstanding += 1
         try:
             call = endpoint.inference.ModelInfer(request, timeout=timeout_s, metadata=self._connection.metadata)
@@ -95,12 +112,12 @@ class DirectCalls:
             endpoint.outstanding -= 1
 
     async def _route_within(self, reference: ModelVersion, timeout_s: float) -> _Route:
-        """The route of a name; one without endpoints if none is told in time."""
+        """The route of a name; one without a target if none is told in time."""
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._route(reference)
         except (TimeoutError, UnavailableError, DeadlineError):
-            return _Route(reference, (), self._clock())
+            return _Route(self._clock())
 
     async def _route(self, reference: ModelVersion) -> _Route:
         """The route of a name; asked for once, however many calls wait for it."""
@@ -126,16 +143,28 @@ class DirectCalls:
             answer = await self._connection.call(resolve, request, timeout_s=RESOLVE_S, retry=False)
         except UnimplementedError:
             answer = router_pb2.Route()
-        here = is_loopback(self._connection.address)
-        addresses = [e.address for e in answer.endpoints if here or not is_loopback(e.address)]
-        endpoints = [e for e in await asyncio.gather(*map(self._reach, addresses)) if e is not None]
-        lasts_s = answer.ttl_ms / 1000 if endpoints else UNREACHABLE_S
-        version = ModelVersion(answer.model, answer.version)
-        route = self._routes[reference] = _Route(version, endpoints, self._clock() + lasts_s)
+        route = self._routes[reference] = await self._reached(answer)
         while len(self._routes) > MAX_ROUTES:
             self._routes.popitem(last=False)
         await self._let_go()
         return route
+
+    async def _reached(self, told: router_pb2.Route) -> _Route:
+        """A route as it was told; one without a target if the runners of a version of it cannot be reached."""
+        stable = await self._target(told.model, told.version, told.endpoints)
+        if not stable or not told.HasField("canary"):
+            return _Route(self._clock() + (told.ttl_ms / 1000 if stable else UNREACHABLE_S), stable)
+        canary = await self._target(told.model, told.canary.version, told.canary.endpoints)
+        if not canary:
+            return _Route(self._clock() + UNREACHABLE_S)
+        return _Route(self._clock() + told.ttl_ms / 1000, stable, canary, told.canary.percent)
+
+    async def _target(self, model: str, version: str, told: Iterable[router_pb2.Route.Endpoint]) -> _Target | None:
+        """The runners of a version that answer; of the addresses of this host only if the front door has one."""
+        here = is_loopback(self._connection.address)
+        addresses = [e.address for e in told if here or not is_loopback(e.address)]
+        reached = [e for e in await asyncio.gather(*map(self._reach, addresses)) if e is not None]
+        return _Target(ModelVersion(model, version), reached) if reached else None
 
     async def _reach(self, address: str) -> _Endpoint | None:
         """A connected channel to a runner; None if that takes too long."""

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19modelyard/v1/router.proto\x12\x0cmodelyard.v1\"5\n\x13ResolveRouteRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"\x95\x01\n\x05Route\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12/\n\tendpoints\x18\x03 \x03(\x0b\x32\x1c.modelyard.v1.Route.Endpoint\x12\x0e\n\x06ttl_ms\x18\x04 \x01(\x03\x1a+\n\x08\x45ndpoint\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t2P\n\x06Router\x12\x46\n\x0cResolveRoute\x12!.modelyard.v1.ResolveRouteRequest\x1a\x13.modelyard.v1.Routeb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19modelyard/v1/router.proto\x12\x0cmodelyard.v1\"5\n\x13ResolveRouteRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"\x9e\x02\n\x05Route\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12/\n\tendpoints\x18\x03 \x03(\x0b\x32\x1c.modelyard.v1.Route.Endpoint\x12\x0e\n\x06ttl_ms\x18\x04 \x01(\x03\x12*\n\x06\x63\x61nary\x18\x05 \x01(\x0b\x32\x1a.modelyard.v1.Route.Canary\x1a+\n\x08\x45ndpoint\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x1a[\n\x06\x43\x61nary\x12\x0f\n\x07version\x18\x01 \x01(\t\x12/\n\tendpoints\x18\x02 \x03(\x0b\x32\x1c.modelyard.v1.Route.Endpoint\x12\x0f\n\x07percent\x18\x03 \x01(\x01\x32P\n\x06Router\x12\x46\n\x0cResolveRoute\x12!.modelyard.v1.ResolveRouteRequest\x1a\x13.modelyard.v1.Routeb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,9 +34,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESOLVEROUTEREQUEST']._serialized_start=43
   _globals['_RESOLVEROUTEREQUEST']._serialized_end=96
   _globals['_ROUTE']._serialized_start=99
-  _globals['_ROUTE']._serialized_end=248
-  _globals['_ROUTE_ENDPOINT']._serialized_start=205
-  _globals['_ROUTE_ENDPOINT']._serialized_end=248
-  _globals['_ROUTER']._serialized_start=250
-  _globals['_ROUTER']._serialized_end=330
+  _globals['_ROUTE']._serialized_end=385
+  _globals['_ROUTE_ENDPOINT']._serialized_start=249
+  _globals['_ROUTE_ENDPOINT']._serialized_end=292
+  _globals['_ROUTE_CANARY']._serialized_start=294
+  _globals['_ROUTE_CANARY']._serialized_end=385
+  _globals['_ROUTER']._serialized_start=387
+  _globals['_ROUTER']._serialized_end=467
 # @@protoc_insertion_point(module_scope)

@@ -15,7 +15,7 @@ class ResolveRouteRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
 
 class Route(_message.Message):
-    __slots__ = ("model", "version", "endpoints", "ttl_ms")
+    __slots__ = ("model", "version", "endpoints", "ttl_ms", "canary")
     class Endpoint(_message.Message):
         __slots__ = ("worker", "address")
         WORKER_FIELD_NUMBER: _ClassVar[int]
@@ -23,12 +23,23 @@ class Route(_message.Message):
         worker: str
         address: str
         def __init__(self, worker: _Optional[str] = ..., address: _Optional[str] = ...) -> None: ...
+    class Canary(_message.Message):
+        __slots__ = ("version", "endpoints", "percent")
+        VERSION_FIELD_NUMBER: _ClassVar[int]
+        ENDPOINTS_FIELD_NUMBER: _ClassVar[int]
+        PERCENT_FIELD_NUMBER: _ClassVar[int]
+        version: str
+        endpoints: _containers.RepeatedCompositeFieldContainer[Route.Endpoint]
+        percent: float
+        def __init__(self, version: _Optional[str] = ..., endpoints: _Optional[_Iterable[_Union[Route.Endpoint, _Mapping]]] = ..., percent: _Optional[float] = ...) -> None: ...
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ENDPOINTS_FIELD_NUMBER: _ClassVar[int]
     TTL_MS_FIELD_NUMBER: _ClassVar[int]
+    CANARY_FIELD_NUMBER: _ClassVar[int]
     model: str
     version: str
     endpoints: _containers.RepeatedCompositeFieldContainer[Route.Endpoint]
     ttl_ms: int
-    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., endpoints: _Optional[_Iterable[_Union[Route.Endpoint, _Mapping]]] = ..., ttl_ms: _Optional[int] = ...) -> None: ...
+    canary: Route.Canary
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., endpoints: _Optional[_Iterable[_Union[Route.Endpoint, _Mapping]]] = ..., ttl_ms: _Optional[int] = ..., canary: _Optional[_Union[Route.Canary, _Mapping]] = ...) -> None: ...

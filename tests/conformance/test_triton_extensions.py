@@ -178,7 +178,25 @@ def test_statistics_count_what_was_executed(said: Said, served: Served) -> None:
 def test_the_server_names_its_extensions(said: Said) -> None:
     names = set(said.report["description"]["server"]["extensions"])
     assert {"classification", "sequence", "system_shared_memory", "model_configuration", "statistics"} <= names
-    assert ("model_repository" in names) is (said.target == "front door")
+    assert {"model_repository", "logging"} <= names
+    assert "trace" not in names
+
+
+def test_the_index_lists_what_is_held(said: Said, served: Served) -> None:
+    states = {m["name"]: m["state"] for m in said.report["description"]["index"]}
+    assert states[served.digits] == "READY"
+    assert (served.idle in states) is (said.target == "front door")
+
+
+def test_a_model_that_is_loaded_can_be_loaded(said: Said) -> None:
+    assert said.report["description"]["load"] is None
+
+
+def test_trace_settings(said: Said) -> None:
+    description = said.report["description"]
+    assert description["traces"]["trace_level"] == {"value": ["OFF"]}
+    assert description["tracing"]["status"] == "UNIMPLEMENTED"
+    assert "this server writes no traces" in description["tracing"]["message"]
 
 
 def test_log_settings(said: Said) -> None:

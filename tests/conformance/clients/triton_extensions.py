@@ -187,6 +187,10 @@ def description(client: Any, digits: str) -> dict[str, Any]:
         "verbose": verbose["settings"]["log_verbose_level"],
         "quiet": client.get_log_settings(as_json=True)["settings"],
         "bad log setting": refused(lambda: client.update_log_settings({"colour": True})),
+        "index": client.get_model_repository_index(as_json=True)["models"],
+        "load": client.load_model(digits),
+        "traces": client.get_trace_settings(digits, as_json=True)["settings"],
+        "tracing": refused(lambda: client.update_trace_settings(digits, {"trace_level": ["TIMESTAMPS"]})),
     }
 
 

@@ -140,7 +140,7 @@ async def test_activity_that_could_not_be_said_is_said_by_the_next_call(
     await nobody.close()
 
 
-async def test_by_alias_and_its_canary(client: Client, bench: Workbench) -> None:
+async def test_by_alias_and_its_canary(running_suite: RunningSuite, client: Client, bench: Workbench) -> None:
     model = "routing-alias"
     one = await bench.serve(model, models.mlp())
     two = await bench.serve(model, models.mlp(seed=1))
@@ -154,11 +154,16 @@ async def test_by_alias_and_its_canary(client: Client, bench: Workbench) -> None
     await eventually(moved)
     await client.set_alias(model, "prod", two, canary_version=one, canary_percent=50.0)
 
-    async def shared() -> bool:
-        answers = await asyncio.gather(*(client.infer_result(model, X, version="prod") for _ in range(40)))
+    async def shared(caller: Client = client) -> bool:
+        answers = await asyncio.gather(*(caller.infer_result(model, X, version="prod") for _ in range(40)))
         return min(Counter(a.version for a in answers).get(v, 0) for v in (one, two)) > 5
 
     await eventually(shared)
+    async with Client(running_suite.address, timeout_s=120, direct=True) as direct:
+        assert await shared(direct)
+        assert direct._direct is not None
+        (route,) = direct._direct._routes.values()
+        assert (len(route.endpoints), route.percent) == (2, 50.0)
 
 
 async def test_directly_as_through_the_front_door(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from modelyard import log
-from modelyard.errors import InvalidInputError
+from modelyard.errors import InvalidInputError, UnimplementedError
 from modelyard.oip import messages
 from modelyard.oip.settings import LocalSettings, apply_log, change_log, change_trace
 
@@ -128,10 +128,20 @@ async def test_trace_settings_as_at_first() -> None:
 
 async def test_a_models_trace_settings_go_before_those_of_all() -> None:
     settings = LocalSettings()
-    await traces(settings, trace_rate=["5"], trace_level=["TIMESTAMPS", "TENSORS"])
+    await traces(settings, trace_rate=["5"], trace_count=["9"])
     assert (await traces(settings, "m", trace_rate=["7"]))["trace_rate"] == ["7"]
     assert (await traces(settings, "other"))["trace_rate"] == ["5"]
-    assert (await traces(settings, "m"))["trace_level"] == ["TIMESTAMPS", "TENSORS"]
+    assert (await traces(settings, "m"))["trace_count"] == ["9"]
+
+
+@pytest.mark.parametrize("levels", [["TIMESTAMPS"], ["TENSORS"], ["OFF", "TIMESTAMPS"]])
+@pytest.mark.parametrize("model", ["", "m"])
+async def test_a_level_that_would_turn_traces_on_is_refused(model: str, levels: list[str]) -> None:
+    settings = LocalSettings()
+    with pytest.raises(UnimplementedError, match="trace setting 'trace_level': expected OFF, this server writes no"):
+        await change_trace(settings, trace_request(model, trace_rate=["5"], trace_level=levels))
+    assert await settings.read("trace") == {}
+    assert (await traces(settings, model, trace_level=["OFF"]))["trace_level"] == ["OFF"]
 
 
 async def test_a_trace_setting_without_a_value_is_as_for_all_again() -> None:

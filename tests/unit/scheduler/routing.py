@@ -12,8 +12,12 @@ from modelyard.deployment import Deployment, InstanceOptions
 from modelyard.errors import NotFoundError
 from modelyard.names import ModelVersion
 from modelyard.v1 import runner_pb2 as pb
+from modelyard_scheduler.frontdoor.admission import Bounds
 from modelyard_scheduler.frontdoor.aliases import Aliases
 from modelyard_scheduler.frontdoor.demand import Demand
+from modelyard_scheduler.frontdoor.dispatch import Dispatcher
+from modelyard_scheduler.frontdoor.poison import Refusals
+from modelyard_scheduler.frontdoor.resolution import Resolution
 from modelyard_scheduler.frontdoor.router import Router
 from modelyard_scheduler.frontdoor.splitting import least_bytes
 from modelyard_scheduler.frontdoor.stream import ExecuteStream
@@ -34,6 +38,7 @@ class Table:
         registered: what the registry makes of a reference.
         seen: what the router said of calls that ended.
         noted: how often it was said that an on-demand version is called.
+        refusals: of its routers.
     """
 
     def __init__(self) -> None:
@@ -46,6 +51,7 @@ class Table:
         self.withdrawn = False
         self.seen: list[tuple[ModelVersion | None, str]] = []
         self.noted = 0
+        self.refusals = Refusals()
         self._pulse = asyncio.Event()
 
     def deploy(self, version: str, *, on_demand: bool = False, max_batch_size: int = 0) -> None:
@@ -55,13 +61,19 @@ class Table:
         )
 
     def route(self, model: str, version: str = "") -> Route | None:
-        name = version or list(self.deployed)[-1]
+        name = version or self._newest()
         if model != "m" or name not in self.deployed:
             return None
         streams = list(self.streams(ModelVersion(model, name)))
         rows = self.deployed[name].options.max_batch_size
         least = least_bytes(streams[0].instance.signature, rows) if rows and len(streams) > 1 else None
         return Route(ModelVersion(model, name), self.deployed[name], streams, least)
+
+    def _newest(self) -> str:
+        """The newest of those with an instance that is connected, if there are such."""
+        connected = {s.version.version for s in self.opened if s.connected}
+        names = list(reversed(self.deployed))
+        return next((name for name in names if name in connected), names[0] if names else "")
 
     def streams(self, version: ModelVersion) -> list[ExecuteStream]:
         return [s for s in self.opened if s.version == version]
@@ -105,10 +117,12 @@ class Table:
         assert seconds >= 0
         self.seen.append((version, status))
 
-    def router(self) -> Router:
+    def router(self, bounds: Bounds | None = None) -> Router:
         """A router on this table."""
-        parts = cast(RoutingTable, self), cast(Aliases, self), cast(Demand, self)
-        return Router(*parts, self.find_version, self.observe)
+        routes = cast(RoutingTable, self)
+        dispatcher = Dispatcher(routes, cast(Demand, self), self.refusals)
+        resolution = Resolution(routes, cast(Aliases, self), self.find_version)
+        return Router(resolution, dispatcher, self.observe, bounds)
 
 
 @contextlib.asynccontextmanager

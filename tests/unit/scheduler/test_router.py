@@ -22,7 +22,6 @@ from modelyard.oip import messages
 from modelyard.oip.tensors import decode_inputs, encode_request
 from modelyard.v1 import runner_pb2 as pb
 from modelyard_scheduler.frontdoor.admission import Bounds
-from modelyard_scheduler.frontdoor.router import Router
 from tests.runners import FakeRunner, request
 from tests.unit.scheduler.routing import TARGET, Table, runners
 from tests.waiting import eventually
@@ -143,7 +142,7 @@ async def test_what_is_said_of_calls(table: Table) -> None:
 
 async def test_more_than_may_be_outstanding_is_refused_with_a_delay(table: Table) -> None:
     async with runners(table, 1) as (runner,):
-        router = Router(table, table, table, table.find_version, table.observe, Bounds(calls=2))  # type: ignore[arg-type]
+        router = table.router(Bounds(calls=2))
         runner.go.clear()
         calls = [asyncio.ensure_future(router.infer(request(), 30)) for _ in range(2)]
         await runner.received(2)
@@ -225,8 +224,26 @@ async def test_one_part_that_fails_fails_the_call_and_takes_the_others_back(
 async def test_the_instances_of_a_route(table: Table) -> None:
     router = table.router()
     with pytest.raises(UnavailableError, match="no instance of it is READY"):
-        await router.instances("m", "", 30)
+        await router.way("m", "", 30)
     async with runners(table, 2) as found:
-        version, instances = await router.instances("m@prod", "", 30)
-        assert version == ModelVersion("m", "1")
-        assert [i.endpoint for i in instances] == [r.endpoint for r in found]
+        way = await router.way("m@prod", "", 30)
+        assert way.version == ModelVersion("m", "1")
+        assert [i.endpoint for i in way.instances] == [r.endpoint for r in found]
+        assert way.canary is None
+
+
+async def test_the_instances_of_a_canary(table: Table) -> None:
+    table.aliases["prod"] = Alias("prod", "1", canary_version="2", canary_percent=25.0)
+    table.deploy("2")
+    router = table.router()
+    async with runners(table, 1) as (stable,):
+        assert (await router.way("m", "prod", 30)).canary is None
+        async with runners(table, 2, version="2") as found:
+            for name in (("m", "prod"), ("m@prod", "")):
+                way = await router.way(*name, 30)
+                assert (way.version.version, [i.endpoint for i in way.instances]) == ("1", [stable.endpoint])
+                assert way.canary
+                assert way.canary.version.version == "2"
+                assert [i.endpoint for i in way.canary.instances] == [r.endpoint for r in found]
+                assert way.percent == 25
+            assert (await router.way("m", "2", 30)).canary is None

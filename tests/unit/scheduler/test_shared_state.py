@@ -1,4 +1,4 @@
-"""Regions and settings: what one front door is told, all of them know."""
+"""Regions, settings and refusals: what one front door is told, all of them know."""
 
 from __future__ import annotations
 
@@ -9,14 +9,21 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from modelyard import keys
 from modelyard.deployment import Region
+from modelyard.errors import ModelExecutionError
 from modelyard.etcd import Etcd
+from modelyard.names import ModelVersion
 from modelyard.oip.settings import Kept, LogFilter
 from modelyard.tasks import background
+from modelyard_scheduler.frontdoor import poison, refusals
+from modelyard_scheduler.frontdoor.refusals import SharedRefusals
 from modelyard_scheduler.frontdoor.regions import SharedRegions
 from modelyard_scheduler.frontdoor.settings import SharedSettings
+from tests.runners import request
 from tests.waiting import eventually
 
+ONE = ModelVersion("m", "1")
 REGION = Region("größe", "/key", 0, 8)
 
 
@@ -94,3 +101,70 @@ async def test_a_front_door_logs_as_another_was_told(etcd: Etcd) -> None:
     finally:
         root.removeHandler(handler)
         root.setLevel(level)
+
+
+@pytest.fixture
+async def doors(etcd: Etcd) -> AsyncIterator[tuple[SharedRefusals, SharedRefusals]]:
+    """What two front doors refuse."""
+    made = SharedRefusals(etcd), SharedRefusals(etcd)
+    async with background(*(door.run() for door in made)):
+        yield made
+    for door in made:
+        await door.close()
+
+
+Doors = tuple[SharedRefusals, SharedRefusals]
+
+
+async def test_inputs_that_one_front_door_refuses_are_refused_by_all(doors: Doors) -> None:
+    first, second = doors
+    first.add(ONE, request(b"a"))
+    with pytest.raises(ModelExecutionError):
+        first.check(ONE, request(b"a"))
+    await eventually(lambda: len(second) == 1)
+    with pytest.raises(ModelExecutionError):
+        second.check(ONE, request(b"a", priority=3))
+    second.check(ONE, request(b"b"))
+    second.check(ModelVersion("m", "2"), request(b"a"))
+
+
+async def test_a_front_door_that_starts_later_knows_them_too(doors: Doors, etcd: Etcd) -> None:
+    doors[0].add(ONE, request(b"a"))
+    await eventually(lambda: len(doors[1]) == 1)
+    late = SharedRefusals(etcd)
+    async with background(late.run()):
+        await eventually(lambda: len(late) == 1)
+
+
+async def test_refusals_end_in_all_front_doors_with_their_lease(doors: Doors, etcd: Etcd) -> None:
+    doors[0].add(ONE, request(b"a"))
+    await eventually(lambda: len(doors[1]) == 1)
+    (kept,) = (await etcd.list(keys.REFUSALS)).items.values()
+    assert kept.lease_id
+    await etcd.revoke(kept.lease_id)
+    await eventually(lambda: not any(len(door) for door in doors))
+
+
+async def test_there_are_not_more_refusals_in_etcd_than_are_kept(
+    doors: Doors, etcd: Etcd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (poison, refusals):
+        monkeypatch.setattr(module, "MAX_REFUSALS", 2)
+    for count, payload in enumerate((b"a", b"b", b"c"), 1):
+        doors[0].add(ONE, request(payload))
+        await eventually(lambda n=count: len(doors[1]) == min(n, 2))  # type: ignore[misc]
+    with pytest.raises(ModelExecutionError):
+        doors[0].check(ONE, request(b"c"))
+    assert not doors[0]._writes
+    assert len((await etcd.list(keys.REFUSALS)).items) == 2
+
+
+async def test_with_etcd_away_a_front_door_has_its_own() -> None:
+    nobody = Etcd("127.0.0.1:1")
+    away = SharedRefusals(nobody)
+    away.add(ONE, request(b"a"))
+    with pytest.raises(ModelExecutionError):
+        away.check(ONE, request(b"a"))
+    await eventually(lambda: not away._writes)
+    assert len(away) == 1
+    await nobody.close()

@@ -62,6 +62,7 @@ class FrontDoor(Runner):
     def __init__(self, *runners: Runner) -> None:
         super().__init__()
         self.runners = list(runners)
+        self.canaries: list[Runner] = []
         self.refusals: list[ModelyardError] = []
         self.resolved = 0
 
@@ -81,8 +82,16 @@ class FrontDoor(Runner):
         self.resolved += 1
         if self.refusals:
             raise self.refusals.pop(0)
-        endpoints = [router_pb2.Route.Endpoint(worker="w", address=r.address) for r in self.runners]
-        return router_pb2.Route(model=request.model, version="7", endpoints=endpoints, ttl_ms=60_000)
+        route = router_pb2.Route(model=request.model, version="7", ttl_ms=60_000)
+        route.endpoints.extend(endpoint(runner) for runner in self.runners)
+        if self.canaries:
+            route.canary.version, route.canary.percent = "8", 25.0
+            route.canary.endpoints.extend(endpoint(runner) for runner in self.canaries)
+        return route
+
+
+def endpoint(runner: Runner) -> router_pb2.Route.Endpoint:
+    return router_pb2.Route.Endpoint(worker="w", address=runner.address)
 
 
 def calls(*fakes: Runner) -> list[int]:
@@ -113,6 +122,31 @@ async def test_calls_go_to_the_runners_by_the_version_they_know(suite: Suite, cl
     assert door.resolved == 1
     assert one.versions | two.versions == {("digits", "7")}
     assert one.tenants | two.tenants == {"acme"}
+
+
+async def test_each_call_of_an_alias_draws_whether_the_canary_gets_it(suite: Suite, client: Client) -> None:
+    door, one, two = suite
+    door.runners, door.canaries = [one], [two]
+    for _ in range(400):
+        await client.infer("digits", X, version="prod")
+    assert door.resolved == 1
+    assert sum(calls(one, two)) == 400
+    assert calls(two) == [pytest.approx(100, abs=45)]
+    assert (one.versions, two.versions) == ({("digits", "7")}, {("digits", "8")})
+
+
+async def test_where_the_canary_cannot_be_reached_the_front_door_draws(
+    suite: Suite, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct, "REACH_S", 0.05)
+    door, one, _two = suite
+    nobody = Runner()
+    nobody.address = "127.0.0.1:1"
+    door.runners, door.canaries = [one], [nobody]
+    for _ in range(3):
+        await client.infer("digits", X, version="prod")
+    assert calls(*suite) == [3, 0, 0]
+    assert door.versions == {("digits", "prod")}
 
 
 async def test_a_client_is_not_direct_unless_it_is_asked_to(suite: Suite) -> None:

@@ -8,7 +8,7 @@ import weakref
 
 import pytest
 
-from modelyard_worker.runner.batcher import DEAD_AT_MOST, Batcher, BatchingOptions
+from modelyard_worker.runner.batcher import DEAD_AT_MOST, PATIENCE, Batcher, BatchingOptions
 from modelyard_worker.runner.line import Waiting
 
 
@@ -160,6 +160,41 @@ def test_the_lower_priority_number_goes_first() -> None:
     for call, priority in (("a", 5), ("b", 9), ("c", 1), ("d", 5), ("e", 1)):
         queue.add(call, priority=priority)
     assert [queue.take() for _ in range(3)] == ["ce", "ad", "b"]
+
+
+def test_nobody_waits_for_ever_behind_better_priorities() -> None:
+    queue = Queue()
+    for call in "xyz":
+        queue.add(call, priority=9)
+    taken = ""
+    for _ in range(4 * (PATIENCE + 1)):
+        queue.add("a", priority=1)
+        taken += queue.take()
+    assert taken == "a" * PATIENCE + "x" + "a" * PATIENCE + "y" + "a" * PATIENCE + "z" + "a" * (PATIENCE + 1)
+
+
+def test_who_has_been_passed_over_begins_a_batch_though_others_of_its_kind_would_fill_one() -> None:
+    queue = Queue(max_rows=2, max_delay_s=1)
+    queue.add("z", priority=9)
+    taken = []
+    for _ in range(PATIENCE + 2):
+        queue.add("a", priority=1)
+        queue.add("a", priority=1)
+        taken.append(queue.take())
+    assert taken == ["aa"] * PATIENCE + ["za", "aa"]
+
+
+def test_who_has_been_passed_over_and_is_not_due_yet_goes_when_it_is() -> None:
+    queue = Queue(max_rows=2, max_delay_s=9)
+    queue.add("z", kind="rare", priority=9)
+    for _ in range(PATIENCE + 2):
+        queue.add("a")
+        queue.add("a")
+        assert queue.take() == "aa"
+    queue.later(9)
+    queue.add("a")
+    queue.add("a")
+    assert [queue.take(), queue.take()] == ["z", "aa"]
 
 
 def test_a_cancelled_call_is_not_executed_and_counts_for_nobody() -> None:

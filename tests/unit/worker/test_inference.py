@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,14 @@ import grpc.aio
 import pytest
 
 from modelyard.deployment import InstanceOptions
-from modelyard.errors import InvalidInputError, ModelyardError, NotFoundError, UnavailableError, UnimplementedError
+from modelyard.errors import (
+    InvalidInputError,
+    ModelyardError,
+    NotFoundError,
+    PreconditionError,
+    UnavailableError,
+    UnimplementedError,
+)
 from modelyard.names import ModelVersion
 from modelyard.oip import messages
 from modelyard.rpc.channel import Stub, open_channel
@@ -20,6 +28,7 @@ from modelyard.rpc.status import error_of
 from modelyard_worker.runner.inference import RAW_METHODS, InferenceServicer
 from modelyard_worker.runner.models import LoadOrder, Models
 from tests.unit.worker.instances import Echo, request, values
+from tests.waiting import eventually
 
 
 class Runner:
@@ -132,3 +141,61 @@ async def test_cuda_shared_memory_is_not_offered(runner: Runner) -> None:
         error = await runner.refusal(getattr(runner.stub, f"CudaSharedMemory{name}")(question))
         assert (type(error), "register system shared memory" in error.message) == (UnimplementedError, True)
     await runner.stub.CudaSharedMemoryUnregister(messages.CudaSharedMemoryUnregisterRequest())
+
+
+async def test_the_index_lists_what_is_held(runner: Runner) -> None:
+    await runner.load("2")
+    go = threading.Event()
+    runner.models._load = lambda *_: go.wait(30) and Echo()  # type: ignore[assignment]
+    loading = asyncio.ensure_future(runner.load("3"))
+
+    async def listed(*, ready: bool = False) -> dict[str, str]:
+        answer = await runner.stub.RepositoryIndex(messages.RepositoryIndexRequest(ready=ready))
+        return {f"{m.name}@{m.version}": m.state for m in answer.models}
+
+    await eventually(lambda: len(runner.models.states()) == 3)
+    assert await listed() == {"m@1": "READY", "m@2": "READY", "m@3": "LOADING"}
+    assert await listed(ready=True) == {"m@1": "READY", "m@2": "READY"}
+    go.set()
+    await loading
+    error = await runner.refusal(runner.stub.RepositoryIndex(messages.RepositoryIndexRequest(repository_name="r")))
+    assert type(error) is UnimplementedError
+
+
+@pytest.mark.parametrize(
+    ("method", "agrees", "differs", "refusal"),
+    [
+        ("Load", [("m", ""), ("m", "1")], [("m", "2"), ("n", "")], "loaded"),
+        ("Unload", [("n", ""), ("m", "2")], [("m", ""), ("m", "1")], "unloaded"),
+    ],
+)
+async def test_what_is_held_is_not_for_the_runner_to_decide(
+    runner: Runner, method: str, agrees: list[tuple[str, str]], differs: list[tuple[str, str]], refusal: str
+) -> None:
+    call = getattr(runner.stub, f"RepositoryModel{method}")
+
+    def question(model: str, version: str) -> Any:
+        asked_for = getattr(messages, f"RepositoryModel{method}Request")(model_name=model)
+        if version:
+            asked_for.parameters["version"].string_param = version
+        return asked_for
+
+    for model, version in agrees:
+        await call(question(model, version))
+    for model, version in differs:
+        error = await runner.refusal(call(question(model, version)))
+        assert type(error) is PreconditionError
+        assert f"does not decide what is {refusal} on it, ask the front door" in error.message
+    assert type(await runner.refusal(call(question("", "")))) is InvalidInputError
+
+
+async def test_trace_settings_can_be_read_and_changed_but_not_turned_on(runner: Runner) -> None:
+    change = messages.TraceSettingRequest(model_name="m")
+    change.settings["trace_rate"].value.append("7")
+    assert list((await runner.stub.TraceSetting(change)).settings["trace_rate"].value) == ["7"]
+    change.settings["trace_level"].value.append("TIMESTAMPS")
+    assert type(await runner.refusal(runner.stub.TraceSetting(change))) is UnimplementedError
+    of_another = messages.TraceSettingRequest(model_name="n")
+    assert type(await runner.refusal(runner.stub.TraceSetting(of_another))) is NotFoundError
+    rest = await runner.stub.TraceSetting(messages.TraceSettingRequest())
+    assert [list(rest.settings[name].value) for name in ("trace_rate", "trace_level")] == [["1000"], ["OFF"]]

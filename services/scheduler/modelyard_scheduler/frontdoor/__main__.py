@@ -6,7 +6,6 @@ Reports to it over its pipe: {"state": "beat"} twice a second, and once {"state"
 from __future__ import annotations
 
 import argparse
-import gc
 import os
 import sys
 from collections.abc import Coroutine
@@ -17,7 +16,7 @@ from typing import Any
 
 import uvloop
 
-from modelyard import log
+from modelyard import garbage, log
 from modelyard.dependency import of_etcd
 from modelyard.etcd import Etcd
 from modelyard.metrics import Journal, families, inherited
@@ -33,11 +32,14 @@ from modelyard.v1 import registry_pb2, router_pb2, scheduler_pb2
 from modelyard_scheduler.frontdoor.aliases import Aliases
 from modelyard_scheduler.frontdoor.control import Control
 from modelyard_scheduler.frontdoor.demand import Demand
+from modelyard_scheduler.frontdoor.dispatch import Dispatcher
 from modelyard_scheduler.frontdoor.health import FrontDoorHealth
 from modelyard_scheduler.frontdoor.metrics import CallMetrics, RouteMetrics
+from modelyard_scheduler.frontdoor.refusals import SharedRefusals
 from modelyard_scheduler.frontdoor.regions import SharedRegions
 from modelyard_scheduler.frontdoor.relay import Relay
 from modelyard_scheduler.frontdoor.repository import Repository
+from modelyard_scheduler.frontdoor.resolution import Resolution
 from modelyard_scheduler.frontdoor.router import Router
 from modelyard_scheduler.frontdoor.routes import RouteServicer
 from modelyard_scheduler.frontdoor.servicer import RAW_METHODS, Extensions, InferenceServicer
@@ -45,9 +47,6 @@ from modelyard_scheduler.frontdoor.settings import SharedSettings
 from modelyard_scheduler.frontdoor.statistics import Statistics
 from modelyard_scheduler.frontdoor.table import RoutingTable
 from modelyard_scheduler.peers import Replicas, find_version
-
-GARBAGE = 20_000
-"""So many objects more, and garbage is collected: a call makes dozens, and leaves none behind that needs it."""
 
 
 @dataclass(frozen=True)
@@ -90,14 +89,17 @@ async def serve(options: Options, parent: Parent, journal: Journal) -> None:
         registry = registry_pb2.DESCRIPTOR.services_by_name["Registry"]
         lasting = [method_path(registry.methods_by_name["Watch"])]
         server = Server(options.name, reuse_port=True, lasting=lasting)
-        aliases, demand = Aliases(etcd), Demand(etcd)
-        stack.push_async_callback(aliases.close)
-        stack.push_async_callback(demand.close)
+        aliases, demand, refusals = Aliases(etcd), Demand(etcd), SharedRefusals(etcd)
+        for writer in (aliases, demand, refusals):
+            stack.push_async_callback(writer.close)
         calls = CallMetrics(journal)
-        router = Router(table, aliases, demand, partial(find_version, registries), calls.observe)
+        dispatcher = Dispatcher(table, demand, refusals)
+        resolution = Resolution(table, aliases, partial(find_version, registries))
+        router = Router(resolution, dispatcher, calls.observe)
         server.add(router_pb2.DESCRIPTOR.services_by_name["Router"], RouteServicer(router))
         regions, settings = SharedRegions(etcd), SharedSettings(etcd)
-        await stack.enter_async_context(background(regions.run(), settings.run(), demand.run(table.busy_on_demand)))
+        followers = (regions.run(), settings.run(), refusals.run(), demand.run(table.busy_on_demand))
+        await stack.enter_async_context(background(*followers))
         repository = Repository(table, Control(registries, schedulers), demand)
         extensions = Extensions(repository, Statistics(table), SharedMemory(regions), settings)
         server.add(messages.SERVICE, InferenceServicer(router, table, extensions, stop), RAW_METHODS)
@@ -107,6 +109,7 @@ async def serve(options: Options, parent: Parent, journal: Journal) -> None:
         address = await server.start(options.address)
         stack.push_async_callback(server.stop)
         await stack.enter_async_context(background(*_watching(journal, calls, table, etcd, server)))
+        garbage.spare()
         parent.report(state="ready", address=address)
         await stop.wait()
 
@@ -135,8 +138,6 @@ def main() -> None:
     parent.start_beating()
     options = parse(sys.argv[1:])
     log.configure(options.name, options.log_level)
-    gc.freeze()  # what is there now stays: collections need not look at it
-    gc.set_threshold(GARBAGE)
     try:
         uvloop.run(serving(serve(options, parent, journal)))
     except BackgroundError as error:

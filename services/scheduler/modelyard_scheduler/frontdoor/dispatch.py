@@ -8,6 +8,7 @@ import time
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
+from modelyard.deployment import Instance
 from modelyard.errors import (
     DeadlineError,
     ExhaustedError,
@@ -44,6 +45,7 @@ class Call:
         sequence: what it is a part of; empty: of none. It is not moved to another instance.
         routing_key: calls of equal keys prefer the same instance; empty: it has none.
         on_demand: whether the version is loaded because it is called.
+        newest: whether it leaves the version to us: while no instance of this one answers, another may execute it.
     """
 
     version: ModelVersion
@@ -52,6 +54,7 @@ class Call:
     sequence: str = ""
     routing_key: str = ""
     on_demand: bool = False
+    newest: bool = False
 
     def left_s(self) -> float | None:
         """What is left of the deadline; raises DeadlineError if that is nothing."""
@@ -66,11 +69,11 @@ class Call:
 class Dispatcher:
     """Sends each call to an instance, and again to another when that one is lost, within the call's deadline."""
 
-    def __init__(self, table: RoutingTable, demand: Demand) -> None:
+    def __init__(self, table: RoutingTable, demand: Demand, refusals: Refusals) -> None:
         self._table = table
         self._demand = demand
-        self._suspects: dict[ModelVersion, asyncio.Lock] = {}
-        self._refusals = Refusals()
+        self._suspects: dict[str, asyncio.Lock] = {}
+        self._refusals = refusals
         self._suspicions = Suspicions()
 
     async def execute(self, call: Call) -> bytes:
@@ -86,6 +89,8 @@ class Dispatcher:
         """
         if self._refusals:
             self._refusals.check(call.version, call.request)
+        if call.on_demand:
+            self._demand.note(call.version)
         if call.sequence:
             return await self._execute_in_sequence(call)
         while True:
@@ -113,7 +118,9 @@ class Dispatcher:
             DeadlineError: the call's deadline passed first.
         """
         begun_s = time.monotonic()
-        while (stream := self._pick(call)) is None:
+        if call.on_demand:
+            self._demand.note(call.version)
+        while (stream := self._pick(call) or self._pick_elsewhere(call)) is None:
             waits_s = self._waits_s(call, time.monotonic() - begun_s)
             if call.on_demand:
                 self._demand.note(call.version, URGENT_S)
@@ -122,22 +129,39 @@ class Dispatcher:
                     await self._table.changed()
         return stream
 
+    async def instances(self, call: Call) -> tuple[ModelVersion, list[Instance]]:
+        """By which version a call would be executed, and the instances of it that answer; raises as `wait_usable`."""
+        await self.wait_usable(call)
+        return call.version, [s.instance for s in self._table.streams(call.version) if s.connected]
+
     def _pick(self, call: Call) -> ExecuteStream | None:
         streams = self._table.streams(call.version)
         if call.routing_key:
             return next((s for s in in_order(call.routing_key, streams) if s.usable), None)
         return pick(streams)
 
+    def _pick_elsewhere(self, call: Call) -> ExecuteStream | None:
+        """Of the version that calls without one go to now, if this call may go there and that is another."""
+        if not call.newest:
+            return None
+        route = self._table.route(call.version.model)
+        if route is None or route.version == call.version or not route.connected:
+            return None
+        call.version, call.on_demand = route.version, route.deployment.on_demand
+        if self._refusals:
+            self._refusals.check(call.version, call.request)
+        return self._pick(call)
+
     async def _execute_alone(self, call: Call) -> bytes:
         """Execute a call under which a runner died: once more, and by itself, so that it can only harm itself.
 
         Nothing else of this front door is on the instance meanwhile, and what others have there is in other batches.
-        One such call of a version at a time: were two of them to blame, they would not take two runners at once. A
+        One such call of a model at a time: were two of them to blame, they would not take two runners at once. A
         runner, to which several front doors may send one each, executes one at a time too, and says which.
         """
         async with contextlib.AsyncExitStack() as turn:
-            await _enter(turn, self._suspects.setdefault(call.version, asyncio.Lock()), call)
-            deaths = 0
+            await _enter(turn, self._suspects.setdefault(call.version.model, asyncio.Lock()), call)
+            first, deaths = call.version, 0
             while True:
                 stream = self._pick(call) or await self.wait_usable(call)
                 try:
@@ -147,11 +171,15 @@ class Dispatcher:
                 except InstanceLostError as lost:
                     deaths += lost.sent
                     if lost.executing or deaths == MAX_DEATHS:
-                        raise self._refused(call) from None
+                        raise self._refused(call, first) from None
 
-    def _refused(self, call: Call) -> ModelExecutionError:
-        """What to say of a call with which two runners died; its inputs are refused from now on."""
-        self._refusals.add(call.version, call.request)
+    def _refused(self, call: Call, *others: ModelVersion) -> ModelExecutionError:
+        """What to say of a call with which two runners died; its inputs are refused from now on.
+
+        `others`: versions of which one of them was, too.
+        """
+        for version in {call.version, *others}:
+            self._refusals.add(version, call.request)
         return ModelExecutionError(f"model {str(call.version)!r}: two runners died while they executed this call")
 
     async def _execute_in_sequence(self, call: Call) -> bytes:

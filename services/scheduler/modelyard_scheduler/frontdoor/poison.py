@@ -30,13 +30,20 @@ class Refusals:
 
     def add(self, version: ModelVersion, request: bytes) -> None:
         """Refuse the inputs of a serialized request from now on."""
-        key = (version, digest(request))
-        if key in self._ends_s:
-            self._forget(key)
-        elif len(self._ends_s) >= MAX_REFUSALS:
-            self._forget(next(iter(self._ends_s)))
-        self._ends_s[key] = self._clock() + REFUSED_S
+        self.refuse(version, digest(request))
+
+    def refuse(self, version: ModelVersion, inputs: bytes) -> None:
+        """Refuse inputs of that digest from now on."""
+        self.forget(version, inputs)
+        if len(self._ends_s) >= MAX_REFUSALS:
+            self.forget(*next(iter(self._ends_s)))
+        self._ends_s[version, inputs] = self._clock() + REFUSED_S
         self._of_version[version] += 1
+
+    def forget(self, version: ModelVersion, inputs: bytes) -> None:
+        """Refuse inputs of that digest no longer."""
+        if self._ends_s.pop((version, inputs), None) is not None:
+            self._of_version -= Counter((version,))
 
     def check(self, version: ModelVersion, request: bytes) -> None:
         """Let a serialized request pass, or raise ModelExecutionError if its inputs are refused."""
@@ -50,11 +57,7 @@ class Refusals:
     def _expire(self) -> None:
         now_s = self._clock()
         while self._ends_s and next(iter(self._ends_s.values())) <= now_s:
-            self._forget(next(iter(self._ends_s)))
-
-    def _forget(self, key: tuple[ModelVersion, bytes]) -> None:
-        del self._ends_s[key]
-        self._of_version -= Counter((key[0],))
+            self.forget(*next(iter(self._ends_s)))
 
 
 class Suspicions:

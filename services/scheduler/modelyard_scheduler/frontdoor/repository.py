@@ -6,19 +6,15 @@ The extension is described in Triton's docs/protocol/extension_model_repository.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from typing import NamedTuple, Protocol
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Protocol
 
 from modelyard.catalogue import Version
 from modelyard.deployment import Deployment, InstanceState
-from modelyard.errors import (
-    InvalidInputError,
-    ModelExecutionError,
-    UnavailableError,
-    UnimplementedError,
-)
+from modelyard.errors import ModelExecutionError, UnavailableError
 from modelyard.names import ModelVersion
 from modelyard.oip import messages
+from modelyard.oip.repository import check_repository, wanted_to_load, wanted_to_unload
 from modelyard_scheduler.frontdoor.demand import URGENT_S, Demand
 from modelyard_scheduler.frontdoor.table import RoutingTable
 
@@ -45,13 +41,6 @@ class Control(Protocol):
         """Withdraw a version, or all of a model where none is named; return which."""
 
 
-class Wanted(NamedTuple):
-    """What a request to load or unload names; without a version the newest is loaded, and all are unloaded."""
-
-    model: str
-    version: str
-
-
 class Repository:
     """Every version with its state, as READY, LOADING or UNAVAILABLE and why."""
 
@@ -67,7 +56,7 @@ class Repository:
             UnimplementedError: a repository is named; there is one only.
             UnavailableError: the registry does not answer, and is needed.
         """
-        _check_repository(request.repository_name)
+        check_repository(request.repository_name)
         found = {str(v): _entry(v, *self._state(d)) for v, d in self._deployed()}
         if request.ready:
             return messages.RepositoryIndexResponse(models=[m for m in found.values() if m.state == "READY"])
@@ -87,7 +76,7 @@ class Repository:
             ModelExecutionError: it failed to load; the message is the reason.
             UnavailableError: it was not READY in time.
         """
-        wanted = _wanted(request.repository_name, request.model_name, request.parameters, ("version",))
+        wanted = wanted_to_load(request)
         found = await self._control.find_version(wanted.model, wanted.version)
         version = ModelVersion(wanted.model, found.version)
         if not await self._table.is_deployed(version):
@@ -103,8 +92,7 @@ class Repository:
             NotFoundError: no such model, or it is not deployed.
             UnavailableError: that was not so in time.
         """
-        known = ("version", "unload_dependents")
-        wanted = _wanted(request.repository_name, request.model_name, request.parameters, known)
+        wanted = wanted_to_unload(request)
         ended = await self._control.undeploy(wanted.model, wanted.version, tenant)
         late = f"model {wanted.model!r}: not unloaded in time"
         await self._wait(lambda: not any(self._table.streams(v) for v in ended), timeout_s, late)
@@ -149,25 +137,3 @@ class Repository:
 
 def _entry(version: ModelVersion, state: str, reason: str) -> ModelIndex:
     return ModelIndex(name=version.model, version=version.version, state=state, reason=reason)
-
-
-def _wanted(
-    repository: str, model: str, parameters: Mapping[str, messages.ModelRepositoryParameter], known: tuple[str, ...]
-) -> Wanted:
-    """What is named. KServe's message has the model's name where Triton's has that of the repository."""
-    if model:
-        _check_repository(repository)
-    for name in parameters:
-        if name not in known:
-            raise InvalidInputError(f"parameter {name!a:.100}: expected one of {', '.join(known)}")
-    version = parameters["version"].string_param if "version" in parameters else ""
-    if "version" in parameters and not version:
-        raise InvalidInputError("parameter 'version': expected a text that is not empty")
-    if not (model or repository):
-        raise InvalidInputError("model_name: expected the name of a model, got an empty string")
-    return Wanted(model or repository, version)
-
-
-def _check_repository(name: str) -> None:
-    if name:
-        raise UnimplementedError(f"repository_name {name!a:.100}: expected none, there is one repository")

@@ -11,8 +11,8 @@ from modelyard.errors import NotFoundError, PreconditionError, UnavailableError
 from modelyard.names import ModelVersion
 from modelyard.oip import messages
 from modelyard.oip.config import ServedModel, model_config, model_metadata
-from modelyard.oip.servicer import SharedMemoryServicer
-from modelyard.oip.settings import Settings, change_log, change_trace
+from modelyard.oip.servicer import ExtensionServicer
+from modelyard.oip.settings import Settings, change_trace
 from modelyard.oip.sharedmemory import SharedMemory
 from modelyard.oip.streaming import StreamedCalls
 from modelyard.rpc.interceptor import Context, tenant_of
@@ -33,7 +33,6 @@ EXTENSIONS = (
     "system_shared_memory",
     "parameters",
     "statistics",
-    "trace",
     "logging",
 )
 """Triton's names of what this server has beside the protocol."""
@@ -49,22 +48,17 @@ class Extensions:
     settings: Settings
 
 
-class InferenceServicer(SharedMemoryServicer):
+class InferenceServicer(ExtensionServicer):
     """The Open Inference Protocol with Triton's extensions."""
 
     def __init__(self, router: Router, table: RoutingTable, extensions: Extensions, stopping: asyncio.Event) -> None:
         """Streams take no more calls once `stopping` is set, and the server is not ready."""
-        super().__init__(extensions.shared_memory)
+        super().__init__(extensions.shared_memory, extensions.settings)
         self._router = router
         self._table = table
         self._repository = extensions.repository
         self._statistics = extensions.statistics
-        self._settings = extensions.settings
         self._stopping = stopping
-
-    async def ServerLive(self, request: messages.ServerLiveRequest, context: Context) -> messages.ServerLiveResponse:
-        """Whether this process answers."""
-        return messages.ServerLiveResponse(live=True)
 
     async def ServerReady(self, request: messages.ServerReadyRequest, context: Context) -> messages.ServerReadyResponse:
         """Whether the routing table has been filled, and this process does not stop."""
@@ -95,10 +89,10 @@ class InferenceServicer(SharedMemoryServicer):
         return model_config(await self._served(request.name, request.version, context))
 
     async def _served(self, model: str, version: str, context: Context) -> ServedModel:
-        target, instances = await self._router.instances(model, version, context.time_remaining())
-        versions = self._table.versions(target.model)
-        found = instances[0]
-        return ServedModel(target.model, versions, found.platform, found.signature, found.options)
+        way = await self._router.way(model, version, context.time_remaining())
+        versions = self._table.versions(way.version.model)
+        found = way.instances[0]
+        return ServedModel(way.version.model, versions, found.platform, found.signature, found.options)
 
     async def ModelStatistics(
         self, request: messages.ModelStatisticsRequest, context: Context
@@ -142,10 +136,6 @@ class InferenceServicer(SharedMemoryServicer):
         """Undeploy all versions of a model, or the one that the parameter `version` names."""
         await self._repository.unload(request, tenant_of(context), context.time_remaining())
         return messages.RepositoryModelUnloadResponse()
-
-    async def LogSettings(self, request: messages.LogSettingsRequest, context: Context) -> messages.LogSettingsResponse:
-        """Change what the front doors log; return all settings."""
-        return await change_log(self._settings, request)
 
     async def TraceSetting(
         self, request: messages.TraceSettingRequest, context: Context

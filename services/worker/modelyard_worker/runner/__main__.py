@@ -16,7 +16,7 @@ from functools import partial
 
 import uvloop
 
-from modelyard import log
+from modelyard import garbage, log
 from modelyard.config import TEST_RUNTIME
 from modelyard.metrics import Journal, inherited
 from modelyard.metrics.sampling import Samplers
@@ -80,6 +80,7 @@ async def serve(options: Options, parent: Parent, journal: Journal) -> None:
         instances = InstanceMetrics(journal, models.loaded)
         samplers = Samplers(journal, instances.present, instances)
         await stack.enter_async_context(background(samplers.run()))
+        garbage.spare()  # before anything is loaded: what is frozen is never given back
         parent.report(state="ready", address=address)
         parent.start_beating()
         await stop.wait()

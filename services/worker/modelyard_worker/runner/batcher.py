@@ -6,6 +6,10 @@ as long as they fit. A batch is due when the rows that wait of its kind fill one
 of them has waited `max_delay_s`. With a delay of 0 that is at once: what has queued up while the device was busy goes
 together. A kind that is not due yet does not keep one that is from going.
 
+A better priority gets more of the device, not all of it: after PATIENCE batches without the call that has waited
+longest, that call begins the next one. (A limit on the time that it waits would be worse: under overload all calls of
+low priority pass any such limit, and priorities would end where they are needed.)
+
 Whatever waits, a call is added, taken out or found to be due in a time that does not grow with the queue.
 """
 
@@ -20,6 +24,8 @@ from typing import Generic, TypeVar
 from modelyard_worker.runner.line import Line, Waiting
 
 T = TypeVar("T")
+PATIENCE = 15
+"""So many batches, one after the other, may go before the call that has waited longest."""
 DEAD_AT_MOST = 64
 """Of those that could have expired and have left; more, and more than are alive, are swept out."""
 
@@ -53,6 +59,7 @@ class Batcher(Generic[T]):
         self._expiring: list[tuple[float, int]] = []
         self._can_expire: dict[int, Waiting[T]] = {}
         self._numbers = itertools.count()
+        self._passed = 0
 
     def __len__(self) -> int:
         """How many calls wait."""
@@ -101,9 +108,11 @@ class Batcher(Generic[T]):
         first = self._due(now_s)
         if first is None:
             return []
-        batch = [first] if first.kind is None else self._batch(self._kinds[first.kind])
+        oldest = self._line.oldest()
+        batch = [first] if first.kind is None else self._batch(first, self._kinds[first.kind])
         for waiting in batch:
             self._remove(waiting)
+        self._passed = self._passed + 1 if oldest and oldest.queued else 0
         self._sweep()
         return batch
 
@@ -118,28 +127,38 @@ class Batcher(Generic[T]):
         return min(times + [expires_s for expires_s, _ in self._expiring[:1]], default=None)
 
     def _due(self, now_s: float) -> Waiting[T] | None:
-        """The first in line if its kind is due, else the first of a kind that is; None if none is."""
+        """The first in line if its kind is due, else the first of a kind that is; None if none is.
+
+        Before them all who has been passed over for long enough.
+        """
+        if self._passed >= PATIENCE and (oldest := self._line.oldest()) and self._is_due(oldest, now_s):
+            return oldest
         first = self._line.first()
-        if first is None or self._max_delay_s <= 0 or first.kind in self._complete:
-            return first
-        if self._kinds[first.kind].oldest_s() + self._max_delay_s <= now_s:
+        if first is None or self._is_due(first, now_s):
             return first
         for kind in self._complete:
             return self._kinds[kind].first()
         oldest = self._line.oldest()
         return oldest if oldest and oldest.arrived_s + self._max_delay_s <= now_s else None
 
+    def _is_due(self, waiting: Waiting[T], now_s: float) -> bool:
+        """Whether the kind of a call is."""
+        if self._max_delay_s <= 0 or waiting.kind in self._complete:
+            return True
+        return self._kinds[waiting.kind].oldest_s() + self._max_delay_s <= now_s
+
     def _due_s(self) -> float:
         """When `_due` returns one, if no other call comes."""
         oldest_s = self._line.oldest_s()
         return oldest_s if self._complete else oldest_s + self._max_delay_s
 
-    def _batch(self, line: Line[T]) -> list[Waiting[T]]:
-        """Who goes together: as many from the front as fit, or as make a preferred size."""
-        batch: list[Waiting[T]] = []
-        rows = 0
-        for waiting in line:
-            if batch and rows + waiting.rows > self._max_rows:
+    def _batch(self, first: Waiting[T], line: Line[T]) -> list[Waiting[T]]:
+        """Who goes together: the first, and as many from the front of its kind as fit, or as make a preferred size."""
+        batch, rows = [first], first.rows
+        for waiting in line if rows < self._max_rows else ():
+            if waiting is first:
+                continue
+            if rows + waiting.rows > self._max_rows:
                 break
             batch.append(waiting)
             rows += waiting.rows

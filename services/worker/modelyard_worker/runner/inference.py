@@ -12,8 +12,8 @@ from modelyard.errors import InvalidInputError, NotFoundError
 from modelyard.oip import messages
 from modelyard.oip.config import ServedModel, model_config, model_metadata
 from modelyard.oip.regions import LocalRegions
-from modelyard.oip.servicer import SharedMemoryServicer
-from modelyard.oip.settings import LocalSettings, change_log
+from modelyard.oip.servicer import ExtensionServicer
+from modelyard.oip.settings import LocalSettings, change_trace
 from modelyard.oip.sharedmemory import SharedMemory
 from modelyard.oip.streaming import StreamedCalls
 from modelyard.oip.tensors import parse_request
@@ -21,6 +21,7 @@ from modelyard.oip.wire import without_tensors
 from modelyard.rpc.interceptor import Context
 from modelyard_worker.runner.loaded import LoadedModel
 from modelyard_worker.runner.models import Models
+from modelyard_worker.runner.repository import index, is_held, load, unload
 from modelyard_worker.runner.statistics import Duration
 
 RAW_METHODS = ("ModelInfer", "ModelStreamInfer")
@@ -28,6 +29,7 @@ RAW_METHODS = ("ModelInfer", "ModelStreamInfer")
 EXTENSIONS = (
     "classification",
     "sequence",
+    "model_repository",
     "schedule_policy",
     "model_configuration",
     "system_shared_memory",
@@ -38,7 +40,7 @@ EXTENSIONS = (
 """Triton's names of what this server has beside the protocol."""
 
 
-class InferenceServicer(SharedMemoryServicer):
+class InferenceServicer(ExtensionServicer):
     """The Open Inference Protocol with those of Triton's extensions that concern one process.
 
     Regions of shared memory and settings are this process's own.
@@ -46,14 +48,9 @@ class InferenceServicer(SharedMemoryServicer):
 
     def __init__(self, models: Models, stopping: asyncio.Event) -> None:
         """Streams take no more calls once `stopping` is set."""
-        super().__init__(SharedMemory(LocalRegions()))
+        super().__init__(SharedMemory(LocalRegions()), LocalSettings())
         self._models = models
         self._stopping = stopping
-        self._settings = LocalSettings()
-
-    async def ServerLive(self, request: messages.ServerLiveRequest, context: Context) -> messages.ServerLiveResponse:
-        """Whether this process answers."""
-        return messages.ServerLiveResponse(live=True)
 
     async def ServerReady(self, request: messages.ServerReadyRequest, context: Context) -> messages.ServerReadyResponse:
         """Whether it takes calls."""
@@ -135,9 +132,31 @@ class InferenceServicer(SharedMemoryServicer):
             raise InvalidInputError(f"model {model!r}: expected one of the versions {versions}, got none")
         return held[0]
 
-    async def LogSettings(self, request: messages.LogSettingsRequest, context: Context) -> messages.LogSettingsResponse:
-        """Change what this process logs; return all settings."""
-        return await change_log(self._settings, request)
+    async def RepositoryIndex(
+        self, request: messages.RepositoryIndexRequest, context: Context
+    ) -> messages.RepositoryIndexResponse:
+        """What this runner holds, or is loading."""
+        return index(self._models, request)
+
+    async def RepositoryModelLoad(
+        self, request: messages.RepositoryModelLoadRequest, context: Context
+    ) -> messages.RepositoryModelLoadResponse:
+        """Return if the model is held here; the front door decides what is."""
+        return load(self._models, request)
+
+    async def RepositoryModelUnload(
+        self, request: messages.RepositoryModelUnloadRequest, context: Context
+    ) -> messages.RepositoryModelUnloadResponse:
+        """Return if the model is not held here; the front door decides what is."""
+        return unload(self._models, request)
+
+    async def TraceSetting(
+        self, request: messages.TraceSettingRequest, context: Context
+    ) -> messages.TraceSettingResponse:
+        """Change the settings of a model's traces, or of all models'; return them."""
+        if request.model_name and not is_held(self._models, request.model_name):
+            raise NotFoundError(f"model {request.model_name!a:.200}: not in this runner")
+        return await change_trace(self._settings, request)
 
 
 def _statistics(model: LoadedModel) -> messages.ModelStatistics:

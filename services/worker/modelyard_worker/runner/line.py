@@ -85,6 +85,8 @@ class Line(Generic[T]):
 
     def oldest(self) -> Waiting[T] | None:
         """Who came first."""
+        if len(self._ranks) == 1:
+            return self.first()
         fronts = [next(iter(rank.values())) for rank in self._ranks.values() if rank]
         return min(fronts, key=lambda w: w.number, default=None)
 

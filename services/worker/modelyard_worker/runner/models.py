@@ -132,6 +132,10 @@ class Models:
         """Those that answer calls."""
         return [h.loading.result() for h in self._held.values() if h.loading.done()]
 
+    def states(self) -> dict[ModelVersion, bool]:
+        """What is held, and whether it answers calls already."""
+        return {h.order.instance: h.loading.done() for h in self._held.values()}
+
     async def unload(self, instance: str) -> None:
         """Finish the calls of an instance, then give its memory back; one that is being loaded is first loaded.
 
