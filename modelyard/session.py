@@ -22,7 +22,9 @@ class Session:
     """A lease and the keys announced under it.
 
     A lost lease means to register anew, never to restart: the session takes a new lease and puts its keys again.
-    `on_lease` is told each new lease before a key is put under it.
+    `on_lease` is told each new lease before a key is put under it. At each renewal it is looked whether the keys are
+    there: etcd may lose a write that it has acknowledged (etcd#14370), and a put that was given up may come late, under
+    a lease that ends.
     """
 
     def __init__(self, etcd: Etcd, ttl_s: int = TTL_S) -> None:
@@ -34,6 +36,7 @@ class Session:
         self._etcd = etcd
         self._ttl_s = ttl_s
         self._keys: dict[str, bytes] = {}
+        self._announced: set[str] = set()
         self._given_up: list[int] = []
         self._lock = asyncio.Lock()
         self._lost = asyncio.Event()
@@ -64,6 +67,7 @@ class Session:
                     return False
                 await self._etcd.put(key, value, self.lease_id)  # an earlier claim succeeded, its answer was lost
             self._keys[key] = value
+            self._announced.add(key)
             return True
 
     async def delete(self, key: str) -> None:
@@ -79,7 +83,9 @@ class Session:
             try:
                 if key in self._keys:
                     await self._etcd.put(key, self._keys[key], self.lease_id)
+                    self._announced.add(key)
                 else:
+                    self._announced.discard(key)
                     await self._etcd.delete(key)
             except PASSING as error:
                 log.warning("announcement waits for etcd", extra={"key": key, "reason": str(error)})
@@ -100,12 +106,22 @@ class Session:
                     log.warning("lease lost, registering anew", extra={"lease": self.lease_id})
                     await self._renew()
                 self._ends_s = time.monotonic() + self._ttl_s
+                await self._mend()
                 backoff.reset()
                 await self._until_due()
             except PASSING as error:
                 self.failed_renewals += 1
                 log.warning("lease not renewed", extra={"reason": str(error)})
                 await asyncio.sleep(backoff.next())
+
+    async def _mend(self) -> None:
+        """Announce anew what is gone though the lease lives; what another has announced by now is left to it."""
+        async with self._lock:
+            held = await self._etcd.keys_under(self.lease_id) if self.lease_id else set(self._keys)
+            gone = [(key, value) for key, value in self._keys.items() if key in self._announced - held]
+            for key, value in gone:
+                if await self._etcd.commit([Compare(key, 0)], [Put(key, value, self.lease_id)]):
+                    log.warning("key was gone, announced anew", extra={"key": key})
 
     async def _until_due(self) -> None:
         """Return when a third of the lease is over, or at once when it is given up."""
@@ -131,6 +147,7 @@ class Session:
                 await self.on_lease(lease_id)
             for key, value in list(self._keys.items()):
                 await self._etcd.put(key, value, lease_id)
+                self._announced.add(key)
             self._given_up.remove(lease_id)
             self.lease_id = lease_id
             self.settled.set()

@@ -7,6 +7,7 @@ import grpc.aio
 from aetcd import rpc
 
 from modelyard.etcd.channel import TIMEOUT_S, Channel
+from modelyard.etcd.messages import decoded
 
 EOF = grpc.aio.EOF  # type: ignore[attr-defined]
 
@@ -26,6 +27,11 @@ class Leases(Channel):
             except grpc.aio.AioRpcError as failure:
                 if failure.code() is not grpc.StatusCode.NOT_FOUND:
                     raise
+
+    async def keys_under(self, lease_id: int) -> set[str]:
+        """Return the keys that end with a lease; none if it is no more."""
+        reply = await self._call("lease", "LeaseTimeToLive", rpc.LeaseTimeToLiveRequest(ID=lease_id, keys=True))
+        return {decoded(key) for key in reply.keys}
 
     async def keep_alive(self, lease_id: int) -> bool:
         """Renew a lease; False if it is no more."""

@@ -86,12 +86,14 @@ def programs(options: UpOptions, settings: Settings, layout: Layout, ports: Port
             "store": settings.store or str(layout.store),
             "allow-unsafe": str(settings.allow_unsafe).lower(),
             "port": "0",
+            "metrics-dir": str(layout.metrics),
             **_times(settings),
         },
         "scheduler-0": {
             "redis": redis.address,
             "port": str(ports.front_door.number),
             "control-port": "0",
+            "metrics-dir": str(layout.metrics),
             "processes": str(options.processes),
         },
     }

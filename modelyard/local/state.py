@@ -1,6 +1,7 @@
 """A suite's directory: where everything is kept, who runs it, and what it last said of itself.
 
 etcd/ redis/ store/ worker-N/     data
+metrics/                          what registry and scheduler count
 logs/NAME.log                     what each process printed
 settings.json                     Settings: what the registry was told
 run/lock                          locked (flock) by the `up` that runs; holds its pid
@@ -78,6 +79,7 @@ class Layout:
         self.etcd = self.root / "etcd"
         self.redis = self.root / "redis"
         self.store = self.root / "store"
+        self.metrics = self.root / "metrics"
         self.logs = self.root / "logs"
         self.settings = self.root / "settings.json"
         self.lock = self.root / "run" / "lock"

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import threading
 import time
@@ -20,6 +21,7 @@ from modelyard.metrics.families import Family
 from modelyard.metrics.sheet import Cell, Histogram, Sheet, key_of, labels_of
 from modelyard.names import ModelVersion
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 L = TypeVar("L", bound=tuple[str, ...])
 Labels = tuple[str, ...]
@@ -40,7 +42,7 @@ class Journal:
     """The values of one process. Not thread-safe: threads that share it hold its `lock`."""
 
     def __init__(self, directory: Path | None = None) -> None:
-        """Keep it in a directory that exists, or in memory."""
+        """Keep it in a directory, or in memory."""
         self.lock = threading.Lock()
         self.owner = f"{os.getpid()}-{time.monotonic_ns():x}"
         self.versions: set[ModelVersion] = set()
@@ -49,7 +51,8 @@ class Journal:
         self._sheets: dict[str, Sheet] = {}
         self._cells: defaultdict[Family, dict[Labels, Cell]] = defaultdict(dict)
         self._histograms: defaultdict[Family, dict[Labels, Histogram]] = defaultdict(dict)
-        self._lock_fd = _hold(directory / f"{self.owner}{LOCK}") if directory else None
+        self._is_astray = False
+        self._lock_fd = self._settle(directory) if directory else None
 
     def cell(self, family: Family, *labels: str) -> Cell:
         """Return a counter or a gauge."""
@@ -98,6 +101,33 @@ class Journal:
         for key, value in values.items():
             self._note(labels_of(key))
             self._sheet(sheet).cell(key).add(value)
+
+    def mend(self) -> None:
+        """Write anew what somebody has removed under this process: of files for temporary use, a cleaner may."""
+        if self._directory is None or self._lock_fd is None:
+            return
+        try:
+            if not self._lock.exists():
+                gone, self._lock_fd = self._lock_fd, self._settle(self._directory)
+                os.close(gone)
+            for sheet in self._sheets.values():
+                sheet.mend()
+            self._is_astray = False
+        except OSError as error:
+            if not self._is_astray:
+                log.error("metrics kept nowhere", extra={"directory": str(self._directory), "reason": str(error)})
+            self._is_astray = True
+
+    @property
+    def _lock(self) -> Path:
+        return (self._directory or Path()) / f"{self.owner}{LOCK}"
+
+    def _settle(self, directory: Path) -> int:
+        """Make the directory if it is not there, and lock this process's file in it."""
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if directory.is_symlink() or directory.stat().st_uid != os.getuid():
+            raise OSError(f"{directory}: expected a directory of user {os.getuid()}, got one of another")
+        return _hold(self._lock)
 
     def close(self) -> None:
         """Say that this process counts no more: its parent takes over what it has counted."""

@@ -17,17 +17,18 @@ from modelyard.metrics.scratch import new_directory, root
 class ReplicaMetrics:
     """Owns the directory of the journals, and the endpoint. A context manager: the directory goes with it."""
 
-    def __init__(self, service: str, below: Path | None = None) -> None:
+    def __init__(self, service: str, below: str | Path = "") -> None:
         """Begin with nothing counted.
 
         Args:
             service: "scheduler", "worker" or "registry".
-            below: where directories of journals are made; None: below the system's for temporary files.
+            below: where directories of journals are made, best where the service keeps its state; empty: below the
+                system's for temporary files, whose cleaner may remove them for some moments.
 
         Raises:
             OSError: that cannot be.
         """
-        with new_directory(below or root()) as directory:
+        with new_directory(Path(below).resolve() if below else root()) as directory:
             self._directory = directory
             self.journal = Journal(directory)
         self.gathering = Gathering(directory, self.journal, families_of(service))
@@ -52,4 +53,5 @@ class ReplicaMetrics:
         """Stop serving, forget everything."""
         await self._endpoint.close()
         self.journal.close()
-        shutil.rmtree(self._directory)
+        if self._directory.exists():
+            shutil.rmtree(self._directory)

@@ -47,6 +47,7 @@ class Samplers:
     def sample(self) -> None:
         """Sample once."""
         with self._journal.lock:
+            self._journal.mend()
             self._journal.drop(self._retention.lapsed(self._journal.versions, self._present(), time.monotonic()))
             for sampler in self._samplers:
                 sampler.sample()

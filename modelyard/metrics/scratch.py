@@ -1,4 +1,6 @@
-"""Where the journals of a service replica are kept: {temporary files}/modelyard-{user id}/metrics-…, one for each.
+"""Where the journals of a service replica are kept: {where its state is}/metrics/metrics-…, one directory for each.
+
+One that has no state of its own keeps them below {temporary files}/modelyard-{user id}.
 
 A replica that is killed cannot remove its own; the next one to start on the machine does.
 """
@@ -30,6 +32,7 @@ def root() -> Path:
 @contextlib.contextmanager
 def new_directory(below: Path) -> Iterator[Path]:
     """Make a directory, and remove those of the dead; within this, the new one gets the lock that shows it alive."""
+    below.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (below / "lock").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
         for other in below.glob(f"{PREFIX}*"):

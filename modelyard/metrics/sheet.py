@@ -110,6 +110,11 @@ class Sheet:
         if keys:
             self._write()
 
+    def mend(self) -> None:
+        """Write the file anew if somebody has removed it."""
+        if self._path is not None and not self._path.exists():
+            self._write()
+
     def _write(self) -> None:
         """Begin a new file with all values, twice as large as they need."""
         needed = _HEADER_BYTES + sum(map(_size, self._cells))

@@ -100,6 +100,22 @@ async def test_a_lease_revoked_behind_its_back_is_replaced_and_all_keys_come_bac
     assert told == [session.lease_id]
 
 
+async def test_a_key_that_is_gone_though_the_lease_lives_comes_back(etcd: Etcd, session: Session) -> None:
+    """As when etcd has lost a write in a crash, or a put came late under a lease that was given up."""
+    lease_id = session.lease_id
+    await session.put(KEY + "2", b"2")
+    await session.put(KEY + "3", b"3")
+    await session.delete(KEY + "3")
+    await etcd.delete(KEY)
+    await etcd.put(KEY + "2", b"another's", other := await etcd.grant(TTL_S))
+    await eventually(lambda: holds(etcd, KEY, lease_id))
+    assert await holds(etcd, KEY + "2", other)
+    await etcd.revoke(other)
+    await eventually(lambda: holds(etcd, KEY + "2", lease_id))
+    assert session.lease_id == lease_id
+    assert not await holds(etcd, KEY + "3")
+
+
 async def test_a_put_under_a_lost_lease_renews_at_once(etcd: Etcd) -> None:
     session = Session(etcd, 3600)  # so that the next renewal in turn would be in 20 minutes
     await session.start()

@@ -53,7 +53,7 @@ async def serve(config: Config, environ: Mapping[str, str], parent: Parent) -> N
     """
     stop = on_termination()
     async with AsyncExitStack() as stack:
-        metrics = await stack.enter_async_context(ReplicaMetrics("registry"))
+        metrics = await stack.enter_async_context(ReplicaMetrics("registry", config.metrics_dir))
         page = await metrics.serve(config.host, config.metrics_port)
         store = ChunkStore(config.store, config.id)
         await store.prepare()

@@ -13,6 +13,7 @@ class Config:
     host: str = option("127.0.0.1", "address to listen on")
     port: int = option(8003, "port to listen on; 0: any")
     metrics_port: int = option(8007, "port of the page that Prometheus scrapes, over HTTP; 0: any")
+    metrics_dir: str = option("", "directory of what is counted; empty: below the system's for temporary files")
     advertise: str = option("", "host under which others reach this replica; empty: as --host")
     etcd: str = option("127.0.0.1:2379", "etcd endpoints, host:port, separated by commas")
     store: str = option("modelyard-store", "where chunks are kept: a directory or an fsspec URL")

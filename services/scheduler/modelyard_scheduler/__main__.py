@@ -42,7 +42,7 @@ async def serve(config: Config, parent: Parent) -> None:
     """Start in the order metrics → etcd → Redis → gRPC → announce → lead → front doors; stop in the reverse."""
     stop = on_termination()
     async with AsyncExitStack() as stack:
-        metrics = await stack.enter_async_context(ReplicaMetrics("scheduler"))
+        metrics = await stack.enter_async_context(ReplicaMetrics("scheduler", config.metrics_dir))
         page = await metrics.serve(config.host, config.metrics_port)
         held = stack.enter_context(reserve(config.host, config.port))
         etcd = Etcd(config.etcd)

@@ -14,6 +14,7 @@ class Config:
     port: int = option(8001, "the front door's port; 0: any")
     control_port: int = option(8004, "the controller's port; 0: any")
     metrics_port: int = option(8002, "port of the page that Prometheus scrapes, over HTTP; 0: any")
+    metrics_dir: str = option("", "directory of what is counted; empty: below the system's for temporary files")
     advertise: str = option("", "host under which others reach this replica; empty: as --host")
     etcd: str = option("127.0.0.1:2379", "etcd endpoints, host:port, separated by commas")
     redis: str = option("127.0.0.1:6379", "Redis, host:port")

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from modelyard.deployment import Deployment, Instance, InstanceState, Placement, Worker
 from modelyard.names import ModelVersion
+from modelyard.reservation import Need, need_of
 from modelyard_scheduler.eviction import Candidate, Evictions, Uses
-from modelyard_scheduler.load import Load, Need, need_of
+from modelyard_scheduler.load import Load
 from modelyard_scheduler.placement import Conditions, Outcome, Replicas, Site, assign
 from modelyard_scheduler.rollout import due, is_outdated, placement_of, ready_replicas
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from modelyard.deployment import Activity, Deployment, Worker
 from modelyard.names import ModelVersion
-from modelyard_scheduler.load import Load, Need, has_room, unfit
+from modelyard.reservation import Need
+from modelyard_scheduler.load import Load, has_room, unfit
 from modelyard_scheduler.placement import Conditions, Replicas, open_to
 
 RECENT_S = 8.0

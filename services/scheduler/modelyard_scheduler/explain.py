@@ -6,12 +6,14 @@ from collections.abc import Iterable
 
 from modelyard.deployment import Deployment, Eviction, Instance, InstanceState, Worker
 from modelyard.names import ModelVersion
+from modelyard.reservation import need_of
 from modelyard_scheduler.failures import MOST_FAILURES
-from modelyard_scheduler.load import Load, need_of, obstacle, selected, selector_text
+from modelyard_scheduler.load import Load, obstacle, selected, selector_text
 from modelyard_scheduler.rollout import ready_replicas
 from modelyard_scheduler.state import State
 
 MOST_HOLDERS = 5
+_TRYING = (InstanceState.LOADING, InstanceState.FAILED)
 
 
 def explain(deployment: Deployment, state: State, leader: bool) -> list[str]:
@@ -45,15 +47,24 @@ def _instance(instance: Instance, deployment: Deployment, placed: Iterable[str],
     notes = [instance.reason] if instance.reason else []
     if instance.failures:
         notes.append("failed once here" if instance.failures == 1 else f"failed {instance.failures} times here")
-    if instance.state is InstanceState.FAILED and instance.failures >= MOST_FAILURES:
+    last = state.failures.reason(deployment, instance.worker)
+    if last and last != instance.reason:
+        notes.append(f"the last time: {last}")
+    if instance.state in _TRYING and instance.failures >= MOST_FAILURES:
         notes.append("it is placed on another worker if one can hold it")
     if instance.worker not in placed:
         notes.append("withdrawn; it ends when its calls are answered")
     elif instance.options != deployment.options:
-        notes.append("with the options of before; they are changed replica by replica, while the others answer")
+        notes.append(_changing(instance))
     if instance.worker in placed and (leaves := _leaves(deployment, instance.worker, state)):
         notes.append(f"{leaves}: it goes when another replica answers")
     return ": ".join([instance.worker, instance.state.value, *(["; ".join(notes)] if notes else [])])
+
+
+def _changing(instance: Instance) -> str:
+    if instance.state is InstanceState.UNLOADING:
+        return "it is loaded with the new options when it is gone: there is no room for both at once"
+    return "with the options of before; they are changed replica by replica, while the others answer"
 
 
 def _unreported(worker: str, state: State) -> str:

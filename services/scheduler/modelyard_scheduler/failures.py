@@ -17,7 +17,8 @@ AVOIDED_S = 300.0
 class Failures:
     """Versions that failed three times, or for 30 s, where they were placed: those workers are avoided for 5 minutes.
 
-    A version that is deployed with other options is tried everywhere anew. A new leader begins without a memory.
+    A version that is deployed with other options is tried everywhere anew. Of each failure that is remembered which
+    was announced first with its number: what is said later may be of something else, such as a registry that is away.
     """
 
     since_s: dict[tuple[ModelVersion, str], float] = field(default_factory=dict)
@@ -40,12 +41,17 @@ class Failures:
                 since_s = self.since_s.setdefault(site, now_s)
                 if often or now_s - since_s >= PATIENCE_S:
                     self.until_s[site] = now_s + AVOIDED_S
-                    self.last[site] = one
+                    self._remember(site, one)
         self.since_s = {site: since_s for site, since_s in self.since_s.items() if site in seen}
         self.until_s = {
             site: until_s for site, until_s in self.until_s.items() if now_s < until_s and site[0] in deployed
         }
         self.last = {site: self.last[site] for site in self.until_s}
+
+    def _remember(self, site: tuple[ModelVersion, str], failed: Instance) -> None:
+        known = self.last.get(site)
+        if known is None or (known.failures, known.options) != (failed.failures, failed.options):
+            self.last[site] = failed
 
     def avoided(self, deployments: Mapping[ModelVersion, Deployment]) -> Collection[tuple[ModelVersion, str]]:
         """Which versions are not to be placed on which workers."""

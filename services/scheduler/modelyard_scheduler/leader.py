@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Collection
 from functools import partial
 
 from modelyard import codec, keys
@@ -34,6 +35,7 @@ class Leader:
         self.election = Election(etcd, keys.LEADER, codec.encode(member))
         self._changed = changed
         self._observer = Observer(state)
+        self._caught_up = False
 
     async def run(self) -> None:
         """Campaign and lead, for ever."""
@@ -62,6 +64,7 @@ class Leader:
 
     async def _lead(self, term: Term) -> None:
         self._observer.forget()
+        self._caught_up = False
         works = [asyncio.ensure_future(self._decide_until_deposed(term)), asyncio.ensure_future(term.hold())]
         try:
             done, _ = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
@@ -92,12 +95,26 @@ class Leader:
     async def _decide(self, term: Term) -> bool:
         """Write what differs; return whether we still lead."""
         await self._observer.look()
-        if not decide(self._observer.view(self._state.placements.items.values())):
+        view = self._observer.view(await self._placements())
+        decision = decide(view)
+        if not decision:
             return True
-        # The mirror may lag behind our own last writes: what is written next rests on what etcd holds.
+        self._caught_up = False
+        writer = Writer(self._etcd, term, dict(self._state.deployments.revisions))
+        return await writer.apply(decision, dict(view.uses.last))
+
+    async def _placements(self) -> Collection[Placement]:
+        """What is placed: by the mirror, but for after a write, until the mirror has it too: so long by etcd itself.
+
+        While a term lasts nobody else places anything.
+        """
+        mirror = self._state.placements
+        if self._caught_up:
+            return mirror.items.values()
         listing = await self._etcd.list(keys.PLACEMENTS)
         read = partial(codec.decode, Placement)
-        found = (codec.understood(read, kv.key, kv.value) for kv in listing.items.values())
-        view = self._observer.view(placement for placement in found if placement is not None)
-        writer = Writer(self._etcd, term, dict(self._state.deployments.revisions))
-        return await writer.apply(decide(view), dict(view.uses.last))
+        found = {kv.key: codec.understood(read, kv.key, kv.value) for kv in listing.items.values()}
+        placed = {key: placement for key, placement in found.items() if placement is not None}
+        held = {keys.PLACEMENTS + name: mirror.revisions[name] for name in mirror.items}
+        self._caught_up = held == {key: listing.items[key].mod_revision for key in placed}
+        return placed.values()

@@ -1,9 +1,4 @@
-"""What an instance needs, what is reserved on each worker, and why a worker cannot hold one more. Pure.
-
-Memory is reserved in bytes. GPUs are reserved whole by versions that state how many they need. A version that states
-none and is run with the option device=cuda shares: all such instances of a worker have one GPU of it together, which
-no other has. Cores are not reserved: a worker must have as many as a version states, and its instances share them.
-"""
+"""What is reserved on each worker, and why a worker cannot hold one more instance. Pure."""
 
 from __future__ import annotations
 
@@ -12,31 +7,10 @@ from dataclasses import dataclass, field
 
 from modelyard.catalogue import Resources
 from modelyard.config import format_bytes
-from modelyard.deployment import Deployment, Placement, Selector, Worker
+from modelyard.deployment import Selector, Worker
+from modelyard.reservation import Need, Reserved
 
 BOUND = 1.25
-
-
-@dataclass(frozen=True)
-class Need:
-    """What one instance takes of a worker; with `shares_gpu` a part of one GPU."""
-
-    cpu: float = 0.0
-    memory_bytes: int = 0
-    gpu: int = 0
-    shares_gpu: bool = False
-
-    def __str__(self) -> str:
-        """`3 GiB, 2 cores, 1 GPUs`."""
-        gpus = ["a shared GPU"] if self.shares_gpu else [f"{self.gpu} GPUs"] * bool(self.gpu)
-        return ", ".join([format_bytes(self.memory_bytes), *([f"{self.cpu:g} cores"] * bool(self.cpu)), *gpus])
-
-
-def need_of(wanted: Deployment | Placement) -> Need:
-    """What each instance of a deployment needs, or what a placement has reserved."""
-    needs, device = wanted.resources, wanted.options.device
-    gpu = 0 if device == "cpu" else needs.gpu
-    return Need(needs.cpu, needs.memory_bytes, gpu, shares_gpu=device == "cuda" and not gpu)
 
 
 def selected(on: Selector, worker: Worker) -> bool:
@@ -64,20 +38,6 @@ def unfit(need: Need, worker: Worker) -> str:
 
 
 @dataclass
-class Reserved:
-    """What is taken of one worker; `sharing` counts the instances that share a GPU."""
-
-    memory_bytes: int = 0
-    gpu: int = 0
-    sharing: int = 0
-
-    @property
-    def gpus(self) -> int:
-        """How many GPUs are not free."""
-        return self.gpu + bool(self.sharing)
-
-
-@dataclass
 class Load:
     """What is reserved on each live worker. Workers that drain do not count for the mean."""
 
@@ -99,10 +59,7 @@ class Load:
 
     def add(self, worker_id: str, need: Need, times: int = 1) -> None:
         """Reserve what an instance needs; `times` -1: give it back."""
-        taken = self.on(worker_id)
-        taken.memory_bytes += times * need.memory_bytes
-        taken.gpu += times * need.gpu
-        taken.sharing += times * need.shares_gpu
+        self.on(worker_id).add(need, times)
         self._total_bytes += times * need.memory_bytes
 
     def within_bound(self, worker: Worker, need: Need) -> bool:
@@ -128,12 +85,7 @@ def obstacle(need: Need, worker: Worker, load: Load) -> str:
 
 def has_room(need: Need, worker: Worker, load: Load) -> bool:
     """Whether a worker can hold one more instance now."""
-    taken = load.on(worker.id)
-    if need.cpu > worker.cpu or need.memory_bytes > worker.memory_bytes - taken.memory_bytes:
-        return False
-    if not (need.gpu or need.shares_gpu):
-        return True
-    return taken.gpu + need.gpu + (need.shares_gpu or taken.sharing > 0) <= len(worker.devices)
+    return load.on(worker.id).leaves_room(need, worker)
 
 
 def stated(resources: Resources) -> Need:

@@ -9,10 +9,9 @@ from collections.abc import Iterable
 
 from modelyard.deployment import InstanceState, Placement, Worker
 from modelyard.names import ModelVersion
+from modelyard.reservation import Need
 from modelyard_scheduler.decision import View, remember, version_of
 from modelyard_scheduler.eviction import Uses
-from modelyard_scheduler.failures import Failures
-from modelyard_scheduler.load import Need
 from modelyard_scheduler.lost import LostWorkers
 from modelyard_scheduler.placement import Site
 from modelyard_scheduler.state import State
@@ -35,14 +34,12 @@ class Observer:
     def forget(self) -> None:
         """Begin anew: what an earlier term saw is long past."""
         self.lost, self.uses = LostWorkers(), Uses()
-        self._state.failures = Failures()
 
     async def look(self) -> None:
         """Note what time and connections tell: who is lost, what fails, what is called."""
         await self._look_for_lost_workers()
         state, now_s = self._state, time.monotonic()
-        deployed = {_version(name) for name in state.deployments.items}
-        state.failures.observe(state.instances.items.values(), deployed, now_s)
+        state.note_failures()
         ready = {version_of(i) for i in state.instances.items.values() if i.state is InstanceState.READY}
         revisions = state.activities.revisions
         activities = {_version(name): (revisions[name], a) for name, a in state.activities.items.items()}

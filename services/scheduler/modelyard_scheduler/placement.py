@@ -25,7 +25,8 @@ import xxhash
 
 from modelyard.deployment import Deployment, Placement, Worker
 from modelyard.names import ModelVersion
-from modelyard_scheduler.load import Load, Need, has_room, need_of, selected, unfit
+from modelyard.reservation import Need, need_of
+from modelyard_scheduler.load import Load, has_room, selected, unfit
 
 
 def score(version: ModelVersion, worker_id: str, weight: float) -> float:

@@ -13,8 +13,9 @@ from modelyard.deployment import Deployment
 from modelyard.errors import AbortedError, ExhaustedError, NotFoundError, PreconditionError
 from modelyard.etcd import Compare, Delete, Etcd, KeyValue, Put
 from modelyard.names import ModelVersion, check_name
+from modelyard.reservation import need_of
 from modelyard_scheduler.explain import explain
-from modelyard_scheduler.load import need_of, selected, stated, unfit
+from modelyard_scheduler.load import selected, stated, unfit
 from modelyard_scheduler.orders import Order, check_order
 from modelyard_scheduler.placement import preference
 from modelyard_scheduler.state import State
@@ -23,7 +24,9 @@ RUNNER_BYTES = 128 << 20
 """A runner's own memory, for a version that does not state its need."""
 ATTEMPTS = 20
 MOST_OTHERS = 100
-"""Deployments that one transaction can change beside the one that it is about."""
+"""Deployments that one transaction can change beside the one that it is about; etcd allows 128 operations."""
+Change = tuple[Compare, Put]
+"""Of a record, under the condition that it is as it was read."""
 _READ = partial(codec.decode, Deployment)
 
 
@@ -67,12 +70,22 @@ class Deployments:
             siblings = {v: kv for v, kv in (await self._records(order.model)).items() if v != version.version}
             deployment = _ordered(order, version, tenant, held, siblings)
             self._check_fits(deployment)
-            compares, puts = _protected(deployment, siblings)
             key = keys.deployment(order.model, version.version)
-            compares += [*published, Compare(key, held.mod_revision if held else 0, "mod")]
-            if await self._etcd.commit(compares, [*puts, Put(key, codec.encode(deployment))]):
+            own = Compare(key, held.mod_revision if held else 0, "mod"), Put(key, codec.encode(deployment))
+            if await self._write(published, [*_protected(deployment, siblings), own]):
                 return deployment
         raise AbortedError(f"deployment {order.model!r}: others keep changing it")
+
+    async def _write(self, conditions: Sequence[Compare], changes: Sequence[Change]) -> bool:
+        """Write the changes, the last of which counts; return whether nobody was faster.
+
+        What does not fit into one transaction with it is written before: it does no harm without the last.
+        """
+        for end in range(len(changes) % MOST_OTHERS or MOST_OTHERS, len(changes) + 1, MOST_OTHERS):
+            some = changes[max(0, end - MOST_OTHERS) : end]
+            if not await self._etcd.commit([*conditions, *(c for c, _ in some)], [put for _, put in some]):
+                return False
+        return True
 
     async def _unchanged(self, model: str) -> Compare:
         """The condition that a model stays as it is, which nobody has deleted."""
@@ -194,13 +207,12 @@ def _ordered(
     )
 
 
-def _protected(deployment: Deployment, siblings: Mapping[str, KeyValue]) -> tuple[list[Compare], list[Put]]:
+def _protected(deployment: Deployment, siblings: Mapping[str, KeyValue]) -> list[Change]:
     """What keeps a deployment from being ended by those that were to replace it."""
-    compares: list[Compare] = []
-    puts: list[Put] = []
+    changes: list[Change] = []
     for version, other in _understood(siblings).items():
-        if deployment.version in other.replaces and len(puts) < MOST_OTHERS:
+        if deployment.version in other.replaces:
             rest, kv = tuple(v for v in other.replaces if v != deployment.version), siblings[version]
-            compares.append(Compare(kv.key, kv.mod_revision, "mod"))
-            puts.append(Put(kv.key, codec.encode(dataclasses.replace(other, replaces=rest))))
-    return compares, puts
+            put = Put(kv.key, codec.encode(dataclasses.replace(other, replaces=rest)))
+            changes.append((Compare(kv.key, kv.mod_revision, "mod"), put))
+    return changes

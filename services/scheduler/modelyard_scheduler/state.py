@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
@@ -9,9 +12,13 @@ from modelyard import codec, keys
 from modelyard.deployment import Activity, Deployment, Eviction, Instance, Member, Placement, Worker
 from modelyard.etcd import Etcd, Mirror
 from modelyard.names import ModelVersion
+from modelyard.reservation import need_of
 from modelyard_scheduler.failures import Failures
-from modelyard_scheduler.load import Load, need_of
+from modelyard_scheduler.load import Load
 from modelyard_scheduler.placement import Assignment, assignment_of
+
+PAUSE_S, LOOK_S = 0.1, 1.0
+"""What fails is looked at after every change, but not again within the one, and when there is none after the other."""
 
 
 class State:
@@ -21,14 +28,16 @@ class State:
         self.deployments = Mirror(etcd, keys.DEPLOYMENTS, lambda d: codec.decode(Deployment, d), on_change)
         self.workers = Mirror(etcd, keys.WORKERS, lambda d: codec.decode(Worker, d), on_change)
         self.placements = Mirror(etcd, keys.PLACEMENTS, lambda d: codec.decode(Placement, d), on_change)
-        self.instances = Mirror(etcd, keys.INSTANCES, lambda d: codec.decode(Instance, d), on_change)
+        self.instances = Mirror(etcd, keys.INSTANCES, lambda d: codec.decode(Instance, d), self._note_instances)
         self.activities = Mirror(etcd, keys.ACTIVITY, lambda d: codec.decode(Activity, d), on_change)
         self.evictions = Mirror(etcd, keys.EVICTIONS, lambda d: codec.decode(Eviction, d), on_change)
         self.registries = Mirror(etcd, keys.members("registry"), lambda d: codec.decode(Member, d), on_change)
         self.schedulers = Mirror(etcd, keys.members("scheduler"), lambda d: codec.decode(Member, d), on_change)
         self.failures = Failures()
-        """What the leader has seen fail; empty where somebody else leads."""
+        """What was seen to fail, whoever leads."""
 
+        self._on_change = on_change
+        self._instances_changed = asyncio.Event()
         self._decisive = (
             self.deployments,
             self.workers,
@@ -40,12 +49,33 @@ class State:
 
     def works(self) -> list[Coroutine[Any, Any, None]]:
         """What must run in the background."""
-        return [mirror.run() for mirror in (*self._decisive, self.registries, self.schedulers)]
+        mirrors = [mirror.run() for mirror in (*self._decisive, self.registries, self.schedulers)]
+        return [*mirrors, self._watch_failures()]
 
     async def synced(self) -> None:
         """Wait until every mirror that decisions rest on has been filled once."""
         for mirror in self._decisive:
             await mirror.synced.wait()
+
+    def _note_instances(self) -> None:
+        self._instances_changed.set()
+        self._on_change()
+
+    async def _watch_failures(self) -> None:
+        """Every replica does this: so each can say what is avoided, and the next leader knows it."""
+        await self.synced()
+        while True:
+            self._instances_changed.clear()
+            self.note_failures()
+            await asyncio.sleep(PAUSE_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await self._instances_changed.wait()
+
+    def note_failures(self) -> None:
+        """Look at what fails now."""
+        deployed = {ModelVersion(d.model, d.version) for d in self.deployments.items.values()}
+        self.failures.observe(self.instances.items.values(), deployed, time.monotonic())
 
     def assignment(self) -> Assignment:
         """Which workers each version is placed on."""

@@ -32,7 +32,7 @@ from modelyard.rpc.server import Server, on_termination
 from modelyard.session import Session
 from modelyard.tasks import BackgroundError, background, serving, unless
 from modelyard.v1 import agent_pb2
-from modelyard_worker.agent import Agent
+from modelyard_worker.agent import Agent, Host
 from modelyard_worker.cache import ArtifactCache
 from modelyard_worker.capacity import Capacity, find_capacity
 from modelyard_worker.config import Config
@@ -117,7 +117,7 @@ async def serve(start: Start, parent: Parent) -> None:
     data_dir = Path(config.data_dir)
     async with AsyncExitStack() as stack:
         stack.enter_context(lock(data_dir))
-        metrics = await stack.enter_async_context(ReplicaMetrics("worker"))
+        metrics = await stack.enter_async_context(ReplicaMetrics("worker", data_dir / "metrics"))
         page = await metrics.serve(config.host, config.metrics_port)
         etcd = Etcd(config.etcd)
         stack.push_async_callback(etcd.close)
@@ -164,7 +164,7 @@ def _agent(
         environ={**start.environ, **metrics.environ},
         gpus=tuple(device.name for device in start.capacity.devices),
     )
-    return Agent(config.id, etcd, session, cache, Runners(settings), metrics.journal)
+    return Agent(Host(config.id, start.capacity), etcd, session, cache, Runners(settings), metrics.journal)
 
 
 def _watching(

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from modelyard import codec, keys
 from modelyard.deployment import Instance, Placement
 from modelyard.etcd import Etcd, Mirror
 from modelyard.metrics import Journal
+from modelyard.reservation import Machine, Reserved, need_of
 from modelyard.session import Session
-from modelyard.tasks import stop_on_failure
+from modelyard.tasks import stop_on_failure, unless
 from modelyard_worker.cache import ArtifactCache
 from modelyard_worker.instance import InstanceKeeper
 from modelyard_worker.metrics import InstanceLife
@@ -22,12 +24,20 @@ from modelyard_worker.slot import Announce, Slot, same
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Host:
+    """The worker that an agent is of: its name, and what it announces that it can hold."""
+
+    worker: str
+    capacity: Machine
+
+
 class Agent:
     """Loads, changes and unloads instances as placements come, change and go."""
 
     def __init__(
         self,
-        worker: str,
+        host: Host,
         etcd: Etcd,
         session: Session,
         cache: ArtifactCache,
@@ -35,19 +45,20 @@ class Agent:
         journal: Journal | None = None,
     ) -> None:
         """`journal`: where it is counted what becomes of instances."""
-        self._worker = worker
+        self._host = host
         self._journal = journal or Journal()
         self._session = session
         self._cache = cache
         self._runners = runners
         self._changed = asyncio.Event()
+        self._closing = asyncio.Event()
         self._slots: dict[str, Slot] = {}
         self._moving: set[str] = set()
         self._ending: set[asyncio.Future[None]] = set()
         self.idle = asyncio.Event()
         """Set while nothing is placed here and nothing is left here."""
         self.placements = Mirror(
-            etcd, keys.placements(worker), lambda data: codec.decode(Placement, data), self._changed.set
+            etcd, keys.placements(host.worker), lambda data: codec.decode(Placement, data), self._changed.set
         )
 
     async def run(self) -> None:
@@ -87,7 +98,7 @@ class Agent:
         slot = self._slots[name]
         try:
             await slot.end()
-            await self._session.delete(keys.instance(self._worker, slot.placement.model, slot.placement.version))
+            await self._session.delete(keys.instance(self._host.worker, slot.placement.model, slot.placement.version))
         finally:
             del self._slots[name]
         await self._cache.trim()
@@ -120,8 +131,29 @@ class Agent:
         await self._session.put(key, codec.encode(instance))
 
     async def published(self) -> None:
-        """Return when all that was announced is in etcd."""
+        """Return when all that was announced is in etcd, or when this agent ends."""
+        await unless(self._closing, self._settled())
+
+    async def _settled(self) -> None:
         await self._session.settled.wait()
+
+    async def has_room(self, placement: Placement) -> bool:
+        """Whether one more copy fits beside all that is here, once what is on its way out is gone; wait for that."""
+        while True:
+            kept = [kept for slot in self._slots.values() for kept in slot.kept]
+            if self._fits(placement, (k.placement for k in kept)):
+                return True
+            leaving = [k.gone for k in kept if k.leaving]
+            if not leaving or not self._fits(placement, (k.placement for k in kept if not k.leaving)):
+                return False
+            await asyncio.wait(leaving, return_when=asyncio.FIRST_COMPLETED)
+
+    def _fits(self, placement: Placement, held: Iterable[Placement]) -> bool:
+        """Whether a copy fits beside what is held, and what is placed here and waits to be loaded."""
+        reserved = Reserved()
+        for one in (*held, *(p for name, p in self.placements.items.items() if name not in self._slots)):
+            reserved.add(need_of(one))
+        return reserved.leaves_room(need_of(placement), self._host.capacity)
 
     def runners_of(self, instance: str) -> list[str]:
         """The names of the runners that an instance ("model@version") is or was in."""
@@ -135,6 +167,7 @@ class Agent:
 
     async def close(self) -> None:
         """Unload everything. Call it when `run` has ended."""
+        self._closing.set()
         while self._slots or self._ending:
             for name in self._slots.keys() - self._moving:
                 self._move(name, self._end(name))

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from modelyard import codec
 from modelyard.catalogue import File, Manifest
@@ -56,7 +57,7 @@ class ArtifactCache:
         self._directory = directory
         self._source = source
         self._limit_bytes = limit_bytes
-        self._pulls: dict[str, asyncio.Lock] = {}
+        self._pulls: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._coming: dict[str, int] = {}
         self._held: Counter[str] = Counter()
         self._making_room = asyncio.Lock()
@@ -83,7 +84,7 @@ class ArtifactCache:
         place = self._directory / manifest_digest
         async with self._pulls.setdefault(manifest_digest, asyncio.Lock()):
             async with self._making_room:  # or it might go between this look and its use
-                whole = await asyncio.to_thread(self._is_whole, place)
+                whole = await to_its_end(lambda: self._is_whole(place))
             if not whole:
                 await self._pull(manifest_digest, place)
             storage.touch(place)
@@ -129,11 +130,12 @@ class ArtifactCache:
 
     async def _pull_file(self, file: File, target: Path, chunk_size_bytes: int) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with await asyncio.to_thread(GrowingFile, target, file, chunk_size_bytes) as growing:
+        with contextlib.ExitStack() as opened:  # whoever is cancelled leaves no thread behind that still writes here
+            growing = await to_its_end(lambda: opened.enter_context(GrowingFile(target, file, chunk_size_bytes)))
             if growing.waiting:
                 async with contextlib.aclosing(self._source.pieces(list(growing.waiting))) as pieces:
                     await growing.receive(pieces, lambda _: None)
-                await asyncio.to_thread(growing.sync)  # a name in the cache promises whole files
+                await to_its_end(growing.sync)  # a name in the cache promises whole files
 
     async def trim(self) -> None:
         """Remove what is more than the limit, now that something is no longer in use."""

@@ -14,8 +14,9 @@ from typing import Any
 import psutil
 
 from modelyard import process
+from modelyard.backoff import Backoff
 from modelyard.deployment import Placement
-from modelyard.errors import DeadlineError, ModelyardError, UnavailableError
+from modelyard.errors import DeadlineError, ModelyardError, NotFoundError, UnavailableError
 from modelyard_worker import runner_client
 from modelyard_worker.logs import RunnerLogs
 from modelyard_worker.runner_client import Loaded
@@ -131,15 +132,22 @@ class RunnerProcess:
         return RunnerFailedError(reason, blamed=True)
 
     async def unload(self, instance: str) -> None:
-        """Have the runner finish an instance's calls and give its memory back; the others in it are not disturbed."""
-        try:
-            await runner_client.unload(await self._ready(), instance, UNLOAD_TIMEOUT_S)
-        except RunnerFailedError:
-            return  # it has ended, and with it all that was in it
-        except ModelyardError as error:  # the name stays taken here: whoever loads it again gets another process
-            log.error("unload failed", extra={"instance": instance, "runner": self.name, "reason": error.message})
-        else:
-            self.instances.discard(instance)
+        """Have the runner finish an instance's calls and give its memory back; the others in it are not disturbed.
+
+        It is told again until it has done so, or has ended. So long the name stays taken here: whoever loads it again
+        gets another process.
+        """
+        backoff = Backoff(0.5, 30.0)
+        while not self.life.done():
+            try:
+                await runner_client.unload(await self._ready(), instance, UNLOAD_TIMEOUT_S)
+                break
+            except (RunnerFailedError, NotFoundError):
+                break  # it has ended, and with it all that was in it; or an earlier attempt has succeeded
+            except ModelyardError as error:
+                log.error("unload failed", extra={"instance": instance, "runner": self.name, "reason": error.message})
+            await asyncio.wait([self.life], timeout=backoff.next())
+        self.instances.discard(instance)
 
     def memory_bytes(self) -> int:
         """What the process holds of the machine's memory; 0 if it has ended."""

@@ -9,7 +9,7 @@ from modelyard.deployment import Placement
 from modelyard.tasks import stop_on_failure
 from modelyard_worker.gpus import Gpus
 from modelyard_worker.runner_client import Loaded
-from modelyard_worker.runner_process import RunnerFailedError, RunnerProcess, RunnerSettings
+from modelyard_worker.runner_process import UNLOAD_TIMEOUT_S, RunnerFailedError, RunnerProcess, RunnerSettings
 
 
 class Runners:
@@ -19,6 +19,7 @@ class Runners:
         self._settings = settings
         self._gpus = Gpus(settings.gpus)
         self._shared: dict[str, list[RunnerProcess]] = {}
+        self._leaving: set[asyncio.Future[None]] = set()
 
     def seat(self, placement: Placement, *, alone: bool = False) -> Seat:
         """Give an instance a place in a runner; `alone`: in a process of its own, whatever its options say.
@@ -27,24 +28,32 @@ class Runners:
         process of the same name, where the next ones go too. So there are two at most, and one after all have moved.
         """
         instance = f"{placement.model}@{placement.version}"
+        self._forget_the_ended()
         name = "" if alone else placement.options.runner
         if not name:
-            return Seat(RunnerProcess(instance, self._settings), placement, self._gpus)
-        living = [p for p in self._shared.get(name, ()) if p.seats and not p.life.done()]
+            return Seat(RunnerProcess(instance, self._settings), placement, self._gpus, self._leaving)
+        living = self._shared.setdefault(name, [])
         found = next((p for p in living if instance not in p.instances), None)
         if found is None:
             found = RunnerProcess(name, self._settings)
             living.append(found)
-        self._shared[name] = living
-        return Seat(found, placement, self._gpus)
+        return Seat(found, placement, self._gpus, self._leaving)
+
+    def _forget_the_ended(self) -> None:
+        living = {name: [p for p in those if p.seats and not p.life.done()] for name, those in self._shared.items()}
+        self._shared = {name: those for name, those in living.items() if those}
 
 
 class Seat:
     """One instance's place in a runner process."""
 
-    def __init__(self, process: RunnerProcess, placement: Placement, gpus: Gpus) -> None:
+    def __init__(
+        self, process: RunnerProcess, placement: Placement, gpus: Gpus, all_leaving: set[asyncio.Future[None]]
+    ) -> None:
+        """`all_leaving`: where it is held that it is being left, until it is."""
         self._process = process
         self._gpus = gpus
+        self._all_leaving = all_leaving
         self._placement = gpus.assign(placement)
         self._instance = f"{placement.model}@{placement.version}"
         self._loading: asyncio.Future[tuple[str, Loaded]] | None = None
@@ -75,15 +84,21 @@ class Seat:
         """Give the place up in good order: calls under way are finished. The last to leave ends the process.
 
         Who is cancelled meanwhile does not end that. What a shared process loads just now cannot be called back: it is
-        unloaded there as soon as it is loaded, which only the next to be loaded there wait for.
+        unloaded there as soon as it is loaded, which only the next to be loaded there wait for. Nor is one waited for
+        longer than UNLOAD_TIMEOUT_S that a shared process does not unload.
         """
         if self._leaving is None:
             self._process.seats -= 1
             self._leaving = asyncio.ensure_future(self._leave())
-        if self._process.seats and self._process.loads == self._instance:
-            self._leaving.add_done_callback(stop_on_failure)
+            self._all_leaving.add(self._leaving)
+            self._leaving.add_done_callback(self._all_leaving.discard)
+        shared = bool(self._process.seats)
+        if not (shared and self._process.loads == self._instance):
+            await asyncio.wait([self._leaving], timeout=UNLOAD_TIMEOUT_S if shared else None)
+        if self._leaving.done():
+            self._leaving.result()
         else:
-            await asyncio.shield(self._leaving)
+            self._leaving.add_done_callback(stop_on_failure)
 
     async def _leave(self) -> None:
         try:

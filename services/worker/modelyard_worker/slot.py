@@ -33,18 +33,41 @@ class Surroundings(Protocol):
         """Return when all that was announced is in etcd."""
         ...
 
+    async def has_room(self, placement: Placement) -> bool:
+        """Whether one more copy fits beside all that is here, once what is on its way out is gone; wait for that."""
+        ...
+
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run what ends an instance; until it is done nothing new is loaded, for their memory is the same."""
         ...
 
 
 class Kept:
-    """A keeper and the task it runs in."""
+    """A keeper and the task it runs in.
+
+    Attributes:
+        leaving: whether it is on its way out.
+        gone: done when it is gone.
+    """
 
     def __init__(self, placement: Placement, make: Make, say: Callable[[Kept, Instance], Awaitable[None]]) -> None:
         self.keeper = make(placement, lambda instance: say(self, instance))
+        self.leaving = False
+        self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.ensure_future(self.keeper.run())
         self._task.add_done_callback(stop_on_failure)
+
+    @property
+    def placement(self) -> Placement:
+        """What is kept."""
+        return self.keeper.placement
+
+    async def leave(self, *, announced: bool = False) -> None:
+        """Unload it in good order; `announced`: say so first, so that it gets no more calls."""
+        self.leaving = True
+        await self.stop()
+        await (self.keeper.unload() if announced else self.keeper.leave())
+        self.gone.set_result(None)
 
     async def stop(self) -> None:
         """Let it go on as it is, unwatched: what is loaded stays until it is unloaded."""
@@ -57,37 +80,47 @@ class Slot:
 
     When the placement changes while its instance is READY, the new one is loaded beside it, and the old one is unloaded
     when the new one is announced in its place: calls are answered all the while. As long as the new one fails, the old
-    one stays, and its announcement says why.
+    one stays, and its announcement says why. Where both together do not fit, the old one is unloaded first.
     """
 
     def __init__(self, placement: Placement, agent: Surroundings) -> None:
         self._agent = agent
         self._ending = asyncio.Event()
+        self._kept: list[Kept] = []
         self._current = self._keep(placement)
         self._next: Kept | None = None
 
     def _keep(self, placement: Placement) -> Kept:
-        return Kept(placement, self._agent.make, self._say)
+        kept = Kept(placement, self._agent.make, self._say)
+        self._kept.append(kept)
+        return kept
+
+    @property
+    def kept(self) -> list[Kept]:
+        """All copies that are here, also those on their way out."""
+        self._kept = [kept for kept in self._kept if not kept.gone.done()]
+        return self._kept
 
     @property
     def placement(self) -> Placement:
         """What is kept, or is about to be."""
-        return (self._next or self._current).keeper.placement
+        return (self._next or self._current).placement
 
     async def change(self, placement: Placement) -> None:
         """Have the instance follow another placement of the same version."""
-        current, dropped = self._current, [self._next] if self._next else []
-        self._next = None
-        if same(placement, current.keeper.placement):
-            await self._agent.publish(current.keeper.said)
-        elif current.keeper.said.state is InstanceState.READY:
+        dropped, self._next = self._next, None
+        if dropped is not None:
+            await dropped.leave()
+        if same(placement, self._current.placement):
+            await self._agent.publish(self._current.keeper.said)
+        elif self._is_ready() and await self._agent.has_room(placement) and self._is_ready():
             self._next = self._keep(placement)
         else:
-            dropped.append(current)
+            await self._current.leave(announced=self._is_ready())
             self._current = self._keep(placement)
-        for kept in dropped:
-            await kept.stop()
-            await kept.keeper.leave()
+
+    def _is_ready(self) -> bool:
+        return self._current.keeper.said.state is InstanceState.READY
 
     async def end(self) -> None:
         """Unload all in good order."""
@@ -95,7 +128,7 @@ class Slot:
         dropped, self._next = self._next, None
         for kept in filter(None, (dropped, self._current)):
             await kept.stop()
-        await asyncio.gather(self._current.keeper.unload(), *([dropped.keeper.leave()] if dropped else []))
+        await asyncio.gather(self._current.leave(announced=True), *([dropped.leave()] if dropped else []))
 
     async def _say(self, kept: Kept, instance: Instance) -> None:
         if kept is self._current:
@@ -107,6 +140,7 @@ class Slot:
 
     async def _succeed(self, kept: Kept, ready: Instance) -> None:
         old, self._current, self._next = self._current, kept, None
+        old.leaving = True
         try:
             await self._agent.publish(ready)
         finally:
@@ -122,8 +156,8 @@ class Slot:
         await old.stop()
         # Before that, front doors know only the old one.
         await unless(self._ending, self._agent.published())
-        await old.keeper.leave()
-        log.info("replaced", extra={"model": old.keeper.placement.model, "version": old.keeper.placement.version})
+        await old.leave()
+        log.info("replaced", extra={"model": old.placement.model, "version": old.placement.version})
 
 
 def same(wanted: Placement, held: Placement) -> bool:

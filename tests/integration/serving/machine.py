@@ -19,13 +19,16 @@ from modelyard.errors import UnavailableError
 from modelyard.etcd import Etcd
 from modelyard.etcd.messages import Change
 from modelyard.session import Session
-from modelyard_worker.agent import Agent
+from modelyard_worker.agent import Agent, Host
 from modelyard_worker.cache import ArtifactCache
+from modelyard_worker.capacity import Capacity
 from modelyard_worker.logs import RunnerLogs
 from modelyard_worker.runner_process import RunnerSettings
 from modelyard_worker.runners import Runners
 from tests import models
 from tests.waiting import eventually
+
+MEMORY_BYTES = 16 << 30
 
 
 class NoSource:
@@ -46,7 +49,7 @@ class Machine:
         self.session = Session(etcd, ttl_s=5)
         settings = RunnerSettings("127.0.0.1", "127.0.0.1", 1, RunnerLogs(directory / "logs"), os.environ)
         cache = ArtifactCache(directory / "artifacts", NoSource())
-        self.agent = Agent("w0", etcd, self.session, cache, Runners(settings))
+        self.agent = Agent(Host("w0", Capacity(4.0, MEMORY_BYTES)), etcd, self.session, cache, Runners(settings))
         self.said: list[Instance] = []
         """Whatever the agent announced."""
 
@@ -81,8 +84,9 @@ class Machine:
         models.save(model, place / "model.onnx")
         return digest * 64
 
-    async def place(self, model: str, digest: str, **options: Any) -> None:
-        placement = Placement(model, "1", "w0", digest, "onnx", Resources(), 1, InstanceOptions(**options))
+    async def place(self, model: str, digest: str, memory_bytes: int = 0, **options: Any) -> None:
+        needs = Resources(memory_bytes=memory_bytes)
+        placement = Placement(model, "1", "w0", digest, "onnx", needs, 1, InstanceOptions(**options))
         await self.etcd.put(keys.placement("w0", model, "1"), codec.encode(placement))
 
     async def withdraw(self, model: str) -> None:

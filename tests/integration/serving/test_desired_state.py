@@ -11,7 +11,7 @@ from modelyard import codec, keys
 from modelyard.catalogue import Lifecycle, Model, Resources
 from modelyard.deployment import Deployment, Instance, InstanceState, Placement, Worker
 from modelyard.errors import AbortedError, ExhaustedError, InvalidInputError, NotFoundError, PreconditionError
-from modelyard.etcd import Etcd
+from modelyard.etcd import Etcd, Put
 from modelyard.names import ModelVersion
 from modelyard_scheduler.orders import Order
 from modelyard_scheduler.rollout import ready_replicas
@@ -122,6 +122,18 @@ async def test_any_number_of_versions_is_undeployed_at_once(
         )
     assert len(await deployments.undeploy("m", "")) == 139
     assert not await stored(etcd)
+
+
+async def test_who_is_deployed_anew_is_ended_by_none_of_any_number(etcd: Etcd, deployments: Deployments) -> None:
+    first = await deployments.deploy(Order("m", "1"), "acme")
+    later = [replace(first, version=f"v{n}", replaces=("0", "1")) for n in range(250)]
+    for some in (later[:100], later[100:200], later[200:]):
+        await etcd.commit([], [Put(keys.deployment("m", d.version), codec.encode(d)) for d in some])
+    await deployments.deploy(Order("m", "1", 2), "acme")
+    held = await stored(etcd)
+    assert len(held) == 251
+    assert held.pop("m@1").replicas == 2
+    assert {d.replaces for d in held.values()} == {("0",)}
 
 
 async def test_many_who_deploy_at_once_all_succeed(etcd: Etcd, deployments: Deployments) -> None:

@@ -11,9 +11,12 @@ import pytest
 
 from modelyard import codec, keys
 from modelyard.catalogue import Resources
-from modelyard.deployment import Placement, Worker
-from modelyard.etcd import Etcd, Put
+from modelyard.deployment import Instance, InstanceState, Placement, Worker
+from modelyard.etcd import Etcd, Listing, Put
 from modelyard.local.ports import Port
+from modelyard_scheduler import leader
+from modelyard_scheduler.decision import Decision, View, decide
+from modelyard_scheduler.explain import explain
 from modelyard_scheduler.lost import GRACE_S
 from modelyard_scheduler.observer import refuses
 from tests.integration.serving.cluster import GIB, Candidate, Cluster, deployment
@@ -121,6 +124,52 @@ async def test_decisions_rest_on_what_etcd_holds_and_not_on_a_mirror_that_lags(
         assert await one.leader._decide(term)
         assert await cluster.placed() == {"b": ["w0"]}  # both together would take 6 GiB of 4
         await term.resign()
+
+
+async def test_each_change_is_decided_once_and_etcd_is_read_only_after_a_write(
+    cluster: Cluster, candidate: Callable[[str], Candidate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, decided, read = candidate("a"), [], []
+    listing = cluster.etcd.list
+
+    def noted(view: View) -> Decision:
+        decided.append(decide(view))
+        return decided[-1]
+
+    async def counted(prefix: str) -> Listing:
+        read.append(prefix)
+        return await listing(prefix)
+
+    monkeypatch.setattr(leader, "decide", noted)
+    await cluster.join("w0")
+    await cluster.deploy(deployment("m"))
+    async with one.running(leading=False):
+        term = await one.election.campaign()
+        monkeypatch.setattr(cluster.etcd, "list", counted)
+        assert await one.leader._decide(term)
+        await eventually(lambda: one.state.placements.items)
+        for _ in range(3):
+            assert await one.leader._decide(term)
+        await term.resign()
+    assert [bool(decision) for decision in decided] == [True, False, False, False]
+    assert read == [keys.PLACEMENTS] * 2
+
+
+async def test_whoever_leads_all_know_what_failed(cluster: Cluster, candidate: Callable[[str], Candidate]) -> None:
+    failed = Instance("m", "1", "w0", InstanceState.FAILED, "no such operator", failures=3)
+    wanted = deployment("m", 2)
+    await cluster.join("w0")
+    await cluster.deploy(wanted)
+    async with candidate("a").running(), candidate("b").running() as follower:
+        await cluster.becomes({"m": ["w0"]})
+        await cluster.etcd.put(keys.instance("w0", "m", "1"), codec.encode(failed))
+        await eventually(lambda: follower.state.failures.last)
+        await cluster.etcd.delete(keys.instance("w0", "m", "1"))
+        await cluster.etcd.delete(keys.placement("w0", "m", "1"))
+        await eventually(lambda: not follower.state.instances.items)
+        view, load = follower.state, "it failed there, and is tried elsewhere first: no such operator"
+        view.placements.items.clear()
+        assert explain(wanted, view, leader=True)[-1] == f"w0: {load}"
 
 
 async def test_a_record_that_cannot_be_read_does_not_end_a_leader(

@@ -7,7 +7,7 @@ import signal
 from modelyard.deployment import Instance, InstanceOptions, InstanceState
 from modelyard.etcd import Etcd
 from tests import models
-from tests.integration.serving.machine import Machine
+from tests.integration.serving.machine import MEMORY_BYTES, Machine
 from tests.integration.serving.traffic import own_runners
 from tests.servers import ProgramServer
 from tests.waiting import eventually
@@ -43,6 +43,34 @@ async def test_the_new_one_is_ready_before_the_old_one_goes(machine: Machine) ->
     await eventually(lambda: not old.lives)
     assert len(own_runners()) == 1
     assert machine.states("m") == [LOADING, READY, READY]
+
+
+async def test_where_both_do_not_fit_the_old_one_goes_first(machine: Machine) -> None:
+    digest, most = machine.store("a", models.mlp((4, 2))), 3 * MEMORY_BYTES // 4
+    await machine.place("m", digest, most)
+    await machine.becomes("m", READY)
+    (old,) = own_runners()
+    await machine.place("m", digest, most, threads=2)
+    await served_with(machine, InstanceOptions(threads=2))
+    assert not old.lives
+    assert machine.states("m") == [LOADING, READY, UNLOADING, LOADING, READY]
+
+
+async def test_what_others_have_reserved_counts_and_what_is_on_its_way_out_is_waited_for(machine: Machine) -> None:
+    digest, third = machine.store("a", models.mlp((4, 2))), MEMORY_BYTES // 3
+    await machine.place("m", digest, third)
+    await machine.becomes("m", READY)
+    await machine.place("n", digest, third)
+    await machine.becomes("n", READY)
+    for threads in (2, 3):  # when the second comes, the first copy may still be there
+        await machine.place("m", digest, third, threads=threads)
+        await served_with(machine, InstanceOptions(threads=threads))
+    assert set(machine.states("m")[1:]) == {READY}
+    await machine.place("o", digest, third // 2)
+    await machine.becomes("o", READY)
+    await machine.place("m", digest, third)
+    await served_with(machine, InstanceOptions())
+    assert machine.states("m")[-3:] == [UNLOADING, LOADING, READY]
 
 
 async def test_other_content_under_the_same_name_replaces_it(machine: Machine) -> None:

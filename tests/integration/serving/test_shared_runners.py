@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from modelyard.deployment import InstanceOptions, InstanceState, Placement
-from modelyard_worker import runner_client
+from modelyard.errors import DeadlineError
+from modelyard_worker import runner_client, runners
 from tests import models
 from tests.integration.serving.machine import Machine
 from tests.integration.serving.traffic import own_runners
@@ -91,6 +93,63 @@ async def test_one_that_is_withdrawn_while_it_is_loaded_holds_up_nobody_elsewher
     go.set()
     await eventually(lambda: shared.instances == {"m@1"})
     assert shared.seats == 1
+
+
+async def test_one_that_is_not_unloaded_in_time_is_told_again_and_holds_up_nobody(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts, go = Counter[str](), asyncio.Event()
+    unload = runner_client.unload
+
+    async def slow(address: str, instance: str, timeout_s: float) -> None:
+        attempts[instance] += 1
+        if not go.is_set():
+            raise DeadlineError("it takes longer than that")
+        await unload(address, instance, timeout_s)
+
+    monkeypatch.setattr(runner_client, "unload", slow)
+    monkeypatch.setattr(runners, "UNLOAD_TIMEOUT_S", 0.1)
+    digest = machine.store("a", models.mlp((4, 2)))
+    for name in ("m", "n"):
+        await machine.place(name, digest, runner="shared")
+        await machine.becomes(name, READY)
+    (shared,) = machine.agent._runners._shared["shared"]
+    await machine.withdraw("m")
+    await machine.is_gone("m")
+    await machine.place("m", digest, runner="shared")
+    await machine.becomes("m", READY)
+    assert shared.instances == {"m@1", "n@1"}
+    assert len(own_runners()) == 2
+    await eventually(lambda: attempts["m@1"] >= 2)
+    go.set()
+    await eventually(lambda: shared.instances == {"n@1"})
+    for name in ("m", "n"):
+        await machine.withdraw(name)
+        await machine.is_gone(name)
+    assert own_runners() == []
+    await machine.place("alone", digest)
+    await machine.becomes("alone", READY)
+    assert not machine.agent._runners._shared
+    assert not machine.agent._runners._leaving
+
+
+async def test_one_that_is_not_unloaded_is_gone_with_its_runner(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(address: str, instance: str, timeout_s: float) -> None:
+        raise DeadlineError("it takes longer than that")
+
+    monkeypatch.setattr(runner_client, "unload", never)
+    monkeypatch.setattr(runners, "UNLOAD_TIMEOUT_S", 0.1)
+    digest = machine.store("a", models.mlp((4, 2)))
+    for name in ("m", "n"):
+        await machine.place(name, digest, runner="shared")
+        await machine.becomes(name, READY)
+    for name in ("m", "n"):
+        await machine.withdraw(name)
+        await machine.is_gone(name)
+    await eventually(lambda: not machine.agent._runners._leaving)
+    assert own_runners() == []
 
 
 async def test_one_that_fails_to_load_harms_nobody_in_it(machine: Machine) -> None:

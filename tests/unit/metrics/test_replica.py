@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 
 from modelyard.metrics import DIRECTORY, Journal, families, scratch
 from modelyard.metrics.replica import ReplicaMetrics
+from modelyard.metrics.sampling import Samplers
+from modelyard.names import ModelVersion
 
 
 def directories(below: Path) -> set[Path]:
@@ -40,6 +43,44 @@ async def test_a_directory_stays_while_a_child_lives(tmp_path: Path) -> None:
     child.close()
     async with ReplicaMetrics("worker", tmp_path):
         assert not Path(dead.environ[DIRECTORY]).exists()
+
+
+async def test_what_a_cleaner_removed_is_written_anew_and_nothing_is_lost(tmp_path: Path) -> None:
+    """By everyone, at its next look; who is started meanwhile makes the directory itself."""
+    async with ReplicaMetrics("worker", tmp_path / "state" / "metrics") as metrics:
+        journals = [metrics.journal, Journal(Path(metrics.environ[DIRECTORY]))]
+        for journal in journals:
+            journal.cell(families.UNLOADS, "m", "1").add(1)
+        shutil.rmtree(tmp_path / "state")
+        journals.append(Journal(Path(metrics.environ[DIRECTORY])))
+        for journal in journals:
+            journal.cell(families.UNLOADS, "m", "1").add(2)
+            Samplers(journal, lambda: {ModelVersion("m", "1")}).sample()
+        assert counted(metrics) == 8
+        journals[1].close()
+        metrics.gathering.sample()
+        assert counted(metrics) == 8
+        assert len(list(Path(metrics.environ[DIRECTORY]).glob("*.lock"))) == 2
+        journals[2].close()
+
+
+def counted(metrics: ReplicaMetrics) -> float:
+    (found,) = (f for f in metrics.gathering.collect() if f.name == families.UNLOADS.base)
+    return sum(sample.value for sample in found.samples)
+
+
+def test_where_it_cannot_be_written_anew_it_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    journal = Journal(tmp_path / "metrics")
+    journal.cell(families.UNLOADS, "m", "1").add(1)
+    shutil.rmtree(tmp_path / "metrics")
+    (tmp_path / "metrics").write_bytes(b"in the way")
+    journal.mend()
+    journal.mend()
+    assert caplog.text.count("metrics kept nowhere") == 1
+    (tmp_path / "metrics").unlink()
+    journal.mend()
+    assert len(list((tmp_path / "metrics").iterdir())) == 2
+    journal.close()
 
 
 def test_all_lie_below_one_directory_of_this_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,10 +20,10 @@ from modelyard.deployment import (
     Worker,
 )
 from modelyard.names import ModelVersion
+from modelyard.reservation import Need
 from modelyard_scheduler.decision import Decision, View, decide, remember, version_of
 from modelyard_scheduler.eviction import Uses
 from modelyard_scheduler.failures import Failures
-from modelyard_scheduler.load import Need
 from modelyard_scheduler.placement import Site
 
 GIB = 1 << 30

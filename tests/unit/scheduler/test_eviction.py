@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from modelyard.deployment import Activity, Worker
 from modelyard.names import ModelVersion
+from modelyard.reservation import Need, need_of
 from modelyard_scheduler.eviction import RECENT_S, WAIT_S, Candidate, Evictions, Uses
-from modelyard_scheduler.load import Load, Need, need_of
+from modelyard_scheduler.load import Load
 from modelyard_scheduler.placement import Conditions, Replicas
 from tests.unit.scheduler.simulation import GIB, deployment, key, on, worker
 

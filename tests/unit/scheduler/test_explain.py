@@ -160,11 +160,40 @@ async def test_failed_and_moved() -> None:
     ]
 
 
+async def test_one_that_ends_soon_after_each_answer() -> None:
+    ended = replace(instance("a", InstanceState.LOADING, "the runner ended: killed by SIGSEGV"), failures=3)
+    view = await state({"a": 8 * GIB}, ("a",), ended)
+    moved = "failed 3 times here; it is placed on another worker if one can hold it"
+    assert said(view) == [f"a: LOADING: the runner ended: killed by SIGSEGV; {moved}"]
+
+
+async def test_the_last_failure_is_said_also_when_something_else_is_in_the_way_by_now() -> None:
+    ended = replace(instance("a", InstanceState.LOADING, "the runner ended: killed by SIGSEGV"), failures=3)
+    waits = replace(ended, reason="no registry is live")
+    view = await state({"a": 8 * GIB}, ("a",), waits)
+    for now_s, one in enumerate((ended, waits)):
+        view.failures.observe([one], {ModelVersion("m", "1")}, now_s)
+    assert said(view) == [
+        "a: LOADING: no registry is live; failed 3 times here; the last time: the runner ended: killed by SIGSEGV; "
+        "it is placed on another worker if one can hold it"
+    ]
+    ready = instance("a", InstanceState.READY)
+    view.instances.items["a/m@1"] = replace(ready, failures=3)
+    assert said(view) == [
+        "a: READY: failed 3 times here; the last time: the runner ended: killed by SIGSEGV",
+    ]
+
+
 async def test_a_change_of_options_and_a_new_version() -> None:
     view = await state({"a": 8 * GIB}, ("a",), instance("a", InstanceState.READY))
     assert said(view, options=OPTIONS) == [
         "a: READY: with the options of before; they are changed replica by replica, while the others answer"
     ]
+    view.instances.items["a/m@1"] = instance("a", InstanceState.UNLOADING)
+    assert said(view, options=OPTIONS) == [
+        "a: UNLOADING: it is loaded with the new options when it is gone: there is no room for both at once"
+    ]
+    view.instances.items["a/m@1"] = instance("a", InstanceState.READY)
     heir = replace(deployment(), version="2", replaces=("1",))
     view.deployments.items["m@2"] = heir
     assert said(view) == ["a: READY", "being replaced by m@2"]

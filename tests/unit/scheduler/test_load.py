@@ -6,7 +6,8 @@ import pytest
 
 from modelyard.catalogue import Resources
 from modelyard.deployment import Deployment, InstanceOptions
-from modelyard_scheduler.load import Load, Need, need_of, obstacle, selected, selector_text, unfit
+from modelyard.reservation import Need, need_of
+from modelyard_scheduler.load import Load, obstacle, selected, selector_text, unfit
 from tests.unit.scheduler.simulation import GIB, deployment, on, worker
 
 GPU, SHARED = Need(gpu=1), Need(shares_gpu=True)

@@ -8,6 +8,7 @@ import hashlib
 import os
 import random
 import shutil
+import threading
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from types import SimpleNamespace
 import pytest
 
 from modelyard.catalogue import File, Manifest
-from modelyard.chunks import Chunk
+from modelyard.chunks import Chunk, count_whole_chunks
 from modelyard.errors import DataLossError, ExhaustedError, NotFoundError, UnavailableError
 from modelyard.growing import GrowingFile
 from modelyard_worker.cache import ArtifactCache
@@ -157,6 +158,40 @@ async def test_one_who_is_cancelled_while_it_pulls_leaves_it_to_another(
     source.go.set()
     check_files(await second)
     assert names(tmp_path / "artifacts") == WHOLE
+
+
+async def test_a_pull_that_is_cancelled_has_ended_before_the_next_begins(
+    cache: ArtifactCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread looks at what is there, and cannot be called back."""
+    go, looking, most = threading.Event(), Counter[Path](), Counter[Path]()
+
+    def slow(path: Path, file: File, chunk_size_bytes: int) -> int:
+        looking[path] += 1
+        most[path] = max(most[path], looking[path])
+        assert go.wait(30)
+        found = count_whole_chunks(path, file, chunk_size_bytes)
+        looking[path] -= 1
+        return found
+
+    monkeypatch.setattr("modelyard.growing.count_whole_chunks", slow)
+    first = asyncio.ensure_future(cache.path(DIGEST))
+    await eventually(lambda: looking)
+    first.cancel()
+    second = asyncio.ensure_future(cache.path(DIGEST))
+    for _ in range(20):  # by then the second is as far as the first
+        await asyncio.to_thread(lambda: None)
+    go.set()
+    check_files(await second)
+    assert set(most.values()) == {1}
+    assert first.cancelled()
+
+
+async def test_what_is_pulled_leaves_nothing_in_memory(cache: ArtifactCache) -> None:
+    await asyncio.gather(cache.path(DIGEST), cache.path(DIGEST))
+    with pytest.raises(NotFoundError):
+        await cache.path("absent")
+    assert (len(cache._pulls), cache._coming, cache._held) == (0, {}, {})
 
 
 async def test_what_was_half_pulled_long_ago_is_removed(cache: ArtifactCache, tmp_path: Path) -> None:

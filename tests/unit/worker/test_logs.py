@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from modelyard_worker import logs as module
 from modelyard_worker.logs import RunnerLogs
 
 
@@ -47,6 +51,52 @@ def test_one_great_outpour_is_cut_to_its_end(logs: RunnerLogs, tmp_path: Path) -
     logs.bound(set())
     assert (tmp_path / "logs" / "m@1.log").read_bytes() == b""
     assert (tmp_path / "logs" / "m@1.log.1").read_bytes() == b"x" * 993 + b"the end"
+
+
+def test_one_who_prints_faster_than_is_copied_does_not_keep_it_busy(
+    logs: RunnerLogs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, opened = logs.open("m@1"), Path.open
+
+    class Fast(io.FileIO):
+        def write(self, data: Any) -> int:
+            if output.tell() < 1 << 20:
+                output.write(b"y" * 2 * len(data))
+                output.flush()
+            return super().write(data)
+
+    def fast(path: Path, mode: str) -> Any:
+        return Fast(path, mode) if path.suffix == ".new" else opened(path, mode)
+
+    output.write(b"x" * 2000)
+    output.flush()
+    monkeypatch.setattr(Path, "open", fast)
+    monkeypatch.setattr(module, "BLOCK_BYTES", 100)
+    assert logs.bound({"m@1"})
+    monkeypatch.undo()
+    assert [p.stat().st_size for p in sorted((tmp_path / "logs").iterdir())] == [0, 1000]
+    assert (tmp_path / "logs" / "m@1.log.1").read_bytes() == b"x" * 1000
+    assert not logs.bound({"m@1"})
+
+
+def test_on_a_full_disk_logs_are_emptied_all_the_same(
+    logs: RunnerLogs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened = Path.open
+
+    def full(path: Path, mode: str) -> Any:
+        if path.suffix == ".new":
+            opened(path, mode).close()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return opened(path, mode)
+
+    for name in ("m@1", "n@1"):
+        with logs.open(name) as output:
+            output.write(b"x" * 2000)
+    monkeypatch.setattr(Path, "open", full)
+    logs.bound({"m@1", "n@1"})
+    assert {p.name: p.stat().st_size for p in (tmp_path / "logs").iterdir()} == {"m@1.log": 0, "n@1.log": 0}
+    assert caplog.text.count("a runner's log could not be bounded") == 2
 
 
 def test_logs_of_what_is_long_gone_are_removed(logs: RunnerLogs, tmp_path: Path) -> None:
