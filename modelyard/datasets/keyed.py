@@ -1,0 +1,60 @@
+"""The rows of one shard of keys, wherever they are in the file.
+
+Whoever reads a shard passes over the whole file, a block at a time, and keeps the rows of the shard: use few shards, or
+tasks of several. How many rows each shard has, one pass over the keys tells for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from modelyard.datasets.columns import Array, Batch
+from modelyard.datasets.dataset import Dataset
+from modelyard.datasets.sharding import check_key, shards_of
+from modelyard.errors import InvalidInputError
+
+BLOCK_ROWS = 4096
+
+
+class KeyedShards:
+    """A dataset cut by the hash of a column."""
+
+    def __init__(self, dataset: Dataset, key: str, shards: int) -> None:
+        """Take a column for the key.
+
+        Raises:
+            InvalidInputError: there is no such column, or it can be no key, or there is to be no shard.
+        """
+        check_key(dataset.column(key))
+        if shards < 1:
+            raise InvalidInputError(f"expected at least 1 shard, got {shards}")
+        self._dataset = dataset
+        self._key = key
+        self.shards = shards
+
+    def counts(self) -> Array:
+        """How many rows each shard has, INT64 [shards], in one pass over the keys."""
+        found = np.zeros(self.shards, np.int64)
+        for batch in self._dataset.batches(0, self._dataset.rows, BLOCK_ROWS, [self._key]):
+            found += np.bincount(shards_of(batch.columns[self._key], self.shards), minlength=self.shards)
+            found[0] += len(batch.failed)
+        return found
+
+    def batches(self, shard: int, names: Sequence[str], block_rows: int = BLOCK_ROWS) -> Iterator[Batch]:
+        """Yield the rows of a shard with some columns, ascending, from `block_rows` of the file at a time.
+
+        A row whose key cannot be read belongs to shard 0, and has failed.
+        """
+        wanted = list(dict.fromkeys([self._key, *names]))
+        for batch in self._dataset.batches(0, self._dataset.rows, block_rows, wanted):
+            own = batch.at(shards_of(batch.columns[self._key], self.shards) == shard)
+            failed = {row: why for row, why in batch.failed.items() if self._shard_of_row(row) == shard}
+            if len(own.rows) or failed:
+                yield Batch(own.rows, {name: own.columns[name] for name in names}, failed)
+
+    def _shard_of_row(self, row: int) -> int:
+        """The shard of a row that cannot be read as a whole."""
+        keys = self._dataset.batch(row, row + 1, [self._key]).columns[self._key]
+        return int(shards_of(keys, self.shards)[0]) if len(keys) else 0
