@@ -1,0 +1,173 @@
+"""What a queue does, whatever it is made of: RedisQueue and, for tests, MemoryQueue.
+
+Every method of RedisQueue raises UnavailableError while Redis is away, and ExhaustedError where Redis is at maxmemory
+and the call would need more; what ends work (finish, fail, cancel, delete, recover) and fetch pass at maxmemory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from modelyard.queue.records import (
+    Caps,
+    Claim,
+    DeadLetter,
+    Depth,
+    Event,
+    Failed,
+    Idle,
+    Job,
+    JobStatus,
+    Recovered,
+    Task,
+    TaskName,
+    TaskStatus,
+)
+
+
+class JobQueue(Protocol):
+    """What a scheduler does with its jobs."""
+
+    async def open(self, job: Job) -> None:
+        """Make a job known, in state running; the same job again changes nothing.
+
+        Raises:
+            InvalidInputError: a name, the priority or the policy is malformed.
+            AlreadyExistsError: another job has that id.
+        """
+        ...
+
+    async def enqueue(self, job: str, tasks: Sequence[Task], caps: Caps) -> list[TaskName | None]:
+        """Queue tasks: all of those that are not yet there, or none. Safe to repeat.
+
+        Returns:
+            For each None, or who was there before it: the task itself, or the holder of its dedupe key.
+
+        Raises:
+            InvalidInputError: a name is malformed or a payload too long.
+            NotFoundError: no such job.
+            PreconditionError: the job is cancelled.
+            ExhaustedError: a cap of the tenant would be exceeded.
+        """
+        ...
+
+    async def pause(self, job: str) -> None:
+        """Have no task of the job fetched; those in flight go on. NotFoundError, PreconditionError if cancelled."""
+        ...
+
+    async def resume(self, job: str) -> None:
+        """Have them fetched again. NotFoundError, PreconditionError if cancelled."""
+        ...
+
+    async def cancel(self, job: str) -> None:
+        """Drop what is queued and make stale what is in flight; repeat it where it failed. NotFoundError."""
+        ...
+
+    async def delete(self, job: str) -> None:
+        """Cancel, and leave nothing; repeat it where it failed. An unknown job is deleted already."""
+        ...
+
+    async def job(self, job: str) -> JobStatus:
+        """Return a job as it stands. NotFoundError."""
+        ...
+
+    async def tasks(self, job: str, tasks: Sequence[str]) -> list[TaskStatus | None]:
+        """Return tasks as they stand; None for one that is unknown."""
+        ...
+
+    async def running(self, job: str, limit: int) -> list[tuple[str, float]]:
+        """Return the tasks that are longest in flight, and since how many seconds."""
+        ...
+
+    async def speculate(self, job: str, task: str) -> bool:
+        """Queue a second attempt of a task in flight; False if it is not, or has one. The first to finish wins."""
+        ...
+
+    async def events(self, job: str, after: int, wait_s: float = 0.0) -> list[Event]:
+        """Return up to 100 events above a number; wait for one if there is none."""
+        ...
+
+    async def dead_letters(self, job: str, after: str = "", limit: int = 100) -> list[DeadLetter]:
+        """Return a page of dead letters, oldest first, after the `letter` of the last one seen."""
+        ...
+
+    async def retry_dead(self, job: str, task: str) -> None:
+        """Queue a dead letter's task again, with nothing counted against it.
+
+        Raises:
+            NotFoundError: it is no dead letter.
+            PreconditionError: the job is cancelled.
+        """
+        ...
+
+    async def replies(self, replica: str, wait_s: float) -> list[TaskName]:
+        """Return tasks that have ended and named this replica, as soon as there is one, at most 100.
+
+        They only wake: one may be told twice or, if a replica dies, never. `tasks` knows the truth.
+        """
+        ...
+
+
+class ClaimQueue(Protocol):
+    """What a worker does with tasks."""
+
+    async def fetch(self, worker: str, models: Sequence[str]) -> Claim | Idle:
+        """Claim one task of a model that the worker has READY, in the order in which they are named.
+
+        Within a model it is the turn of the tenant that was served least for its weight, and its most urgent task's.
+        """
+        ...
+
+    async def wait(self, models: Sequence[str], wait_s: float) -> bool:
+        """Return True once there may be something to fetch, False after `wait_s` seconds.
+
+        A ring can be lost with who took it: wait no longer than a few seconds, nor than `Idle.due_s`.
+        """
+        ...
+
+    async def extend(self, worker: str, claims: Sequence[Claim]) -> list[Claim]:
+        """Begin the leases of the worker's claims anew; return those that are not its own any more."""
+        ...
+
+    async def finish(self, claim: Claim, result: bytes) -> bool:
+        """End the task with a reference to its result, of at most 64 KiB. False: stale, nothing was changed.
+
+        Safe to repeat: the claim that has finished it hears True again.
+        """
+        ...
+
+    async def fail(self, claim: Claim, reason: str, *, retryable: bool = True) -> Failed:
+        """End the claim without a result: the model raised."""
+        ...
+
+    async def release(self, claim: Claim) -> bool:
+        """Hand the task back unharmed, to be fetched next. False: stale."""
+        ...
+
+
+class Upkeep(Protocol):
+    """What keeps the queue going."""
+
+    async def recover(self, lease_s: float) -> list[Recovered]:
+        """Take back claims that were not extended for a lease; call it at least three times a lease.
+
+        After a gap in these calls (nobody could reach the queue, then) it takes nothing before a lease has passed.
+        """
+        ...
+
+    async def recover_from(self, worker: str) -> list[Recovered]:
+        """Take back at once what a worker has claimed that is known to be dead."""
+        ...
+
+    async def set_weight(self, tenant: str, weight: float) -> None:
+        """Set a tenant's share among others, above 0; 1 by default."""
+        ...
+
+    async def depths(self) -> list[Depth]:
+        """Return what there is to do, by tenant and model."""
+        ...
+
+
+class TaskQueue(JobQueue, ClaimQueue, Upkeep, Protocol):
+    """All of it."""

@@ -1,0 +1,154 @@
+"""Jobs and tasks of the queue in memory, and how their states change."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from modelyard.queue import checks
+from modelyard.queue.memory_turns import Entry, Turns
+from modelyard.queue.records import Counts, DeadLetter, Event, Job, JobState, Task, TaskName, TaskState
+
+EVENTS = 1000
+
+
+@dataclass
+class HeldTask:
+    """A task and what has happened to it."""
+
+    spec: Task
+    state: TaskState = "open"
+    entries: dict[int, Entry] = field(default_factory=dict)
+    result: bytes = b""
+    reason: str = ""
+    letter: str = ""
+    winner: str = ""
+    attempts: int = 0
+    failures: int = 0
+    deaths: int = 0
+    since_s: float | None = None
+
+    @property
+    def claimed(self) -> bool:
+        """Whether somebody has it."""
+        return any(entry.token for entry in self.entries.values())
+
+
+@dataclass
+class HeldJob:
+    """A job and its tasks."""
+
+    spec: Job
+    state: JobState = "running"
+    tasks: dict[str, HeldTask] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
+    parked: list[str] = field(default_factory=list)
+    emitted: int = 0
+
+    def counts(self) -> Counts:
+        """How many tasks are in which state."""
+        states = [task.state for task in self.tasks.values()]
+        in_flight = sum(task.state == "open" and task.claimed for task in self.tasks.values())
+        queued = states.count("open") - in_flight
+        return Counts(queued, in_flight, states.count("done"), states.count("dead"), states.count("cancelled"))
+
+
+class Memory:
+    """What the sides of MemoryQueue share."""
+
+    def __init__(self, clock: Callable[[], float], jitter: Callable[[], float]) -> None:
+        """`clock`: seconds; `jitter`: which part of a delay to wait."""
+        self.clock = clock
+        self.jitter = jitter
+        self.jobs: dict[str, HeldJob] = {}
+        self.weights: dict[str, float] = {}
+        self.turns: dict[str, Turns] = defaultdict(lambda: Turns(self.weights))
+        self.delayed: dict[str, dict[tuple[str, str], float]] = defaultdict(dict)
+        self.dedupe: dict[tuple[str, str], TaskName] = {}
+        self.answers: dict[str, list[TaskName]] = defaultdict(list)
+        self.rings: set[str] = set()
+        self.numbers = itertools.count(1)
+        self._changed = asyncio.Event()
+
+    def changed(self) -> None:
+        """Let those who wait look again."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def until(self, condition: Callable[[], object], wait_s: float) -> bool:
+        """Wait for a condition; False if it does not come true in time."""
+        try:
+            async with asyncio.timeout(wait_s):
+                while not condition():
+                    await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def held(self, job: str) -> HeldJob:
+        """A job. NotFoundError."""
+        if job not in self.jobs:
+            raise checks.no_job(job)
+        return self.jobs[job]
+
+    def find(self, job: str, task: str) -> HeldTask | None:
+        """A task, if there is one."""
+        return self.jobs[job].tasks.get(task) if job in self.jobs else None
+
+    def ring(self, model: str) -> None:
+        """Wake one who waits for this model."""
+        self.rings.add(model)
+        self.changed()
+
+    def add_entry(self, job: HeldJob, task: HeldTask) -> None:
+        """Put a task into its stream."""
+        entry = Entry(next(self.numbers), job.spec.id, task.spec.id, self.clock())
+        turns = self.turns[job.spec.model]
+        turns.lanes[job.spec.tenant, job.spec.priority].entries[entry.number] = entry
+        task.entries[entry.number] = entry
+        turns.update(job.spec.tenant)
+        self.ring(job.spec.model)
+
+    def remove_entry(self, job: HeldJob, task: HeldTask, entry: Entry) -> None:
+        """Take an entry out of its stream."""
+        turns = self.turns[job.spec.model]
+        del turns.lanes[job.spec.tenant, job.spec.priority].entries[entry.number]
+        del task.entries[entry.number]
+        turns.update(job.spec.tenant)
+
+    def remove_entries(self, job: HeldJob, task: HeldTask) -> None:
+        """Take all of a task's entries out."""
+        for entry in list(task.entries.values()):
+            self.remove_entry(job, task, entry)
+
+    def give_back(self, job: HeldJob, task: HeldTask, entry: Entry) -> None:
+        """Have a claimed entry fetched again, before others."""
+        entry.token, entry.returned = "", True
+        if not task.claimed:
+            task.since_s = None
+        self.turns[job.spec.model].update(job.spec.tenant)
+        self.ring(job.spec.model)
+
+    def emit(self, job: HeldJob, kind: str, task: str = "", detail: str = "") -> None:
+        """Tell those who watch."""
+        job.emitted += 1
+        job.events.append(Event(job.emitted, kind, task, detail, self.clock(), job.counts()))
+        del job.events[:-EVENTS]
+        self.changed()
+
+    def end(self, job: HeldJob, task: HeldTask, state: TaskState) -> None:
+        """Bring a task to its end."""
+        task.state, task.since_s = state, None
+        if task.spec.reply:
+            self.answers[task.spec.reply].append(TaskName(job.spec.id, task.spec.id))
+
+    def bury(self, job: HeldJob, task: HeldTask, reason: str) -> None:
+        """Make a dead letter."""
+        self.end(job, task, "dead")
+        task.reason, task.letter = reason, f"{next(self.numbers)}-0"
+        job.letters.append(DeadLetter(task.letter, task.spec.id, reason, task.failures, task.deaths))
+        self.emit(job, "dead", task.spec.id, reason)

@@ -1,0 +1,30 @@
+"""Both queues, empty."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from modelyard.queue import TaskQueue
+from modelyard.redis import Redis
+from tests.queues import Aged, AgedMemory, AgedRedis
+from tests.servers import ProgramServer
+
+
+@pytest.fixture
+async def redis(redis_server: ProgramServer) -> AsyncIterator[Redis]:
+    client = Redis(redis_server.endpoint)
+    await client.command("FLUSHALL")
+    yield client
+    await client.close()
+
+
+@pytest.fixture(params=["redis", "memory"])
+def aged(request: pytest.FixtureRequest, redis: Redis) -> Aged:
+    return AgedRedis(redis) if request.param == "redis" else AgedMemory()
+
+
+@pytest.fixture
+def queue(aged: Aged) -> TaskQueue:
+    return aged.queue
