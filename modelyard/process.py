@@ -11,10 +11,11 @@ import contextlib
 import ctypes
 import json
 import os
+import resource
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import IO, Any
 
 PARENT = "MODELYARD_PARENT_PID"
@@ -24,6 +25,7 @@ READ_BYTES = 64 << 10
 BEAT_S = 0.5
 LOOKS = 5
 """Silence is measured in so many parts, so that a pause of this very process does not count as the child's."""
+DESCRIPTORS = 1 << 18
 _PR_SET_PDEATHSIG = 1
 
 
@@ -33,6 +35,16 @@ def die_with(parent_pid: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent_pid:
         os._exit(1)
+
+
+def allow_descriptors() -> None:
+    """Let this process, and those that it starts, open as many files and connections as the system lets it.
+
+    The limit that a shell sets, often 1,024, is for programs that call select: a front door has more clients than that.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 class Parent:
@@ -52,13 +64,17 @@ class Parent:
         if self._report_fd is not None:
             os.write(self._report_fd, json.dumps(facts).encode() + b"\n")
 
-    def start_beating(self) -> None:
-        """Report {"state": "beat"} twice a second from now on, from a thread that computation cannot block."""
+    def start_beating(self, alive: Callable[[], bool] = lambda: True) -> None:
+        """Report {"state": "beat"} twice a second from now on, from a thread that computation cannot block.
+
+        `alive`: asked each time, in that thread; without it there is no beat.
+        """
         pause = threading.Event()
 
         def beat() -> None:
             while not pause.wait(BEAT_S):
-                self.report(state="beat")
+                if alive():
+                    self.report(state="beat")
 
         threading.Thread(target=beat, name="heartbeat", daemon=True).start()
 

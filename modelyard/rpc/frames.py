@@ -34,7 +34,7 @@ class Frames(asyncio.BufferedProtocol):
 
     Attributes:
         closed: done when the connection is closed, by either side; its result says why, if there is something to say.
-        writable: whether what is sent goes out; if not, the peer does not keep up, and more would only take memory.
+        max_bytes: no frame that comes may be longer.
     """
 
     def __init__(
@@ -50,19 +50,19 @@ class Frames(asyncio.BufferedProtocol):
         Args:
             receive: gets every frame that is not empty, until the connection is closed.
             on_writable: called when `writable` has become true again.
-            max_bytes: no frame may be longer.
+            max_bytes: the attribute.
             silent_beats: after how many beats without a byte the peer is taken for stopped.
         """
         self._receive = receive
         self._on_writable = on_writable
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._silent_beats = silent_beats
         self._loop = asyncio.get_running_loop()
         self.closed: asyncio.Future[str] = self._loop.create_future()
-        self.writable = True
         self._transport: asyncio.Transport | None = None
-        self._buffer = bytearray(BUFFER_BYTES)
-        self._view = memoryview(self._buffer)
+        self._ended = False
+        self._paused = False
+        self._view = memoryview(b"")
         self._end = 0
         self._large: memoryview | None = None
         self._filled = 0
@@ -71,32 +71,52 @@ class Frames(asyncio.BufferedProtocol):
         self._beat: asyncio.TimerHandle | None = None
         self._reason = ""
 
+    @property
+    def writable(self) -> bool:
+        """Whether what is sent goes out.
+
+        If not, the connection is closed, or the peer does not keep up, and more would only take memory.
+        """
+        return not self._paused and self._open() is not None
+
+    def _open(self) -> asyncio.Transport | None:
+        """The connection, if it is there and nobody has closed it."""
+        if self._transport is None or self._ended or self._transport.is_closing():
+            return None
+        return self._transport
+
     def send(self, pieces: Sequence[Buffer]) -> None:
         """Send a frame of these pieces, which must not change any more; nothing if the connection is closed."""
-        if self._transport is None or self._transport.is_closing():
+        if (transport := self._open()) is None:
             return
         self._spoke = True
         size = sum(map(len, pieces))
         length = size.to_bytes(_LENGTH_BYTES, "big")
         if size <= JOINED_BYTES:
-            self._transport.write(b"".join((length, *pieces)))
+            transport.write(b"".join((length, *pieces)))
         else:
-            self._transport.writelines((length, *pieces))
+            transport.writelines((length, *pieces))
 
     async def flushed(self) -> bool:
         """Return when the kernel has all that was sent, so that it outlives this process; False if it never will."""
         await asyncio.sleep(0)  # an event loop may write what was sent after its turn
-        while self._transport is not None and not self._transport.is_closing():
-            if not self._transport.get_write_buffer_size():
+        while (transport := self._open()) is not None:
+            if not transport.get_write_buffer_size():
                 return True
             await asyncio.sleep(FLUSH_S)
         return False
 
     def close(self, reason: str = "") -> None:
-        """Send what is left, then close."""
+        """Send what is left, say that it was all, then wait for the peer to close too, for `silent_beats` at most.
+
+        What comes meanwhile is read and dropped: a connection that is closed with something unread is reset by TCP, and
+        the peer may lose what was sent last.
+        """
         self._reason = self._reason or reason
-        if self._transport is not None:
-            self._transport.close()
+        if (transport := self._open()) is not None:
+            self._ended = True
+            self._silence = 0
+            transport.write_eof()
 
     def abort(self, reason: str) -> None:
         """Close at once."""
@@ -109,22 +129,24 @@ class Frames(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is there."""
         self._transport = cast(asyncio.Transport, transport)
+        self._view = memoryview(bytearray(BUFFER_BYTES))
         self._beat = self._loop.call_later(BEAT_S, self._on_beat)
 
     def connection_lost(self, error: Exception | None) -> None:
         """It is gone."""
         if self._beat is not None:
             self._beat.cancel()
+        self._view, self._large = memoryview(b""), None
         if not self.closed.done():
             self.closed.set_result(self._reason or (str(error) or type(error).__name__ if error else ""))
 
     def pause_writing(self) -> None:
         """The peer does not keep up."""
-        self.writable = False
+        self._paused = True
 
     def resume_writing(self) -> None:
         """It does again."""
-        self.writable = True
+        self._paused = False
         self._on_writable()
 
     def get_buffer(self, sizehint: int) -> Any:
@@ -135,7 +157,8 @@ class Frames(asyncio.BufferedProtocol):
 
     def buffer_updated(self, count: int) -> None:
         """So many bytes have been received."""
-        self._silence = 0
+        if not self._ended:
+            self._silence = 0
         if self._large is None:
             self._end += count
             self._take()
@@ -155,8 +178,8 @@ class Frames(asyncio.BufferedProtocol):
         while end - begin >= _LENGTH_BYTES:
             size = int.from_bytes(view[begin : begin + _LENGTH_BYTES], "big")
             start = begin + _LENGTH_BYTES
-            if size > self._max_bytes:
-                self.abort(f"expected frames of at most {self._max_bytes} bytes, got one of {size}")
+            if size > self.max_bytes:
+                self.abort(f"expected frames of at most {self.max_bytes} bytes, got one of {size}")
                 return
             if start + size > end:
                 if size > BUFFER_BYTES - _LENGTH_BYTES:
@@ -168,7 +191,7 @@ class Frames(asyncio.BufferedProtocol):
                 self._hand_on(bytes(view[start:begin]))
         self._end = end - begin
         if begin and self._end:
-            self._buffer[: self._end] = self._buffer[begin:end]
+            view[: self._end] = view[begin:end]
 
     def _begin_large(self, size: int, begun: memoryview) -> None:
         self._large = memoryview(bytearray(size))
@@ -177,7 +200,7 @@ class Frames(asyncio.BufferedProtocol):
         self._end = 0
 
     def _hand_on(self, frame: Buffer) -> None:
-        if self._transport is not None and not self._transport.is_closing():
+        if self._open() is not None:
             self._receive(frame)
 
     def _on_beat(self) -> None:

@@ -88,6 +88,16 @@ async def test_stop_kills_a_child_that_does_not_listen() -> None:
     assert await child.stop(0.1) == -signal.SIGKILL
 
 
+async def test_a_child_beats_only_while_it_says_that_it_is_alive() -> None:
+    text = "parent.start_beating(([False] * 600 + [True] * 2).pop); time.sleep(600)"
+    child = await process.start(python(text), ENVIRON, None)
+    reports = child.heard(60, 1)
+    assert [await anext(reports) for _ in range(2)] == [{"state": "beat"}] * 2
+    with pytest.raises(process.SilentError):
+        await anext(reports)
+    assert await child.stop(30) == -signal.SIGTERM
+
+
 async def test_a_child_that_beats_is_heard_until_it_is_suspended() -> None:
     child = await process.start(python("parent.start_beating(); time.sleep(600)"), ENVIRON, None)
     reports = child.heard(60, 2)
@@ -198,3 +208,13 @@ def test_a_report_is_one_line_of_json() -> None:
 )
 def test_describe_exit(returncode: int, words: str) -> None:
     assert process.describe_exit(returncode) == words
+
+
+def test_a_service_may_open_as_many_files_as_the_system_lets_it() -> None:
+    code = (
+        "import resource as r; from modelyard.process import DESCRIPTORS, allow_descriptors; "
+        "most = r.getrlimit(r.RLIMIT_NOFILE)[1]; r.setrlimit(r.RLIMIT_NOFILE, (64, most)); allow_descriptors(); "
+        "most = DESCRIPTORS if most == r.RLIM_INFINITY else min(most, DESCRIPTORS); "
+        "assert r.getrlimit(r.RLIMIT_NOFILE)[0] == most > 64"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

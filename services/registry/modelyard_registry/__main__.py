@@ -20,7 +20,7 @@ from modelyard.metrics import families
 from modelyard.metrics.replica import ReplicaMetrics
 from modelyard.metrics.sampling import Samplers
 from modelyard.metrics.vitals import Vitals
-from modelyard.process import Parent
+from modelyard.process import Parent, allow_descriptors
 from modelyard.rpc.revision import RevisionInterceptor
 from modelyard.rpc.server import Server, on_termination
 from modelyard.session import Session
@@ -106,6 +106,7 @@ def _watching(
 def main() -> None:
     """Read the configuration and serve until SIGTERM."""
     share_heap()
+    allow_descriptors()
     environ = dict(os.environ)
     parent = Parent(environ)
     config = load(Config, sys.argv[1:], environ)

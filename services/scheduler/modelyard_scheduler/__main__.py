@@ -22,7 +22,7 @@ from modelyard.metrics import families
 from modelyard.metrics.replica import ReplicaMetrics
 from modelyard.metrics.sampling import Samplers
 from modelyard.metrics.vitals import Vitals
-from modelyard.process import Parent
+from modelyard.process import Parent, allow_descriptors
 from modelyard.redis import Redis
 from modelyard.rpc.server import Server, on_termination
 from modelyard.session import Session
@@ -97,6 +97,7 @@ def _watching(
 
 def main() -> None:
     """Read the configuration and serve until SIGTERM."""
+    allow_descriptors()
     environ = dict(os.environ)
     parent = Parent(environ)
     config = load(Config, sys.argv[1:], environ)

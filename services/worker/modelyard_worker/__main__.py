@@ -27,7 +27,7 @@ from modelyard.metrics import families
 from modelyard.metrics.replica import ReplicaMetrics
 from modelyard.metrics.sampling import Samplers
 from modelyard.metrics.vitals import Vitals
-from modelyard.process import Parent
+from modelyard.process import Parent, allow_descriptors
 from modelyard.rpc.server import Server, on_termination
 from modelyard.session import Session
 from modelyard.tasks import BackgroundError, background, serving, unless
@@ -193,6 +193,7 @@ def _record(start: Start, address: str) -> Worker:
 
 def main() -> None:
     """Read the configuration and serve until SIGTERM."""
+    allow_descriptors()
     environ = dict(os.environ)
     parent = Parent(environ)
     config = load(Config, sys.argv[1:], environ)

@@ -121,8 +121,47 @@ async def test_nothing_is_handed_on_after_the_close() -> None:
     with ours:
         await asyncio.get_running_loop().create_connection(lambda: end, sock=theirs)
         ours.sendall(b"\0\0\0\1a\0\0\0\1b")
+        await eventually(lambda: came)
+        ours.close()
         assert await end.closed == "enough"
     assert came == [1]
+
+
+async def test_what_was_sent_before_the_close_comes_although_the_peer_was_still_sending() -> None:
+    async with connected() as (here, there):
+        here.frames.send((b"not read before the close",))
+        there.frames.send((b"last",))
+        there.frames.close()
+        await asyncio.sleep(0)
+        here.frames.send((b"sent after it",))
+        assert await here.frames.closed == ""
+        assert await there.frames.closed == ""
+        assert here.came == [b"last"]
+
+
+async def test_a_close_ends_although_the_peer_beats_and_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames_module, "BEAT_S", 0.01)
+    async with raw() as (ours, end):
+        while end.frames.writable:
+            end.frames.send((b"x" * BUFFER_BYTES,))
+        end.frames.close()
+        assert not end.frames.writable
+        while not end.frames.closed.done():
+            with contextlib.suppress(ConnectionError):
+                ours.sendall(bytes(4))
+            await asyncio.sleep(0.001)
+
+
+async def test_what_is_closed_takes_nothing_more_and_keeps_no_memory() -> None:
+    async with raw() as (ours, end):
+        ours.sendall((3 << 20).to_bytes(4, "big"))
+        await eventually(lambda: end.frames._large is not None)
+        end.frames.abort("enough")
+        assert not end.frames.writable
+        assert not await end.frames.flushed()
+        await end.frames.closed
+        assert end.frames._large is None
+        assert not len(end.frames._view)
 
 
 async def test_a_peer_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

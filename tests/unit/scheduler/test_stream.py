@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from modelyard.errors import ExhaustedError, InvalidInputError
+from modelyard.errors import ExhaustedError, InvalidInputError, UnavailableError
+from modelyard.rpc.frames import Frames
 from modelyard.v1 import runner_pb2 as pb
+from modelyard_scheduler.frontdoor import lane as lane_module
 from modelyard_scheduler.frontdoor import stream as stream_module
 from modelyard_scheduler.frontdoor.lane import LARGE_BYTES, MESSAGE_BYTES, InstanceLostError, Lane
 from modelyard_scheduler.frontdoor.stream import ExecuteStream
@@ -355,3 +357,52 @@ async def test_every_change_is_told() -> None:
         assert changes[-1]
         await stream.close()
         assert not changes[-1]
+
+
+async def test_what_the_lane_takes_when_the_connection_has_gone_was_not_sent() -> None:
+    async with FakeRunner().serve() as runner, opened(runner) as stream:
+        stream._lane._frames.abort("cut")
+        with pytest.raises(InstanceLostError) as lost:
+            await stream.call(b"x", None)
+        assert not lost.value.sent
+        assert not lost.value.executing
+
+
+async def test_a_lane_that_nothing_accepts_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane_module, "ACCEPT_S", 0.05)
+    server = await asyncio.get_running_loop().create_server(lambda: Frames(lambda _: None), "127.0.0.1", 0)
+    endpoint = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    with pytest.raises(UnavailableError, match="nothing accepted the stream"):
+        await asyncio.wait_for(Lane("m@1").converse(endpoint, lambda: None), 30)
+    server.close()
+
+
+async def test_a_lane_that_was_given_up_before_it_connected_keeps_no_memory() -> None:
+    assert not len(Lane("m@1")._frames._view)
+
+
+async def test_large_calls_that_are_lost_at_once_are_not_tried_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_module, "LARGE_PAUSE_S", 600.0)
+    async with FakeRunner().serve() as runner, opened(runner) as stream:
+        runner.refuse = True
+        with pytest.raises(InstanceLostError):
+            await stream.call(b"x" * LARGE_BYTES, None)
+        runner.refuse = False
+        call = asyncio.ensure_future(stream.call(b"x" * LARGE_BYTES, None))
+        assert await stream.call(b"small", None) == b"small"
+        assert len(runner.metadata) == 2
+        runner.cut()  # who waits is lost with the stream
+        with pytest.raises(InstanceLostError) as lost:
+            await call
+        assert not lost.value.executing
+
+
+async def test_a_stream_that_is_closed_while_it_ends_its_large_lane_loses_its_calls() -> None:
+    async with FakeRunner().serve() as runner, opened(runner) as stream:
+        _, reply = stream._large_lane().submit(b"x" * LARGE_BYTES, None, False)
+        ending = stream._end_large()
+        ending.send(None)  # it waits now, and the lane's task has not begun
+        with pytest.raises(asyncio.CancelledError):
+            ending.throw(asyncio.CancelledError)
+        with pytest.raises(InstanceLostError):
+            await asyncio.wait_for(reply, 30)

@@ -6,6 +6,9 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+import pytest
+
+from modelyard.errors import InvalidInputError
 from modelyard.rpc.frames import Frames
 from modelyard.v1 import runner_pb2 as pb
 from modelyard_worker.runner.callstream import MAX_MESSAGE_BYTES, CallStream
@@ -90,3 +93,15 @@ async def test_a_call_that_is_alone_is_not_executed_if_its_front_door_could_not_
         await eventually(lambda: not stream._suspects)
         assert not stream._turn.locked()
         assert echo.executed == []
+
+
+@pytest.mark.parametrize("alone", [[True, True], [True, False], [False, True]])
+async def test_two_calls_under_way_cannot_have_one_id(alone: list[bool]) -> None:
+    echo = Echo()
+    async with connected(loaded(echo)) as (stream, _):
+        echo.go.clear()
+        with pytest.raises(InvalidInputError, match="another call under way has it"):
+            stream.receive(message(*[pb.Call(id=1, request=request(n), alone=a) for n, a in enumerate(alone)]))
+        stream.cancel()
+        echo.go.set()
+        await eventually(lambda: not stream._turn.locked())

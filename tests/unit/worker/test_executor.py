@@ -175,6 +175,30 @@ async def test_a_large_call_of_a_quick_model_is_left_to_the_thread() -> None:
     await model.close()
 
 
+async def test_a_large_call_is_left_to_the_thread_whatever_else_the_loop_is_to_execute() -> None:
+    echo = Echo()
+    model = loaded(echo)
+    await quick(model, echo)
+    large = [1.0] * (executor.SMALL_BYTES // 4)
+    answers = await asyncio.gather(*(model.infer(request(*sent), None) for sent in ([1.0], large, [2.0])))
+    assert [values(a) for a in answers] == [[1], large, [2]]
+    assert threading.get_ident() not in echo.threads
+    await quick(model, echo)
+    await model.infer(request(3), None)
+    assert echo.threads == {threading.get_ident()}
+    await model.close()
+
+
+async def test_a_call_that_is_alone_is_left_to_the_thread() -> None:
+    echo, done = Echo(), []
+    model = loaded(echo)
+    await quick(model, echo)
+    model.submit(Work(request(1), None, lambda outcome: done.append(told(outcome)), alone=True))
+    await eventually(lambda: done == [[1]], TIMEOUT_S)
+    assert threading.get_ident() not in echo.threads
+    await model.close()
+
+
 @pytest.mark.parametrize("options", [{"max_queue_delay_us": 1}, {"copies": 2}])
 async def test_where_calls_wait_for_others_or_for_copies_the_loop_executes_none(options: dict[str, Any]) -> None:
     echo = Echo()
@@ -225,8 +249,8 @@ async def test_a_storm_of_calls_of_a_quick_model_settles_every_call_once() -> No
             await asyncio.sleep(0)
         cancelled += sum(model.cancel(work) for work in works[:: 1 + number % 5])
         if not number % 50:
-            model._executor._pace.took(1.0)
-            model._executor._pace.took(1.0)  # not quick for a while
+            model._executor._pace.took(0.01)
+            model._executor._pace.took(0.01)  # not quick for a while
     expected = sum(number % 9 for number in range(300)) - cancelled
     await eventually(lambda: len(done) == expected)
     assert "InternalError" not in done

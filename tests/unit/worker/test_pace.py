@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelyard_worker.runner.pace import QUICK_S, SHORT_S, Pace
+from modelyard_worker.runner.pace import DOUBTS, LONG_S, QUICK_S, SHORT_S, Pace
 
 
 def taught(*seconds: float) -> Pace:
@@ -20,9 +20,17 @@ def test_nothing_is_quick_before_it_was_seen_to_be() -> None:
 
 def test_one_interruption_does_not_matter_and_several_do() -> None:
     quick = [QUICK_S / 10] * 20
-    assert taught(*quick, 10.0).quick
-    assert not taught(*quick, 10.0, 10.0).quick
-    assert taught(*quick, *[10.0] * 5, *quick).quick
+    assert taught(*quick, LONG_S).quick
+    assert not taught(*quick, LONG_S, LONG_S).quick
+    assert taught(*quick, *[LONG_S] * 5, *quick).quick
+
+
+def test_what_took_long_once_is_not_expected_to_be_quick_for_a_while() -> None:
+    quick = [QUICK_S / 10] * (DOUBTS - 1)
+    doubted = taught(*quick, LONG_S * 1.01, *quick)
+    assert not doubted.quick
+    doubted.took(QUICK_S / 10)
+    assert doubted.quick
 
 
 def test_what_takes_longer_all_the_time_is_not_quick() -> None:

@@ -19,7 +19,7 @@ from modelyard.rpc.channel import Stub, open_channel
 from modelyard.rpc.server import Server
 from modelyard.rpc.status import error_of
 from modelyard.v1 import runner_pb2 as pb
-from modelyard_worker.runner.listener import ExecuteListener
+from modelyard_worker.runner.listener import FIRST_BYTES, ExecuteListener
 from modelyard_worker.runner.models import LoadOrder, Models
 from modelyard_worker.runner.servicer import RunnerServicer
 from tests.executing import Execution
@@ -292,3 +292,34 @@ async def test_an_instance_without_a_version_is_refused(stub: Any) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stub.Load(pb.LoadRequest(instance="m", format="onnx"))
     assert isinstance(error_of(caught.value), InvalidInputError)
+
+
+async def test_who_has_named_no_instance_is_given_no_memory(stub: Any) -> None:
+    stream = Execution()
+    await asyncio.get_running_loop().create_connection(lambda: stream.frames, "127.0.0.1", stub.port)
+    assert stream.frames._transport is not None
+    stream.frames._transport.write((FIRST_BYTES + 1).to_bytes(4, "big"))  # and nothing of it
+    await asyncio.wait_for(stream.frames.closed, 30)
+    assert values((await _answer(stub, [1.0] * FIRST_BYTES)).response) == [1.0] * FIRST_BYTES
+
+
+async def _answer(stub: Any, sent: list[float]) -> pb.Reply:
+    stream = await Execution.open(stub.port)
+    stream.write(pb.ExecuteRequest(calls=[call(1, request(*sent))]))
+    found = await replies(stream, 1)
+    stream.cancel()
+    return found[1]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+async def test_it_listens_where_grpc_would(host: str) -> None:
+    listener = ExecuteListener(Models(1))
+    port = await listener.start(host)
+    stream = Execution()
+    await asyncio.get_running_loop().create_connection(lambda: stream.frames, host.strip("[]"), port)
+    stream.write(pb.ExecuteRequest(instance="m@1"))
+    answer = await stream.read()
+    assert answer is not None
+    assert answer.refusal.error == "NotFoundError"
+    stream.cancel()
+    await listener.close(0)

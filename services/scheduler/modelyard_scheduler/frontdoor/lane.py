@@ -16,6 +16,8 @@ LARGE_BYTES = 256 << 10
 MESSAGE_BYTES = 1 << 20
 """No message gets a further call once it has this size."""
 CONNECT_S = 3.0
+ACCEPT_S = 6.0
+"""From the attempt to connect to the runner's acceptance."""
 
 
 class InstanceLostError(Exception):
@@ -91,6 +93,7 @@ class Lane:
             ModelyardError: why the runner did not accept it, or did not go on.
         """
         self._on_accepted = on_accepted
+        accepting = self._loop.call_later(ACCEPT_S, self._give_up)
         try:
             await self._connect(endpoint)
             self._frames.send((pb.ExecuteRequest(instance=self._instance).SerializeToString(),))
@@ -100,6 +103,7 @@ class Lane:
             if not self._in_order:
                 raise UnavailableError(reason or "the runner closed the connection")
         finally:
+            accepting.cancel()
             self._frames.abort("given up")
             self.lose(died=not self._in_order and self._refusal is None)
 
@@ -112,6 +116,11 @@ class Lane:
             raise UnavailableError(f"no connection to {endpoint!r} within {CONNECT_S:g} s") from None
         except (OSError, ValueError) as error:
             raise UnavailableError(f"no connection to {endpoint!r}: {error}") from error
+
+    def _give_up(self) -> None:
+        """It need not be a runner that has the port by now."""
+        if not self._accepted:
+            self._frames.abort(f"nothing accepted the stream within {ACCEPT_S:g} s")
 
     def _flush_soon(self) -> None:
         """Send what is there when this turn of the event loop is over: till then more may come."""

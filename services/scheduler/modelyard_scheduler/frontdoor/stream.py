@@ -23,6 +23,10 @@ LAST_S = 10.0
 """How long large calls may still be answered after the runner has ended the lane of the others."""
 
 
+LARGE_PAUSE_S = 0.2
+"""Before a lane of large calls is tried again that the runner did not accept: they come back at once."""
+
+
 class ExecuteStream:
     """Keeps a stream to a runner open, and gives every call its reply.
 
@@ -49,6 +53,7 @@ class ExecuteStream:
         self._lane = Lane(self._name)
         self._large: Lane | None = None
         self._large_task: asyncio.Future[None] | None = None
+        self._large_pause_s = 0.0
         self._quiet = asyncio.Event()
         self._draining = False
         self._reserved = False
@@ -152,8 +157,14 @@ class ExecuteStream:
         return self._large
 
     async def _run_large(self, lane: Lane) -> None:
+        pause_s, self._large_pause_s = self._large_pause_s, LARGE_PAUSE_S
+
+        def accepted() -> None:
+            self._large_pause_s = 0.0
+
         try:
-            await lane.converse(self.instance.execute_endpoint, lambda: None)
+            await asyncio.sleep(pause_s)
+            await lane.converse(self.instance.execute_endpoint, accepted)
         except ModelyardError as error:
             self._log_break(error)
         finally:
@@ -169,12 +180,12 @@ class ExecuteStream:
 
     async def _end_large(self) -> None:
         large, self._large = self._large, None
+        if large is not None:
+            large.lose(died=True)  # by itself: its task may be cancelled before it began, and so may we
         if self._large_task is not None:
             self._large_task.cancel()
             await asyncio.wait([self._large_task])
             self._large_task = None
-        if large is not None:
-            large.lose(died=True)  # its task may have been cancelled before it began
 
     def _log_break(self, error: ModelyardError) -> None:
         if error.message != self._broke:  # it is tried again and again

@@ -1,7 +1,7 @@
 """`python -m modelyard_worker.runner`: hold the instances that the agent loads into it, and answer their calls.
 
 Reports to the agent over its pipe: {"state": "ready", "address"} once it can be told what to load, then
-{"state": "beat"} twice a second, from a thread that computation cannot block.
+{"state": "beat"} twice a second, from a thread that computation cannot block, unless the event loop is stuck.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from modelyard_worker.runner.inference import InferenceServicer
 from modelyard_worker.runner.listener import ExecuteListener
 from modelyard_worker.runner.metrics import BatchMetrics, InstanceMetrics
 from modelyard_worker.runner.models import Models
+from modelyard_worker.runner.pulse import Pulse
 from modelyard_worker.runner.servicer import RunnerServicer
 from modelyard_worker.runtimes import load
 
@@ -82,7 +83,7 @@ async def serve(options: Options, parent: Parent, journal: Journal) -> None:
         await stack.enter_async_context(background(samplers.run()))
         garbage.spare()  # before anything is loaded: what is frozen is never given back
         parent.report(state="ready", address=address)
-        parent.start_beating()
+        parent.start_beating(Pulse().beats)
         await stop.wait()
         server.set_serving(False)
         drained = await models.close(DRAIN_S)

@@ -100,6 +100,10 @@ class CallQueue:
         self._cancelled.append(work)
         return True
 
+    def waits(self, work: Work) -> bool:
+        """Whether a call is in it."""
+        return work in self._waiting
+
     def close(self) -> None:
         """Let nobody in any more."""
         self._closed = True

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from functools import partial
 
+from modelyard.errors import InvalidInputError
 from modelyard.rpc.frames import Buffer, Frames
 from modelyard.tasks import stop_on_failure
 from modelyard_worker.runner.evaluation import Outcome
@@ -41,7 +42,7 @@ class CallStream:
         """Submit the calls of a message, take those that it cancels out of the queue.
 
         Raises:
-            InvalidInputError: it is no ExecuteRequest.
+            InvalidInputError: it is no ExecuteRequest, or the id of a call is that of another.
         """
         calls, cancelled = read_calls(message)
         for call_id in cancelled:
@@ -94,6 +95,8 @@ class CallStream:
         now_s = time.monotonic()
         works: list[Work] = []
         for call in calls:
+            if call.id in self._under_way or call.id in self._suspects:
+                raise InvalidInputError(f"call {call.id}: expected an id of its own, another call under way has it")
             expires_s = now_s + call.timeout_us / 1e6 if call.timeout_us else None
             work = Work(call.request, expires_s, partial(self._finish, call.id), call.alone)
             if call.alone:

@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 TURN_S = 0.001
 """So long the event loop executes at a stretch, before it turns to other things."""
 SMALL_BYTES = 64 << 10
-"""What is larger takes a while to read: that is not for the event loop."""
+"""What is larger takes a while to read: that is not for the event loop. Nor is a call that is to be executed alone: a
+runner has died or been silent under it, perhaps because it takes long."""
 
 
 class Executor:
@@ -57,6 +58,7 @@ class Executor:
         self._pace = Pace()
         self._takes_turns = len(evaluators) == 1 and not waits_for_more
         self._turn: asyncio.Handle | None = None
+        self._heavy: list[Work] = []
         self._running = len(evaluators)
         self._ended = asyncio.Event()
         for copy in range(len(evaluators)):
@@ -68,18 +70,22 @@ class Executor:
         if refused:
             self._statistics.refused(len(refused))
             finish(refused)
-        if len(refused) == len(works) or self._turn is not None:
+        if len(refused) == len(works):
             return
-        if self._takes_turns and self._pace.quick and sum([len(w.request) for w in works]) <= SMALL_BYTES:
-            self._turn = self._loop.call_soon(self._take_turn)  # after all that this turn of the loop brings
+        if self._takes_turns and self._pace.quick:
+            if sum([len(w.request) for w in works]) > SMALL_BYTES or any(w.alone for w in works):
+                self._heavy += works
+            if self._turn is None:
+                self._turn = self._loop.call_soon(self._take_turn)  # after all that this turn of the loop brings
         else:
             self._wake_one()
 
     def _take_turn(self) -> None:
         """Execute what is queued here and now, for TURN_S at most; leave the rest, if any, to the thread."""
         self._turn = None
+        self._heavy = [work for work in self._heavy if self._calls.waits(work)]
         done = False
-        if self._owned[0].acquire(blocking=False):
+        if not self._heavy and self._owned[0].acquire(blocking=False):
             try:
                 done = self._execute_here(time.monotonic() + TURN_S)
             except BaseException:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from modelyard.errors import ModelyardError
-from modelyard.rpc.frames import Buffer, Frames
+from modelyard.rpc.frames import MAX_FRAME_BYTES, Buffer, Frames
 from modelyard_worker.runner.callstream import CallStream
 from modelyard_worker.runner.frames import ACCEPTED, read_instance, refusal
 from modelyard_worker.runner.loaded import LoadedModel
@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 
 SILENT_BEATS = 10
 """A front door that was not heard for so many seconds has stopped: its calls leave the queue."""
+FIRST_BYTES = 64 << 10
+"""The first message names an instance. Who cannot is given no memory for more."""
 
 
 class ExecuteListener:
@@ -28,13 +30,13 @@ class ExecuteListener:
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str) -> int:
-        """Listen on any free port of an address; return the port.
+        """Listen on any free port of an address, which may be IPv6's in brackets; return the port.
 
         Raises:
             OSError: it cannot.
         """
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: self._accept().frames, host, 0)
+        self._server = await loop.create_server(lambda: self._accept().frames, host.strip("[]"), 0)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def close(self, grace_s: float) -> None:
@@ -61,7 +63,9 @@ class _Connection:
         self._models = models
         self._turn = turn
         self._stream: CallStream | None = None
-        self.frames = Frames(self._receive, on_writable=self._on_writable, silent_beats=SILENT_BEATS)
+        self.frames = Frames(
+            self._receive, on_writable=self._on_writable, max_bytes=FIRST_BYTES, silent_beats=SILENT_BEATS
+        )
 
     def _receive(self, message: Buffer) -> None:
         try:
@@ -76,6 +80,7 @@ class _Connection:
 
     def _open(self, model: LoadedModel) -> None:
         self._stream = stream = CallStream(model, self._turn, self.frames)
+        self.frames.max_bytes = MAX_FRAME_BYTES
         self.frames.send((ACCEPTED,))
         model.streams.add()
         model.ended.add_done_callback(stream.end)
