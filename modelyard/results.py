@@ -35,7 +35,8 @@ class DeploymentStatus:
     """A deployed version: how many replicas are wanted, how many answer, and where each is.
 
     Attributes:
-        ready_replicas: those that answer with the deployment's options, not with ones that it had before.
+        ready_replicas: those that answer with the deployment's options, on workers where they may be; what is still as
+            it was before does not count.
         on: where replicas may go.
         on_demand: loaded at the first call, evicted for others when it is idle.
         idle_s: an on-demand one that was not called for so long is unloaded; 0: only when others need the room.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from modelyard.results import Array, InferResult
 
 app = typer.Typer()
 
+LEAST_S = 0.001
 _KINDS = {"b": "booleans", "i": "integers", "u": "integers", "f": "numbers with a fraction", "U": "text"}
 
 
@@ -29,17 +31,19 @@ def infer(
         list[str], typer.Option("--input", metavar="NAME=VALUE", help="x=@x.npy, x=[[1,2]] or x=some text")
     ],
     output: Annotated[Path | None, typer.Option(help="where to keep the output: y.npy, or all of them: y.npz")] = None,
-    timeout: Annotated[float, typer.Option(min=0.001, help="seconds to wait")] = 60.0,
+    timeout: Annotated[float, typer.Option(min=LEAST_S, help="seconds to wait")] = 60.0,
 ) -> None:
     """Call a model. JSON and text become what the model's signature asks for; .npy files are sent as they are."""
     if output and output.suffix not in {".npy", ".npz"}:
         raise InvalidInputError(f"--output: expected a name that ends in .npy or .npz, got {output.name!r}")
     values = dict(_split(text) for text in inputs)
+    ends_s = time.monotonic() + timeout
     with session.client() as client:
-        asked = client.metadata(name).signature.inputs if any(_is_value(text) for text in values.values()) else ()
+        is_asked = any(_is_value(text) for text in values.values())
+        asked = client.metadata(name, timeout_s=timeout).signature.inputs if is_asked else ()
         specs = {spec.name: spec for spec in asked}
         arrays = {key: read_input(key, text, specs.get(key)) for key, text in values.items()}
-        result = client.infer_result(name, arrays, timeout_s=timeout)
+        result = client.infer_result(name, arrays, timeout_s=max(LEAST_S, ends_s - time.monotonic()))
     if output:
         _save(output, result.outputs)
     session.output.show(_document(result), _text(result, output))

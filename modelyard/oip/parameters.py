@@ -16,6 +16,9 @@ MAX_TIMEOUT_US = (1 << 63) - 1
 MAX_SEQUENCE_ID = (1 << 64) - 1
 MAX_COUNT = (1 << 31) - 1
 
+EMPTY_FINAL_RESPONSE = "triton_enable_empty_final_response"
+"""Of a call on a stream: Triton's flag that asks for a mark on the last response."""
+Parameter = messages.InferParameter | messages.ModelRepositoryParameter
 Parameters = Mapping[str, messages.InferParameter]
 
 
@@ -56,6 +59,7 @@ def read_parameters(request: messages.ModelInferRequest) -> CallParameters:
     if not found:
         return _DEFAULT
     read_text(found, "routing_key")
+    read_flag(found, EMPTY_FINAL_RESPONSE)
     priority = read_integer(found, "priority", 0, MAX_PRIORITY)
     timeout_us = read_integer(found, "timeout", 1, MAX_TIMEOUT_US)
     return CallParameters(priority or DEFAULT_PRIORITY, timeout_us or 0, read_sequence(found))
@@ -116,7 +120,7 @@ def read_flag(parameters: Parameters, name: str) -> bool:
     return parameter.bool_param
 
 
-def read_text(parameters: Parameters, name: str, owner: str = "") -> str:
+def read_text(parameters: Mapping[str, Parameter], name: str, owner: str = "") -> str:
     """Return a parameter that must be a text that is not empty; "" where it is absent."""
     if name not in parameters:
         return ""
@@ -128,12 +132,12 @@ def read_text(parameters: Parameters, name: str, owner: str = "") -> str:
     return parameter.string_param
 
 
-def _kind(parameter: messages.InferParameter) -> str | None:
+def _kind(parameter: Parameter) -> str | None:
     kind: str | None = parameter.WhichOneof("parameter_choice")
     return kind
 
 
-def _mismatch(owner: str, name: str, expected: str, parameter: messages.InferParameter) -> InvalidInputError:
+def _mismatch(owner: str, name: str, expected: str, parameter: Parameter) -> InvalidInputError:
     kind = _kind(parameter)
     got = f"{kind} {getattr(parameter, kind)!r:.80}" if kind else "no value"
     return InvalidInputError(f"{owner}parameter {name!r}: expected {expected}, got {got}")

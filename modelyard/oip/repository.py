@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from modelyard.errors import InvalidInputError, UnimplementedError
 from modelyard.oip import messages
+from modelyard.oip.parameters import read_text
 
 
 class Wanted(NamedTuple):
@@ -49,9 +50,7 @@ def _wanted(
     for name in parameters:
         if name not in known:
             raise InvalidInputError(f"parameter {name!a:.100}: expected one of {', '.join(known)}")
-    version = parameters["version"].string_param if "version" in parameters else ""
-    if "version" in parameters and not version:
-        raise InvalidInputError("parameter 'version': expected a text that is not empty")
+    version = read_text(parameters, "version")
     if not (model or repository):
         raise InvalidInputError("model_name: expected the name of a model, got an empty string")
     return Wanted(model or repository, version)

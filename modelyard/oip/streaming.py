@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from modelyard.errors import InternalError, InvalidInputError, ModelyardError, UnavailableError
 from modelyard.oip import messages
-from modelyard.oip.parameters import read_flag, read_sequence
+from modelyard.oip.parameters import EMPTY_FINAL_RESPONSE, read_flag, read_sequence
 from modelyard.oip.tensors import parse_request
 from modelyard.oip.wire import streamed, without_tensors
 from modelyard.rpc.status import details_of
@@ -33,8 +33,7 @@ MAX_BYTES = 64 << 20
 """So much they hold, at least one of them whatever its size."""
 ERROR_PARAMETER = "modelyard-error"
 """In a failed answer's parameters: the name of a row of modelyard/errors.py."""
-_ASKS_FOR_FINAL = "triton_enable_empty_final_response"
-_ASKS_FOR_FINAL_BYTES = _ASKS_FOR_FINAL.encode()
+_ASKS_FOR_FINAL_BYTES = EMPTY_FINAL_RESPONSE.encode()
 _final = messages.ModelInferResponse()
 _final.parameters["triton_final_response"].bool_param = True
 _FINAL = _final.SerializeToString()
@@ -174,7 +173,7 @@ def _wishes(request: bytes) -> _Wishes:
         parsed = parse_request(head)
         sequence = read_sequence(parsed.parameters)
         key = (parsed.model_name, str(sequence.id)) if sequence else None
-        return _Wishes(key, read_flag(parsed.parameters, _ASKS_FOR_FINAL))
+        return _Wishes(key, read_flag(parsed.parameters, EMPTY_FINAL_RESPONSE))
     except InvalidInputError:  # whoever executes the call says the same, and more
         return _NO_WISHES
 

@@ -112,16 +112,25 @@ class InferenceCalls(Calls):
         answer = await self._connection.call(self._connection.inference.ServerMetadata, request)
         return ServerMetadata(answer.name, answer.version, tuple(answer.extensions))
 
-    async def metadata(self, name: str, version: str = "") -> ModelMetadata:
+    async def metadata(self, name: str, version: str = "", *, timeout_s: float | None = None) -> ModelMetadata:
         """Return the signature, platform and versions of a deployed model.
+
+        Args:
+            name: a model.
+            version: a version or an alias.
+            timeout_s: how long to wait until it can say so, as for one that is loaded when it is called; the client's
+                own where it is None.
 
         Raises:
             NotFoundError: no such model or version.
             PreconditionError: it is not deployed.
+            UnavailableError: it was not READY in time.
         """
+        if timeout_s is not None:
+            check_timeout(timeout_s)
         reference = resolve(name, version)
         request = messages.ModelMetadataRequest(name=reference.model, version=reference.version)
-        answer = await self._connection.call(self._connection.inference.ModelMetadata, request)
+        answer = await self._connection.call(self._connection.inference.ModelMetadata, request, timeout_s=timeout_s)
         inputs, outputs = (
             tuple(TensorSpec(t.name, t.datatype, tuple(t.shape)) for t in tensors)
             for tensors in (answer.inputs, answer.outputs)

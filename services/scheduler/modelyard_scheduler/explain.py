@@ -9,7 +9,6 @@ from modelyard.names import ModelVersion
 from modelyard.reservation import need_of
 from modelyard_scheduler.failures import MOST_FAILURES
 from modelyard_scheduler.load import Load, obstacle, selected, selector_text
-from modelyard_scheduler.rollout import ready_replicas
 from modelyard_scheduler.state import State
 
 MOST_HOLDERS = 5
@@ -20,7 +19,7 @@ def explain(deployment: Deployment, state: State, leader: bool) -> list[str]:
     """Return one finding a line."""
     version = ModelVersion(deployment.model, deployment.version)
     instances = state.instances_of(version)
-    ready = ready_replicas(deployment, instances)
+    ready = state.ready_replicas(deployment, instances)
     findings = [f"{version}: {ready} of {deployment.replicas} replicas READY; each needs {need_of(deployment)}"]
     placed = state.assignment().get(version, [])
     if deployment.on_demand and not deployment.replaces and str(version) not in state.activities.items:
@@ -95,7 +94,7 @@ def _unmoved(deployment: Deployment, placed: list[str], leaving: list[str], stat
     """Who could take what must move."""
     if len(placed) - len(leaving) >= deployment.replicas:
         return []
-    return ["it cannot move yet", *_obstacles(deployment, placed, state)]
+    return ["it cannot move yet", *_unknown(deployment, state), *_obstacles(deployment, placed, state)]
 
 
 def _unplaced(deployment: Deployment, placed: list[str], state: State, leader: bool) -> list[str]:
@@ -105,9 +104,12 @@ def _unplaced(deployment: Deployment, placed: list[str], state: State, leader: b
     if not state.workers.items:
         return [f"{missing} replicas not placed: no worker is live"]
     findings = [f"{missing} replicas not placed; each is to be on a worker of its own"]
+    return findings + _unknown(deployment, state) + _obstacles(deployment, placed, state)
+
+
+def _unknown(deployment: Deployment, state: State) -> list[str]:
     unknown = sorted(set(deployment.on.workers) - set(state.workers.items))
-    findings += [f"{worker}: selected by --on, but no such worker is live" for worker in unknown]
-    return findings + _obstacles(deployment, placed, state)
+    return [f"{worker}: selected by --on, but no such worker is live" for worker in unknown]
 
 
 def _obstacles(deployment: Deployment, placed: Iterable[str], state: State) -> list[str]:

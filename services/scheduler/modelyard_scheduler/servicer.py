@@ -12,7 +12,7 @@ from modelyard.rpc.interceptor import Context, tenant_of
 from modelyard.v1 import scheduler_pb2 as pb
 from modelyard_scheduler.orders import Order
 from modelyard_scheduler.peers import read_log
-from modelyard_scheduler.rollout import as_wanted, ready_replicas
+from modelyard_scheduler.rollout import as_wanted
 from modelyard_scheduler.service import Deployments
 from modelyard_scheduler.state import State
 
@@ -50,7 +50,7 @@ class SchedulerServicer:
         """Return all deployments."""
         found = await self._deployments.all()
         instances = self._state.instances_by_version()
-        shown = [_shown(d, instances.get(ModelVersion(d.model, d.version), [])) for d in found]
+        shown = [self._shown(d, instances.get(ModelVersion(d.model, d.version), [])) for d in found]
         return pb.ListDeploymentsResponse(deployments=shown)
 
     async def ListWorkers(self, request: pb.ListWorkersRequest, context: Context) -> pb.ListWorkersResponse:
@@ -98,9 +98,8 @@ class SchedulerServicer:
         )
 
     def _current(self, deployment: Deployment) -> pb.Deployment:
-        return _shown(deployment, self._state.instances_of(ModelVersion(deployment.model, deployment.version)))
+        return self._shown(deployment, self._state.instances_of(ModelVersion(deployment.model, deployment.version)))
 
-
-def _shown(deployment: Deployment, instances: Sequence[Instance]) -> pb.Deployment:
-    ready = ready_replicas(deployment, instances)
-    return convert.deployment_to_pb(deployment, [as_wanted(i, deployment) for i in instances], ready)
+    def _shown(self, deployment: Deployment, instances: Sequence[Instance]) -> pb.Deployment:
+        ready = self._state.ready_replicas(deployment, instances)
+        return convert.deployment_to_pb(deployment, [as_wanted(i, deployment) for i in instances], ready)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from modelyard import codec, keys
@@ -14,8 +14,9 @@ from modelyard.etcd import Etcd, Mirror
 from modelyard.names import ModelVersion
 from modelyard.reservation import need_of
 from modelyard_scheduler.failures import Failures
-from modelyard_scheduler.load import Load
+from modelyard_scheduler.load import Load, selected
 from modelyard_scheduler.placement import Assignment, assignment_of
+from modelyard_scheduler.rollout import ready_replicas
 
 PAUSE_S, LOOK_S = 0.1, 1.0
 """What fails is looked at after every change, but not again within the one, and when there is none after the other."""
@@ -93,6 +94,14 @@ class State:
         """The loaded copies of a version, by worker."""
         found = [i for i in self.instances.items.values() if (i.model, i.version) == (version.model, version.version)]
         return sorted(found, key=lambda i: i.worker)
+
+    def ready_replicas(self, deployment: Deployment, instances: Iterable[Instance]) -> int:
+        """How many of its instances answer as the deployment wants them, and where it wants them."""
+        return ready_replicas(deployment, (i for i in instances if self._may_be_on(deployment, i.worker)))
+
+    def _may_be_on(self, deployment: Deployment, worker_id: str) -> bool:
+        worker = self.workers.items.get(worker_id)
+        return worker is None or selected(deployment.on, worker)
 
     def instances_by_version(self) -> Mapping[ModelVersion, list[Instance]]:
         """The loaded copies of every version that has some, by worker."""

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from modelyard.aio import Client
-from modelyard.deployment import InstanceOptions, Selector
+from modelyard.deployment import InstanceOptions, InstanceState, Selector
 from modelyard.errors import ExhaustedError, InvalidInputError, ModelExecutionError
 from tests import models
 from tests.integration.serving.conftest import TIMEOUT_S, Workbench
@@ -48,6 +48,7 @@ async def test_where_it_is_told_to_be(client: Client, bench: Workbench) -> None:
     for worker in ("worker-1", "worker-0"):
         status = await client.deploy("pinned", on=Selector((worker,)), timeout_s=TIMEOUT_S)
         assert status.on.workers == (worker,)
+        assert [i.worker for i in status.instances if i.state is InstanceState.READY].count(worker) == 1
         await eventually(lambda: _is_on(client, worker), TIMEOUT_S)  # noqa: B023 (awaited in the loop)
     with pytest.raises(ExhaustedError, match="needs 1 GPUs, it has 0"):
         await client.deploy("pinned", options=InstanceOptions(device="cuda"))

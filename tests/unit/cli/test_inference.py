@@ -9,7 +9,7 @@ import pytest
 
 from modelyard.catalogue import TensorSpec
 from modelyard.cli.inference import read_input
-from modelyard.errors import InvalidInputError
+from modelyard.errors import InvalidInputError, UnavailableError
 from tests.unit.fakes import FakeSuite
 
 FP32 = TensorSpec("x", "FP32", (-1, 2))
@@ -31,6 +31,12 @@ def test_infer_text(fakes: FakeSuite, run_json: Callable[..., Any], tmp_path: Pa
     answer = run_json("infer", "reviews", "--input", "x=a good film", "--output", str(tmp_path / "y.npy"))
     assert answer["outputs"]["x"] == {"datatype": "BYTES", "shape": [1, 1], "data": [["a good film"]]}
     assert np.load(tmp_path / "y.npy").tolist() == [[b"a good film"]]
+
+
+def test_a_model_that_is_not_ready_is_waited_for_no_longer_than_it_was_said(fakes: FakeSuite, fail: Run) -> None:
+    for method in ("ModelMetadata", "ModelInfer"):
+        fakes.inference.failures[method] = [UnavailableError("it is being loaded", retry_after_s=2.0)]
+        assert "it is being loaded" in fail("infer", "digits", "--input", "x=[[1,2]]", "--timeout", "1")
 
 
 def test_infer_keeps_outputs(run: Run, fail: Run, tmp_path: Path) -> None:

@@ -75,6 +75,10 @@ def test_flags_that_are_not_set_need_no_sequence() -> None:
         ({"sequence_end": ("bool", True)}, "parameter 'sequence_end': expected beside a sequence_id, got none"),
         ({"routing_key": ("int64", 7)}, "parameter 'routing_key': expected a text, got int64_param 7"),
         ({"routing_key": ("string", "")}, "parameter 'routing_key': expected a text that is not empty"),
+        (
+            {"triton_enable_empty_final_response": ("string", "y")},
+            "parameter 'triton_enable_empty_final_response': expected a bool, got string_param 'y'",
+        ),
     ],
 )
 def test_refusals_name_the_parameter(given: dict[str, tuple[str, Any]], said: str) -> None:

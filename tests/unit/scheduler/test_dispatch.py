@@ -103,6 +103,38 @@ async def test_inputs_that_killed_two_runners_are_refused_whatever_else_is_in_th
         assert await router.infer(request(b"good"), 30) == request(b"good")
 
 
+async def test_inputs_that_kill_the_only_runner_again_are_to_blame_and_refused(table: Table) -> None:
+    async with runners(table, 1) as (runner,):
+        dying = DyingRunner(runner, b"poison")
+        router, streams = table.router(), list(table.opened)
+        call = asyncio.ensure_future(router.infer(POISON, 30))
+        await runner.received(1)
+        table.opened.clear()  # as when the instance is loaded anew
+        with pytest.raises(UnavailableError, match="model 'm@1': no instance of it is READY"):
+            await call
+        table.opened += streams
+        await eventually(lambda: table.opened[0].usable)
+        for reason in ("two runners died while they executed this call", "they are refused for 60 s"):
+            with pytest.raises(ModelExecutionError, match=reason):
+                await router.infer(POISON, 30)
+            await eventually(lambda: table.opened[0].usable)
+        assert dying.deaths == 2
+        assert [c.alone for c in runner.calls] == [False, True]
+
+
+async def test_inputs_with_which_a_runner_died_are_no_suspects_any_more_once_they_are_answered(table: Table) -> None:
+    async with runners(table, 1) as (runner,):
+        runner.go.clear()
+        router = table.router()
+        call = asyncio.ensure_future(router.infer(request(), 30))
+        await runner.received(1)
+        runner.cut()
+        runner.go.set()
+        assert await call == request()
+        assert await router.infer(request(), 30) == request()
+        assert [c.alone for c in runner.calls] == [False, True, False]
+
+
 async def test_a_suspect_that_had_not_begun_when_its_runner_died_again_is_innocent(table: Table) -> None:
     async with runners(table, 1) as (runner,):
         runner.begins = False

@@ -138,6 +138,7 @@ async def test_pins_drains_and_moves() -> None:
     assert said(view, on=Selector(("b", "c", "x"))) == [
         "a: READY: not selected by --on worker=b, worker=c, worker=x: it goes when another replica answers",
         "it cannot move yet",
+        "x: selected by --on, but no such worker is live",
         "b: it drains: it is about to end",
         "c: needs 3 GiB of memory, it has 2 GiB",
     ]

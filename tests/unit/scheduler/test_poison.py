@@ -84,6 +84,20 @@ def test_a_second_death_with_the_same_inputs_is_told_from_a_second_call_that_was
     assert not suspicions.add(ONE, request(b"a"), 3)
 
 
+def test_suspicions_are_held_for_a_while_or_until_the_inputs_did_no_harm() -> None:
+    clock = Clock()
+    suspicions = Suspicions(clock)
+    suspicions.add(ONE, request(b"a"), 1)
+    suspicions.add(ONE, request(b"b"), 1)
+    held = [(v, p) for v in (ONE, TWO) for p in (b"a", b"b", b"c") if suspicions.holds(v, request(p))]
+    assert held == [(ONE, b"a"), (ONE, b"b")]
+    suspicions.forget(ONE, request(b"a", version="1"))
+    assert [suspicions.holds(ONE, request(p)) for p in (b"a", b"b")] == [False, True]
+    clock.now_s += REFUSED_S
+    assert not suspicions.holds(ONE, request(b"b"))
+    assert len(suspicions) == 0
+
+
 def test_the_oldest_of_too_many_suspicions_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poison, "MAX_SUSPICIONS", 2)
     suspicions = Suspicions(Clock())

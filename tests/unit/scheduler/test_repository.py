@@ -169,8 +169,8 @@ async def test_no_more_versions_are_listed_than_the_bound(suite: Suite, monkeypa
     [
         ("", "version", "1", "model_name: expected the name of a model"),
         ("m", "config", "{}", "parameter 'config': expected one of version"),
-        ("m", "version", 1, "parameter 'version': expected a text"),
-        ("m", "version", "", "parameter 'version': expected a text"),
+        ("m", "version", 1, "parameter 'version': expected a text, got int64_param 1"),
+        ("m", "version", "", "parameter 'version': expected a text that is not empty, got an empty one"),
     ],
 )
 async def test_refusals(suite: Suite, model: str, name: str, value: str | int, said: str) -> None:

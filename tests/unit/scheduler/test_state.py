@@ -9,7 +9,7 @@ import pytest
 
 from modelyard import codec, keys
 from modelyard.catalogue import Resources
-from modelyard.deployment import Instance, Placement
+from modelyard.deployment import Instance, Placement, Selector
 from modelyard.etcd import Etcd
 from modelyard.names import ModelVersion
 from modelyard.v1 import scheduler_pb2 as pb
@@ -19,6 +19,7 @@ from modelyard_scheduler.state import State
 from tests.unit.scheduler.simulation import READY, deployment, worker
 
 V = TypeVar("V")
+ANYWHERE, W0, NOWHERE = Selector(), Selector(("w0",)), Selector((), (("zone", "a"),))
 NONE = cast(Any, None)
 
 
@@ -77,6 +78,13 @@ async def test_workers_are_listed_with_what_is_on_them_in_one_walk(etcd: Etcd, s
     models = ["x@1", "y@1", "z@1"]
     assert [(w.id, list(w.placements)) for w in listed] == [("idle", []), ("w0", models), ("w1", models)]
     assert walks(state.placements.items) == 2  # what is reserved, and what is placed
+
+
+async def test_replicas_on_workers_that_are_not_selected_any_more_do_not_count(state: State) -> None:
+    instances = state.instances_of(ModelVersion("x", "1"))
+    assert [state.ready_replicas(deployment("x", 2, on=on), instances) for on in (ANYWHERE, W0, NOWHERE)] == [2, 1, 0]
+    del state.workers.items["w1"]  # its labels are not known
+    assert state.ready_replicas(deployment("x", 2, on=W0), instances) == 2
 
 
 async def test_what_is_grouped_is_what_is_found_one_by_one(state: State) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Hashable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 
 from modelyard.deployment import Instance
 from modelyard.errors import (
@@ -19,6 +19,7 @@ from modelyard.errors import (
 )
 from modelyard.names import ModelVersion
 from modelyard_scheduler.frontdoor.affinity import in_order, less_loaded, pick
+from modelyard_scheduler.frontdoor.calls import Call
 from modelyard_scheduler.frontdoor.demand import URGENT_S, Demand
 from modelyard_scheduler.frontdoor.lane import InstanceLostError
 from modelyard_scheduler.frontdoor.poison import Refusals, Suspicions
@@ -32,38 +33,6 @@ LOAD_S = 120.0
 RETRY_AFTER_S = 0.5
 MAX_DEATHS = 3
 """A suspect that so many runners died with is to blame, even if none of them could still say that it had begun."""
-
-
-@dataclass(slots=True)
-class Call:
-    """One request on its way to an instance.
-
-    Attributes:
-        version: by which it is to be executed.
-        request: serialized.
-        expires_s: its deadline, of time.monotonic; None: it has none.
-        sequence: what it is a part of; empty: of none. It is not moved to another instance.
-        routing_key: calls of equal keys prefer the same instance; empty: it has none.
-        on_demand: whether the version is loaded because it is called.
-        newest: whether it leaves the version to us: while no instance of this one answers, another may execute it.
-    """
-
-    version: ModelVersion
-    request: bytes
-    expires_s: float | None = None
-    sequence: str = ""
-    routing_key: str = ""
-    on_demand: bool = False
-    newest: bool = False
-
-    def left_s(self) -> float | None:
-        """What is left of the deadline; raises DeadlineError if that is nothing."""
-        if self.expires_s is None:
-            return None
-        left_s = self.expires_s - time.monotonic()
-        if left_s <= 0:
-            raise DeadlineError("the deadline passed while the call was routed")
-        return left_s
 
 
 class Dispatcher:
@@ -93,8 +62,11 @@ class Dispatcher:
             self._demand.note(call.version)
         if call.sequence:
             return await self._execute_in_sequence(call)
+        if self._suspicions and self._suspicions.holds(call.version, call.request):
+            return await self._execute_alone(call)
         while True:
             stream = self._pick(call) or await self.wait_usable(call)
+            connects = stream.connects
             try:
                 try:
                     return await stream.call(call.request, call.left_s())
@@ -102,9 +74,11 @@ class Dispatcher:
                     other = less_loaded(self._table.streams(call.version), stream)
                     if other is None:
                         raise
-                    return await other.call(call.request, call.left_s())
+                    stream, connects = other, other.connects
+                    return await stream.call(call.request, call.left_s())
             except InstanceLostError as lost:
                 if lost.executing:
+                    self._suspicions.add(call.version, call.request, _death(stream, connects))
                     return await self._execute_alone(call)
 
     async def wait_usable(self, call: Call) -> ExecuteStream:
@@ -158,6 +132,7 @@ class Dispatcher:
         Nothing else of this front door is on the instance meanwhile, and what others have there is in other batches.
         One such call of a model at a time: were two of them to blame, they would not take two runners at once. A
         runner, to which several front doors may send one each, executes one at a time too, and says which.
+        Where no other instance is READY, its client sends it again, and it comes here at once: it is a suspect still.
         """
         async with contextlib.AsyncExitStack() as turn:
             await _enter(turn, self._suspects.setdefault(call.version.model, asyncio.Lock()), call)
@@ -167,11 +142,14 @@ class Dispatcher:
                 try:
                     async with contextlib.AsyncExitStack() as alone:
                         await _enter(alone, stream.reserved(), call)
-                        return await stream.call(call.request, call.left_s(), alone=True)
+                        answer = await stream.call(call.request, call.left_s(), alone=True)
                 except InstanceLostError as lost:
                     deaths += lost.sent
                     if lost.executing or deaths == MAX_DEATHS:
                         raise self._refused(call, first) from None
+                else:
+                    self._suspicions.forget(first, call.request)
+                    return answer
 
     def _refused(self, call: Call, *others: ModelVersion) -> ModelExecutionError:
         """What to say of a call with which two runners died; its inputs are refused from now on.
@@ -203,7 +181,7 @@ class Dispatcher:
             except SequenceError as error:
                 unknown = unknown or error
             except InstanceLostError as lost:
-                death = (stream.instance.worker, stream.instance.endpoint, connects)
+                death = _death(stream, connects)
                 if lost.executing and self._suspicions.add(call.version, call.request, death):
                     raise self._refused(call) from None
                 raise _unavailable(call.version, f"sequence {call.sequence} is lost with its instance") from None
@@ -242,6 +220,11 @@ async def _enter(stack: contextlib.AsyncExitStack, context: AbstractAsyncContext
             await stack.enter_async_context(context)
     except TimeoutError:
         raise DeadlineError("the deadline passed while the call waited to be executed by itself") from None
+
+
+def _death(stream: ExecuteStream, connects: int) -> Hashable:
+    """What tells the loss of an instance from its next one; `connects` is what the stream's was before."""
+    return stream.instance.worker, stream.instance.endpoint, connects
 
 
 def _unavailable(version: ModelVersion, reason: str) -> UnavailableError:

@@ -66,19 +66,44 @@ class Suspicions:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._deaths: OrderedDict[tuple[ModelVersion, bytes], tuple[Hashable, float]] = OrderedDict()
+        self._of_version: Counter[ModelVersion] = Counter()
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._deaths)
 
     def add(self, version: ModelVersion, request: bytes, death: Hashable) -> bool:
         """A runner died with the inputs of a serialized request; return whether another had within REFUSED_S.
 
         `death` tells deaths apart: of one death many calls with equal inputs may be lost.
         """
+        self._expire()
         key = (version, digest(request))
-        now_s = self._clock()
-        former, at_s = self._deaths.pop(key, (death, now_s))
-        self._deaths[key] = (death, now_s)
-        if len(self._deaths) > MAX_SUSPICIONS:
-            self._deaths.popitem(last=False)
-        return former != death and now_s - at_s < REFUSED_S
+        former, _ = self._deaths.get(key, (death, 0.0))
+        self._drop(key)
+        if len(self._deaths) >= MAX_SUSPICIONS:
+            self._drop(next(iter(self._deaths)))
+        self._deaths[key] = (death, self._clock())
+        self._of_version[version] += 1
+        return former != death
+
+    def holds(self, version: ModelVersion, request: bytes) -> bool:
+        """Whether a runner died with the inputs of a serialized request within REFUSED_S."""
+        self._expire()
+        return self._of_version[version] > 0 and (version, digest(request)) in self._deaths
+
+    def forget(self, version: ModelVersion, request: bytes) -> None:
+        """The inputs of a serialized request did no harm."""
+        self._drop((version, digest(request)))
+
+    def _expire(self) -> None:
+        ended_s = self._clock() - REFUSED_S
+        while self._deaths and next(iter(self._deaths.values()))[1] <= ended_s:
+            self._drop(next(iter(self._deaths)))
+
+    def _drop(self, key: tuple[ModelVersion, bytes]) -> None:
+        if self._deaths.pop(key, None) is not None:
+            self._of_version -= Counter((key[0],))
 
 
 def digest(request: bytes) -> bytes:

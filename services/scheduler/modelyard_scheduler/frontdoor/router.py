@@ -11,7 +11,8 @@ from modelyard.deployment import Instance
 from modelyard.errors import ModelyardError
 from modelyard.names import ModelVersion
 from modelyard_scheduler.frontdoor.admission import Admission, Bounds
-from modelyard_scheduler.frontdoor.dispatch import Call, Dispatcher
+from modelyard_scheduler.frontdoor.calls import Call
+from modelyard_scheduler.frontdoor.dispatch import Dispatcher
 from modelyard_scheduler.frontdoor.envelope import read_envelope
 from modelyard_scheduler.frontdoor.resolution import Resolution
 from modelyard_scheduler.frontdoor.splitting import gather, split
