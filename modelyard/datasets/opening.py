@@ -10,7 +10,8 @@ from typing import TypeGuard
 from modelyard.datasets.blocks import TextIndex
 from modelyard.datasets.dataset import Dataset
 from modelyard.datasets.delimited import CsvDataset
-from modelyard.datasets.images import ImageDataset, ImageOptions
+from modelyard.datasets.image_options import ImageOptions
+from modelyard.datasets.images import ImageDataset
 from modelyard.datasets.jsonl import JsonlDataset
 from modelyard.datasets.npy import open_npy
 from modelyard.datasets.npz import open_npz

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from modelyard.datasets import images
-from modelyard.datasets.images import ImageDataset, ImageOptions
+from modelyard.datasets.image_options import ImageOptions
+from modelyard.datasets.images import ImageDataset
 from modelyard.datasets.source import LocalDirectory
 from modelyard.errors import InvalidInputError
 

@@ -1,0 +1,94 @@
+"""Counting: what has ended of one job, and what was done for each tenant with each model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from modelyard.jobs.job import UNCOUNTED, Progress, Usage
+from modelyard.jobs.planning import Plan
+from modelyard.jobs.speed import Cost, Throughput
+from modelyard.jobs.tasks import Outcome, TaskSpec
+from modelyard.queue.records import Counts
+
+
+class Account(NamedTuple):
+    """Who uses what; `model`: model@version."""
+
+    tenant: str
+    model: str
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What has ended of a job, told task by task, each once.
+
+    Attributes:
+        retries: attempts that had to be made again.
+    """
+
+    done_rows: int = 0
+    dead_rows: int = 0
+    retries: int = 0
+    usage: Usage = field(default_factory=Usage)
+    cost: Cost = field(default_factory=Cost)
+
+    def done(self, task: TaskSpec, outcome: Outcome) -> Tally:
+        """With a task that has results, or that was replaced."""
+        rows = 0 if outcome.parts else task.rows
+        return replace(
+            self,
+            done_rows=self.done_rows + rows,
+            usage=added(self.usage, Usage(rows, 1, outcome.seconds)),
+            cost=self.cost.observe(rows, outcome.seconds),
+        )
+
+    def buried(self, task: TaskSpec) -> Tally:
+        """With a task that was given up."""
+        return replace(self, dead_rows=self.dead_rows + task.rows)
+
+    def revived(self, task: TaskSpec) -> Tally:
+        """With one that was given up and is executed again."""
+        return replace(self, dead_rows=self.dead_rows - task.rows)
+
+    def retried(self) -> Tally:
+        """With an attempt that has to be made again."""
+        return replace(self, retries=self.retries + 1)
+
+
+def added(one: Usage, other: Usage) -> Usage:
+    """Both together."""
+    return Usage(one.rows + other.rows, one.tasks + other.tasks, one.compute_s + other.compute_s)
+
+
+def charged(usage: Mapping[Account, Usage], account: Account, more: Usage) -> dict[Account, Usage]:
+    """The usage of all accounts, with more of one."""
+    return {**usage, account: added(usage.get(account, Usage()), more)}
+
+
+def progress(
+    plan: Plan | None, tally: Tally, counts: Counts, throughput: Throughput, workers: tuple[str, ...]
+) -> Progress:
+    """How far a job is.
+
+    Args:
+        plan: None: its rows are not counted yet.
+        tally: what has ended.
+        counts: its tasks, as the queue has them.
+        throughput: as it was last observed.
+        workers: who executes a task of it now.
+    """
+    told = Progress(
+        rows=plan.rows if plan else UNCOUNTED,
+        done_rows=tally.done_rows,
+        dead_rows=tally.dead_rows,
+        tasks=counts.queued + counts.in_flight + counts.done + counts.dead,
+        queued_tasks=counts.queued,
+        running_tasks=counts.in_flight,
+        done_tasks=counts.done,
+        retries=tally.retries,
+        workers=tuple(sorted(workers)),
+        rows_per_s=throughput.rows_per_s,
+    )
+    return replace(told, estimated_end_s=throughput.estimated_end_s(told.left_rows)) if told.left_rows else told

@@ -1,0 +1,109 @@
+"""What a user asks for. Plain values; `modelyard.jobs.validation` says which of them make sense."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from modelyard.datasets.image_options import ImageOptions
+
+DEFAULT_PRIORITY = 5
+DEFAULT_ATTEMPTS = 3
+DEFAULT_DEAD_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """Files in the artifact store.
+
+    Attributes:
+        manifest_digest: sha256 of the manifest, in hex.
+        path: of a file; empty: the only file there is, or all of them as a directory.
+    """
+
+    manifest_digest: str
+    path: str = ""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Where rows come from: one of `artifact`, `url` and `inline`.
+
+    Attributes:
+        url: below one of the prefixes that the server allows.
+        inline: a whole file, at most 8 MiB; it is an artifact once the job is accepted.
+        kind: "npy", "npz", "parquet", "csv", "jsonl" or "images"; empty: what the suffix says.
+        images: what is done with every image; None: nothing.
+    """
+
+    artifact: Artifact | None = None
+    url: str = ""
+    inline: bytes | None = None
+    kind: str = ""
+    images: ImageOptions | None = None
+
+
+class ResultFormat(StrEnum):
+    """What results are written as: one Parquet file with all outputs, or an npy file for each."""
+
+    PARQUET = "PARQUET"
+    NPY = "NPY"
+
+
+@dataclass(frozen=True)
+class Output:
+    """How results are written; `key_column`: of the dataset, written beside the outputs; empty: none."""
+
+    format: ResultFormat = ResultFormat.PARQUET
+    key_column: str = ""
+
+
+@dataclass(frozen=True)
+class Sharding:
+    """How rows are put into tasks.
+
+    Attributes:
+        key_column: rows with the same value in it are in the same shard; empty: tasks have rows that follow each other.
+        shards: of the key's hash; 0: as many as make tasks of some seconds.
+    """
+
+    key_column: str = ""
+    shards: int = 0
+
+
+@dataclass(frozen=True)
+class BatchInference:
+    """A model, executed on every row of a dataset.
+
+    Attributes:
+        version: or alias; empty: the newest. Of an accepted job: the version.
+        columns: the columns of inputs that have no column of their name; "*": all that no other input has.
+        cast: values are rounded where an input's datatype has less than its column's.
+    """
+
+    model: str
+    dataset: Dataset
+    version: str = ""
+    columns: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    cast: bool = False
+    output: Output = Output()
+    sharding: Sharding = Sharding()
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """What is to be done, and how urgently.
+
+    Attributes:
+        inference: the kind of job; there are no others yet.
+        priority: 0 (first) to 9.
+        deadline_s: how long after its submission it may end; 0: whenever.
+        max_attempts: how often a row may make the model raise, and how often kill its process, before it is given up.
+        max_dead_rows: the job fails when more rows were given up.
+    """
+
+    inference: BatchInference
+    priority: int = DEFAULT_PRIORITY
+    deadline_s: float = 0.0
+    max_attempts: int = DEFAULT_ATTEMPTS
+    max_dead_rows: int = DEFAULT_DEAD_ROWS
