@@ -41,6 +41,7 @@ class Frames(asyncio.BufferedProtocol):
         self,
         receive: Callable[[Buffer], None],
         *,
+        on_read: Callable[[], None] = lambda: None,
         on_writable: Callable[[], None] = lambda: None,
         max_bytes: int = MAX_FRAME_BYTES,
         silent_beats: int = SILENT_BEATS,
@@ -49,11 +50,13 @@ class Frames(asyncio.BufferedProtocol):
 
         Args:
             receive: gets every frame that is not empty, until the connection is closed.
+            on_read: called when all frames have been handed on that had come.
             on_writable: called when `writable` has become true again.
             max_bytes: the attribute.
             silent_beats: after how many beats without a byte the peer is taken for stopped.
         """
         self._receive = receive
+        self._on_read = on_read
         self._on_writable = on_writable
         self.max_bytes = max_bytes
         self._silent_beats = silent_beats
@@ -162,11 +165,13 @@ class Frames(asyncio.BufferedProtocol):
         if self._large is None:
             self._end += count
             self._take()
+            self._on_read()
             return
         self._filled += count
         if self._filled == len(self._large):
             frame, self._large = self._large, None
             self._hand_on(frame)
+            self._on_read()
 
     def eof_received(self) -> bool:
         """The peer has ended its side: close."""

@@ -81,13 +81,28 @@ async def test_a_broken_stream_loses_its_calls_and_connects_anew() -> None:
 
 async def test_a_call_that_was_never_sent_is_known_not_to_have_been_executing() -> None:
     async with FakeRunner().serve() as runner, opened(runner) as stream:
+        stream._lane._frames.pause_writing()
         call = asyncio.ensure_future(stream.call(b"x", None))
-        await asyncio.sleep(0)  # it is in the outbox now, and the writer has not run
+        await asyncio.sleep(0)  # it is in the outbox now
         stream._lane.lose(died=True)
         with pytest.raises(InstanceLostError) as lost:
             await call
         assert not lost.value.executing
         assert runner.calls == []
+
+
+async def test_a_call_that_is_the_only_one_is_sent_at_once() -> None:
+    async with FakeRunner().serve() as runner, opened(runner) as stream:
+        runner.go.clear()
+        first, second = stream.call(b"1", None), stream.call(b"2", None)
+        first.send(None)
+        assert (stream._lane._last_sent, stream._lane._flushing) == (1, None)
+        second.send(None)  # while another is outstanding there may be more to come
+        assert stream._lane._last_sent == 1
+        assert stream._lane._flushing is not None
+        await runner.received(2)
+        first.close()
+        second.close()
 
 
 async def test_when_calls_are_lost_the_stream_is_no_longer_usable() -> None:
@@ -228,9 +243,11 @@ async def test_a_runner_that_refuses_the_stream_gets_no_calls_until_it_accepts()
 
 async def test_a_cancelled_call_that_was_not_sent_yet_is_not_sent() -> None:
     async with FakeRunner().serve() as runner, opened(runner) as stream:
+        stream._lane._frames.pause_writing()
         cancelled = stream.call(b"1", None)
-        cancelled.send(None)  # it is in the outbox now, and the writer has not run
+        cancelled.send(None)  # it is in the outbox now
         cancelled.close()
+        stream._lane._frames.resume_writing()
         assert await stream.call(b"2", None) == b"2"
         assert [c.request for c in runner.calls] == [b"2"]
         assert stream.outstanding == 0

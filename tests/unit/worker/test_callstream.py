@@ -105,3 +105,19 @@ async def test_two_calls_under_way_cannot_have_one_id(alone: list[bool]) -> None
         stream.cancel()
         echo.go.set()
         await eventually(lambda: not stream._turn.locked())
+
+
+async def test_what_comes_at_once_of_a_quick_model_is_executed_and_answered_before_the_loop_goes_on() -> None:
+    echo = Echo()
+    model = loaded(echo)
+    async with connected(model) as (stream, other):
+        while not model._executor._pace.quick:
+            await model.infer(request(0), None)
+        await eventually(lambda: not model._executor._owned[0].locked())
+        echo.batches.clear()
+        stream.receive(message(pb.Call(id=1, request=request(1)), pb.Call(id=2, request=request(2))))
+        assert echo.batches == []
+        stream.execute()
+        assert echo.executed == [1, 2]
+        assert not stream._done
+        assert [r.id for r in await other.replies()] == [1, 2]

@@ -70,7 +70,10 @@ class Lane:
         self._outbox[call_id] = (request, timeout_us, alone)
         if alone:
             self._not_begun.add(call_id)
-        self._flush_soon()
+        if len(self._pending) == 1 and self._accepted:
+            self._flush()  # where one call comes at a time there is nothing to wait for
+        else:
+            self._flush_soon()
         return call_id, reply
 
     def forget(self, call_id: int) -> None:

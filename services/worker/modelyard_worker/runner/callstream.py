@@ -50,6 +50,13 @@ class CallStream:
         if calls and not self._ended:
             self._submit(calls)
 
+    def execute(self) -> None:
+        """All that has come has been received: of a quick model, execute it now, and send the replies."""
+        self._model.take_turn()
+        if self._sending is not None:
+            self._sending.cancel()
+            self._send()
+
     def end(self, *_: object) -> None:
         """Take no more calls; those under way are finished, then the front door is told that this was all."""
         self._ended = True

@@ -80,6 +80,12 @@ class Executor:
         else:
             self._wake_one()
 
+    def take_turn(self) -> None:
+        """Execute now what would be executed at the end of this turn of the event loop."""
+        if self._turn is not None:
+            self._turn.cancel()
+            self._take_turn()
+
     def _take_turn(self) -> None:
         """Execute what is queued here and now, for TURN_S at most; leave the rest, if any, to the thread."""
         self._turn = None

@@ -64,7 +64,11 @@ class _Connection:
         self._turn = turn
         self._stream: CallStream | None = None
         self.frames = Frames(
-            self._receive, on_writable=self._on_writable, max_bytes=FIRST_BYTES, silent_beats=SILENT_BEATS
+            self._receive,
+            on_read=self._on_read,
+            on_writable=self._on_writable,
+            max_bytes=FIRST_BYTES,
+            silent_beats=SILENT_BEATS,
         )
 
     def _receive(self, message: Buffer) -> None:
@@ -91,6 +95,10 @@ class _Connection:
             stream.cancel()
 
         self.frames.closed.add_done_callback(closed)
+
+    def _on_read(self) -> None:
+        if self._stream is not None:
+            self._stream.execute()
 
     def _on_writable(self) -> None:
         if self._stream is not None:

@@ -76,6 +76,10 @@ class LoadedModel:
         """Queue calls, in their order."""
         self._executor.submit(works)
 
+    def take_turn(self) -> None:
+        """Execute in the event loop, now, what would be at the end of this turn of it."""
+        self._executor.take_turn()
+
     def cancel(self, work: Work) -> bool:
         """Take a call out of the queue; it is not done any more. False if it is under way or done already."""
         return self._calls.cancel(work)
