@@ -147,12 +147,13 @@ def _opened(region: Region) -> Iterator[int]:
 
 
 def _check_size(region: Region, file: int) -> None:
-    if os.fstat(file).st_size < region.offset + region.size_bytes:
-        raise _shrunk(region)
+    size = os.fstat(file).st_size
+    if size < region.offset + region.size_bytes:
+        raise _shrunk(region, f"{size}")
 
 
-def _shrunk(region: Region) -> InvalidInputError:
+def _shrunk(region: Region, got: str = "fewer") -> InvalidInputError:
     expected = region.offset + region.size_bytes
     return InvalidInputError(
-        f"shared memory region {region.name!r}: expected at least {expected} bytes in {region.key!a:.200}, got fewer"
+        f"shared memory region {region.name!r}: expected at least {expected} bytes in {region.key!a:.200}, got {got}"
     )

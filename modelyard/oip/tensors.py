@@ -168,13 +168,20 @@ def decode_inputs(
 def encode_request(
     model: str, version: str, inputs: dict[str, Array], outputs: Sequence[str] = ()
 ) -> messages.ModelInferRequest:
-    """Return a request with raw contents; datatypes are those of the arrays."""
+    """Return a request with raw contents; datatypes are those of the arrays.
+
+    Raises:
+        InvalidInputError: an array has a type that the protocol lacks, or elements that it cannot carry.
+    """
     request = messages.ModelInferRequest(model_name=model, model_version=version)
     for name, array in inputs.items():
         kind = datatype_of(array)
         kept = build(messages.ModelInferRequest.InferInputTensor, name=name, datatype=kind, shape=array.shape)
         request.inputs.append(kept)
-        request.raw_input_contents.append(to_raw(array, kind))
+        try:
+            request.raw_input_contents.append(to_raw(array, kind))
+        except InvalidInputError as error:
+            raise InvalidInputError(f"input {name!r}: {error.message}") from None
     for name in outputs:
         request.outputs.append(build(messages.ModelInferRequest.InferRequestedOutputTensor, name=name))
     return request

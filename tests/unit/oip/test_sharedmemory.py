@@ -190,7 +190,8 @@ async def test_too_many_raw_contents(memory: SharedMemory) -> None:
 
 async def test_memory_that_its_client_shrinks_or_removes(memory: SharedMemory, key: str) -> None:
     (SHARED_MEMORY / key[1:]).write_bytes(b"short")
-    assert "expected at least 64 bytes" in await Call().input("x", "r", 8).refusal(memory)
+    refused = await Call().input("x", "r", 8).refusal(memory)
+    assert refused.endswith(f"'r': expected at least 64 bytes in {key!a}, got 5")
     (SHARED_MEMORY / key[1:]).unlink()
     assert "expected the key of a shared memory object" in await Call().input("x", "r").refusal(memory)
 

@@ -287,3 +287,8 @@ def test_a_response_is_decoded_from_raw_and_from_typed_outputs() -> None:
         assert list(decoded) == ["a", "b"]
         assert same(decoded["a"], np.array([1, -2], "<i4"))
         assert decoded["b"].tolist() == [b"a"]
+
+
+def test_an_input_that_cannot_be_sent_is_named() -> None:
+    with pytest.raises(InvalidInputError, match="input 'b': expected bytes or str in an array of BYTES, got int"):
+        tensors.encode_request("m", "", {"a": np.zeros(1), "b": np.array([1], object)})
