@@ -74,8 +74,8 @@ class Place:
         """Return what lies there; raise InvalidInputError if it is not there any more."""
         with _opened(self.region) as file:
             data = os.pread(file, self.size_bytes, self.region.offset + self.offset)
-        if len(data) != self.size_bytes:
-            raise _shrunk(self.region)
+            if len(data) != self.size_bytes:
+                raise _shrunk(self.region, os.fstat(file).st_size)
         return data
 
     def write(self, data: bytes) -> None:
@@ -149,11 +149,11 @@ def _opened(region: Region) -> Iterator[int]:
 def _check_size(region: Region, file: int) -> None:
     size = os.fstat(file).st_size
     if size < region.offset + region.size_bytes:
-        raise _shrunk(region, f"{size}")
+        raise _shrunk(region, size)
 
 
-def _shrunk(region: Region, got: str = "fewer") -> InvalidInputError:
+def _shrunk(region: Region, size: int) -> InvalidInputError:
     expected = region.offset + region.size_bytes
     return InvalidInputError(
-        f"shared memory region {region.name!r}: expected at least {expected} bytes in {region.key!a:.200}, got {got}"
+        f"shared memory region {region.name!r}: expected at least {expected} bytes in {region.key!a:.200}, got {size}"
     )
