@@ -22,7 +22,7 @@ for _, name in ipairs(redis.call('SMEMBERS', P .. 'lanes')) do
     redis.call('XCLAIM', stream, 'workers', p[2], 0, p[1], 'IDLE', p[3] + by, 'JUSTID')
   end
 end
-for _, pattern in ipairs({'delayed:*', 'job:*:running'}) do
+for _, pattern in ipairs({'delayed:*', 'job:*:running', 'expiring'}) do
   for _, key in ipairs(redis.call('KEYS', P .. pattern)) do
     for _, member in ipairs(redis.call('ZRANGE', key, 0, -1)) do redis.call('ZINCRBY', key, -by, member) end
   end

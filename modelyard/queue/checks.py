@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from modelyard.errors import (
+    AbortedError,
     AlreadyExistsError,
     ExhaustedError,
     InvalidInputError,
@@ -14,6 +15,7 @@ from modelyard.errors import (
     PreconditionError,
 )
 from modelyard.names import check_name, parse_reference
+from modelyard.queue.job_records import MAX_RECORD_BYTES, JobRecord, Written
 from modelyard.queue.records import MAX_PAYLOAD_BYTES, MAX_PRIORITY, MAX_RESULT_BYTES, Job, RetryPolicy, Task
 
 FULL_RETRY_AFTER_S = 1.0
@@ -53,6 +55,17 @@ def check_result(task: str, result: bytes) -> None:
     _check_size(f"task {task}: result", len(result), MAX_RESULT_BYTES)
 
 
+def check_written(job: str, written: Written) -> None:
+    """Raise InvalidInputError unless it can be a job's record."""
+    check_name("phase", written.phase)
+    if not written.record:
+        raise InvalidInputError(f"job {job}: expected a record, got an empty one")
+    _check_size(f"job {job}: record", len(written.record), MAX_RECORD_BYTES)
+    _check_size(f"job {job}: plan", len(written.plan or b""), MAX_RECORD_BYTES)
+    if written.keep_s is not None and not 0 <= written.keep_s < math.inf:
+        raise InvalidInputError(f"job {job}: expected to be kept for a number of seconds, got {written.keep_s}")
+
+
 def check_weight(tenant: str, weight: float) -> None:
     """Raise InvalidInputError unless it is a finite number above 0."""
     check_name("tenant", tenant)
@@ -68,6 +81,13 @@ def _check_size(what: str, size_bytes: int, limit_bytes: int) -> None:
 def no_job(job: str) -> ModelyardError:
     """There is no such job."""
     return NotFoundError(f"no job {job}")
+
+
+def known(job: str, record: JobRecord | None) -> JobRecord:
+    """Return a record, or raise NotFoundError if there is none."""
+    if record is None:
+        raise no_job(job)
+    return record
 
 
 def no_letter(job: str, task: str) -> ModelyardError:
@@ -89,3 +109,24 @@ def full(job: str, what: str, have: int, cap: int) -> ModelyardError:
     """A cap would be exceeded."""
     message = f"job {job}: its tenant has {have} tasks {what}, at most {cap} are allowed"
     return ExhaustedError(message, retry_after_s=FULL_RETRY_AFTER_S)
+
+
+def too_many_jobs(job: str, have: int, cap: int) -> ModelyardError:
+    """The tenant's cap on jobs would be exceeded."""
+    message = f"job {job}: its tenant has {have} jobs that have not ended, at most {cap} are allowed"
+    return ExhaustedError(message, retry_after_s=FULL_RETRY_AFTER_S)
+
+
+def no_record(job: str) -> ModelyardError:
+    """The id is taken by a job without a record."""
+    return AlreadyExistsError(f"job {job} exists without a record")
+
+
+def deposed(job: str, epoch: int, last: int) -> ModelyardError:
+    """Another leader leads."""
+    return AbortedError(f"job {job}: expected a leader's epoch of {last} or later, got {epoch}: another one leads")
+
+
+def not_ended(job: str, phase: str) -> ModelyardError:
+    """The job's tasks are still needed."""
+    return PreconditionError(f"job {job}: expected it to have ended to be cleared, it is {phase}")

@@ -1,7 +1,8 @@
 """What a queue does, whatever it is made of: RedisQueue and, for tests, MemoryQueue.
 
 Every method of RedisQueue raises UnavailableError while Redis is away, and ExhaustedError where Redis is at maxmemory
-and the call would need more; what ends work (finish, fail, cancel, delete, recover) and fetch pass at maxmemory.
+and the call would need more; what ends work (finish, fail, lost, cancel, clear, delete, recover), change and fetch pass
+at maxmemory.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from modelyard.queue.record_contract import RecordQueue
 from modelyard.queue.records import (
     Caps,
     Claim,
@@ -17,6 +19,7 @@ from modelyard.queue.records import (
     Event,
     Failed,
     Idle,
+    InFlight,
     Job,
     JobStatus,
     Recovered,
@@ -38,8 +41,14 @@ class JobQueue(Protocol):
         """
         ...
 
-    async def enqueue(self, job: str, tasks: Sequence[Task], caps: Caps) -> list[TaskName | None]:
+    async def enqueue(self, job: str, tasks: Sequence[Task], caps: Caps, epoch: int = 0) -> list[TaskName | None]:
         """Queue tasks: all of those that are not yet there, or none. Safe to repeat.
+
+        Args:
+            job: whose they are.
+            tasks: in the order in which they are to be fetched.
+            caps: of its tenant.
+            epoch: of the leader who does it, as for `change`; 0: somebody else.
 
         Returns:
             For each None, or who was there before it: the task itself, or the holder of its dedupe key.
@@ -47,7 +56,8 @@ class JobQueue(Protocol):
         Raises:
             InvalidInputError: a name is malformed or a payload too long.
             NotFoundError: no such job.
-            PreconditionError: the job is cancelled.
+            PreconditionError: the job is cancelled, or its record says that it has ended.
+            AbortedError: a later leader leads.
             ExhaustedError: a cap of the tenant would be exceeded.
         """
         ...
@@ -76,8 +86,8 @@ class JobQueue(Protocol):
         """Return tasks as they stand; None for one that is unknown."""
         ...
 
-    async def running(self, job: str, limit: int) -> list[tuple[str, float]]:
-        """Return the tasks that are longest in flight, and since how many seconds."""
+    async def running(self, job: str, limit: int) -> list[InFlight]:
+        """Return the tasks that are longest in flight, with who has them."""
         ...
 
     async def speculate(self, job: str, task: str) -> bool:
@@ -97,7 +107,7 @@ class JobQueue(Protocol):
 
         Raises:
             NotFoundError: it is no dead letter.
-            PreconditionError: the job is cancelled.
+            PreconditionError: the job is cancelled, or its record says that it has ended.
         """
         ...
 
@@ -113,9 +123,11 @@ class ClaimQueue(Protocol):
     """What a worker does with tasks."""
 
     async def fetch(self, worker: str, models: Sequence[str]) -> Claim | Idle:
-        """Claim one task of a model that the worker has READY, in the order in which they are named.
+        """Claim one task of a model that the worker has READY.
 
-        Within a model it is the turn of the tenant that was served least for its weight, and its most urgent task's.
+        Models take turns: the one that was served longest ago comes first, whoever served it; of those that were not
+        served yet the first that is named. Within a model it is the turn of the tenant that was served least for its
+        weight, and its most urgent task's.
         """
         ...
 
@@ -145,6 +157,10 @@ class ClaimQueue(Protocol):
         """Hand the task back unharmed, to be fetched next. False: stale."""
         ...
 
+    async def lost(self, claim: Claim) -> Recovered | None:
+        """Take back a claim whose runner died, as `recover` does, while its worker lives. None: stale."""
+        ...
+
 
 class Upkeep(Protocol):
     """What keeps the queue going."""
@@ -169,5 +185,5 @@ class Upkeep(Protocol):
         ...
 
 
-class TaskQueue(JobQueue, ClaimQueue, Upkeep, Protocol):
+class TaskQueue(JobQueue, RecordQueue, ClaimQueue, Upkeep, Protocol):
     """All of it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from modelyard.queue.job_records import JobRecord
 from modelyard.queue.records import (
     Claim,
     Counts,
@@ -13,6 +14,7 @@ from modelyard.queue.records import (
     Ending,
     Event,
     Failed,
+    InFlight,
     Job,
     JobState,
     JobStatus,
@@ -24,6 +26,10 @@ from modelyard.queue.records import (
 )
 
 COUNTS = ("queued", "in_flight", "done", "dead", "cancelled")
+JOB_FIELDS = (
+    *("model", "tenant", "priority", "max_failures", "max_deaths", "first_ms", "max_ms", "state", "event"),
+    *COUNTS,
+)
 TASK_FIELDS = ("state", "result", "reason", "attempts", "failures", "deaths")
 
 
@@ -75,8 +81,9 @@ def counts(found: Mapping[str, str]) -> Counts:
     return Counts(**{name: int(found[name]) for name in COUNTS})
 
 
-def job_status(job: str, found: Mapping[str, str]) -> JobStatus:
-    """A job's hash."""
+def job_status(job: str, values: Sequence[bytes]) -> JobStatus:
+    """JOB_FIELDS of a job's hash."""
+    found = {name: text(value) for name, value in zip(JOB_FIELDS, values, strict=True)}
     first_s, max_s = float(found["first_ms"]) / 1e3, float(found["max_ms"]) / 1e3
     policy = RetryPolicy(int(found["max_failures"]), int(found["max_deaths"]), first_s, max_s)
     spec = Job(job, found["model"], found["tenant"], int(found["priority"]), policy)
@@ -91,6 +98,20 @@ def task_status(task: str, found: Sequence[bytes | None]) -> TaskStatus | None:
     attempts, failures, deaths = (int(number or 0) for number in numbers)
     known = cast("TaskState", text(state))
     return TaskStatus(task, known, result or b"", text(reason or b""), attempts, failures, deaths)
+
+
+def in_flight(found: Sequence[Any]) -> InFlight:
+    """One of what running.lua returns."""
+    task, age_ms, attempts, *workers = found
+    return InFlight(text(task), age_ms / 1e3, attempts, tuple(sorted(map(text, workers))))
+
+
+def job_record(job: str, found: Sequence[bytes | None]) -> JobRecord | None:
+    """Record, revision, epoch and perhaps plan of a job's hash; None if it has no record."""
+    record, revision, epoch, *plan = found
+    if record is None:
+        return None
+    return JobRecord(job, record, int(revision or 0), int(epoch or 0), (plan[0] if plan else None) or b"")
 
 
 def event(entry: Sequence[Any]) -> Event:

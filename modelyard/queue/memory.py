@@ -29,14 +29,22 @@ class MemoryQueue(MemoryJobs):
     async def fetch(self, worker: str, models: Sequence[str]) -> Claim | Idle:
         """As ClaimQueue.fetch."""
         token = mint(check_name("worker", worker))
-        for model in models:
+        for model in sorted(models, key=lambda name: self.rota.get(name, 0)):
             self._promote(model)
             while self.turns[model]:
                 if claim := self._take(model, token):
+                    self._pass_on_rings(models)
                     return claim
         self.rings.difference_update(models)
         due_s = [due_s for model in models for due_s in self.delayed[model].values()]
         return Idle(max(0.0, min(due_s) - self.clock()) if due_s else None)
+
+    def _pass_on_rings(self, models: Sequence[str]) -> None:
+        for model in models:
+            if self.turns[model] or self.delayed[model]:
+                self.ring(model)
+            else:
+                self.rings.discard(model)
 
     def _promote(self, model: str) -> None:
         delayed = self.delayed[model]
@@ -62,14 +70,11 @@ class MemoryQueue(MemoryJobs):
         spec, now = job.spec, self.clock()
         turns = self.turns[spec.model]
         turns.charge(spec.tenant, task.spec.cost)
+        self.rota[spec.model] = max(self.rota.values(), default=0) + 1
         entry.token, entry.extended_s = token, now
         turns.update(spec.tenant)
         task.attempts += 1
         task.since_s = now if task.since_s is None else task.since_s
-        if turns or self.delayed[spec.model]:
-            self.ring(spec.model)
-        else:
-            self.rings.discard(spec.model)
         return Claim(
             job=spec.id,
             task=entry.task,
@@ -114,7 +119,7 @@ class MemoryQueue(MemoryJobs):
     async def finish(self, claim: Claim, result: bytes) -> bool:
         """As ClaimQueue.finish."""
         checks.check_result(claim.task, result)
-        if not (found := self._live(claim)):
+        if not (found := self._live(claim)) or found[0].state == "deleting":
             task = self.find(claim.job, claim.task)
             return task is not None and task.winner == claim.token
         job, task, _ = found
@@ -126,7 +131,7 @@ class MemoryQueue(MemoryJobs):
 
     async def fail(self, claim: Claim, reason: str, *, retryable: bool = True) -> Failed:
         """As ClaimQueue.fail."""
-        if not (found := self._live(claim)):
+        if not (found := self._live(claim)) or found[0].state == "deleting":
             return Failed("stale")
         job, task, entry = found
         self.remove_entry(job, task, entry)
@@ -167,6 +172,11 @@ class MemoryQueue(MemoryJobs):
         """As Upkeep.recover_from."""
         check_name("worker", worker)
         return self._recover(lambda entry: entry.owner == worker)
+
+    async def lost(self, claim: Claim) -> Recovered | None:
+        """As ClaimQueue.lost."""
+        found = self._live(claim)
+        return self._take_back(found[2]) if found else None
 
     def _recover(self, lost: Callable[[Entry], bool]) -> list[Recovered]:
         lanes = [lane for turns in self.turns.values() for lane in turns.lanes.values()]

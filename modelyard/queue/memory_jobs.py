@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from modelyard.queue import checks
-from modelyard.queue.memory_state import HeldJob, HeldTask, Memory
+from modelyard.queue.memory_records import MemoryRecords
+from modelyard.queue.memory_state import HeldJob, HeldTask
 from modelyard.queue.records import (
     Caps,
     DeadLetter,
     Event,
+    InFlight,
     Job,
     JobState,
     JobStatus,
@@ -22,7 +24,7 @@ _PAGE = 100
 _LIVE = ("running", "paused")
 
 
-class MemoryJobs(Memory):
+class MemoryJobs(MemoryRecords):
     """JobQueue in memory."""
 
     async def open(self, job: Job) -> None:
@@ -34,18 +36,20 @@ class MemoryJobs(Memory):
         elif self.jobs[job.id].spec != job:
             raise checks.other_job(job.id)
 
-    async def enqueue(self, job: str, tasks: Sequence[Task], caps: Caps) -> list[TaskName | None]:
+    async def enqueue(self, job: str, tasks: Sequence[Task], caps: Caps, epoch: int = 0) -> list[TaskName | None]:
         """As JobQueue.enqueue."""
         checks.check_tasks(tasks)
         held = self.held(job)
-        if held.state not in _LIVE:
-            raise checks.refused(job, held.state, "added to")
+        held.check_epoch(epoch)
+        if held.closed:
+            raise checks.refused(job, held.closed, "added to")
         known: dict[str, TaskName] = {}
         keys: dict[str, TaskName] = {}
         holders = [self._holder(held, task, known, keys) for task in tasks]
         fresh = [task for task, holder in zip(tasks, holders, strict=True) if holder is None]
         if fresh:
             self._check_caps(held, len(fresh), caps)
+            held.epoch = max(epoch, held.epoch)
         for task in fresh:
             self._admit(held, task)
         return holders
@@ -139,11 +143,15 @@ class MemoryJobs(Memory):
         counts = (task.attempts, task.failures, task.deaths)
         return TaskStatus(task.spec.id, task.state, task.result, task.reason, *counts)
 
-    async def running(self, job: str, limit: int) -> list[tuple[str, float]]:
+    async def running(self, job: str, limit: int) -> list[InFlight]:
         """As JobQueue.running."""
-        tasks = self.jobs[job].tasks.values() if job in self.jobs else ()
-        since = sorted((task.since_s, task.spec.id) for task in tasks if task.since_s is not None)
-        return [(task, self.clock() - since_s) for since_s, task in since[:limit]]
+        tasks = self.jobs[job].tasks if job in self.jobs else {}
+        since = sorted((task.since_s, name) for name, task in tasks.items() if task.since_s is not None)
+        return [self._in_flight(tasks[name], since_s) for since_s, name in since[:limit]]
+
+    def _in_flight(self, task: HeldTask, since_s: float) -> InFlight:
+        workers = sorted(entry.owner for entry in task.entries.values() if entry.token)
+        return InFlight(task.spec.id, self.clock() - since_s, len(task.entries), tuple(workers))
 
     async def speculate(self, job: str, task: str) -> bool:
         """As JobQueue.speculate."""
@@ -173,8 +181,8 @@ class MemoryJobs(Memory):
         if held is None or held.state != "dead":
             raise checks.no_letter(job, task)
         owner = self.jobs[job]
-        if owner.state not in _LIVE:
-            raise checks.refused(job, owner.state, "retried")
+        if owner.closed:
+            raise checks.refused(job, owner.closed, "retried")
         owner.letters = [letter for letter in owner.letters if letter.letter != held.letter]
         held.state, held.reason, held.failures, held.deaths = "open", "", 0, 0
         self.add_entry(owner, held)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from modelyard.queue import checks
+from modelyard.queue.job_records import JobRecord
 from modelyard.queue.memory_turns import Entry, Turns
 from modelyard.queue.records import Counts, DeadLetter, Event, Job, JobState, Task, TaskName, TaskState
 
@@ -38,8 +39,19 @@ class HeldTask:
 
 
 @dataclass
+class HeldRecord:
+    """A job's record."""
+
+    found: JobRecord
+    phase: str
+    place: int
+    active: bool = True
+    due_s: float | None = None
+
+
+@dataclass
 class HeldJob:
-    """A job and its tasks."""
+    """A job and its tasks; `cleared`: how many of those that are gone were in which state."""
 
     spec: Job
     state: JobState = "running"
@@ -48,13 +60,27 @@ class HeldJob:
     letters: list[DeadLetter] = field(default_factory=list)
     parked: list[str] = field(default_factory=list)
     emitted: int = 0
+    epoch: int = 0
+    record: HeldRecord | None = None
+    cleared: Counter[TaskState] = field(default_factory=Counter)
+
+    @property
+    def closed(self) -> str:
+        """The state in which it takes no more tasks; empty if it does."""
+        if self.state not in {"running", "paused"}:
+            return self.state
+        return "ended" if self.record and self.record.due_s is not None else ""
+
+    def check_epoch(self, epoch: int) -> None:
+        """Raise AbortedError if a later leader has written the record, or queued tasks."""
+        if 0 < epoch < self.epoch:
+            raise checks.deposed(self.spec.id, epoch, self.epoch)
 
     def counts(self) -> Counts:
         """How many tasks are in which state."""
-        states = [task.state for task in self.tasks.values()]
+        states = self.cleared + Counter(task.state for task in self.tasks.values())
         in_flight = sum(task.state == "open" and task.claimed for task in self.tasks.values())
-        queued = states.count("open") - in_flight
-        return Counts(queued, in_flight, states.count("done"), states.count("dead"), states.count("cancelled"))
+        return Counts(states["open"] - in_flight, in_flight, states["done"], states["dead"], states["cancelled"])
 
 
 class Memory:
@@ -71,6 +97,7 @@ class Memory:
         self.dedupe: dict[tuple[str, str], TaskName] = {}
         self.answers: dict[str, list[TaskName]] = defaultdict(list)
         self.rings: set[str] = set()
+        self.rota: dict[str, int] = {}
         self.numbers = itertools.count(1)
         self._changed = asyncio.Event()
 
@@ -119,6 +146,8 @@ class Memory:
         del turns.lanes[job.spec.tenant, job.spec.priority].entries[entry.number]
         del task.entries[entry.number]
         turns.update(job.spec.tenant)
+        if not any(lane.entries for turns in self.turns.values() for lane in turns.lanes.values()):
+            self.rota.clear()
 
     def remove_entries(self, job: HeldJob, task: HeldTask) -> None:
         """Take all of a task's entries out."""

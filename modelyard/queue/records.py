@@ -21,11 +21,13 @@ class Caps:
         queued: tasks that wait.
         in_flight: claimed tasks; who has as many cannot add more.
         stream: entries of one stream.
+        jobs: with a record that have not ended.
     """
 
     queued: int = 1_000_000
     in_flight: int = 10_000
     stream: int = 1_000_000
+    jobs: int = 1000
 
 
 @dataclass(frozen=True)
@@ -173,14 +175,30 @@ class TaskStatus:
 
 
 @dataclass(frozen=True)
+class InFlight:
+    """A task in flight.
+
+    Attributes:
+        age_s: since when somebody has it.
+        attempts: that are on or wait to be fetched: 2, if it was given a second one.
+        workers: who has claimed it, in the order of their names.
+    """
+
+    task: str
+    age_s: float
+    attempts: int
+    workers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Event:
     """Something that happened to a job, and its counters then.
 
     Attributes:
         number: 1 for the first; the last 1000 are kept, so a watch that was away longer finds a gap.
-        kind: the job's new state (running, paused, cancelled, deleting), `drained` (its tasks are cancelled), or
-            done, retry, recovered, dead, retried of a task.
-        detail: a failure's reason, or the worker that was lost.
+        kind: `state` (its record has another phase), the queue's own state (running, paused, cancelled, deleting),
+            `drained` (its tasks are cancelled), or done, retry, recovered, dead, retried of a task.
+        detail: the phase, a failure's reason, or the worker that was lost.
     """
 
     number: int

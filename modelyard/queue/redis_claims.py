@@ -62,6 +62,11 @@ class RedisClaims(Connection):
         """As ClaimQueue.release."""
         return bool(await self.run("release", *_facts(claim)))
 
+    async def lost(self, claim: Claim) -> Recovered | None:
+        """As ClaimQueue.lost."""
+        found = await self.run("lost", *_facts(claim))
+        return decoding.recovered(found) if found else None
+
 
 class RedisUpkeep(Connection):
     """Upkeep on Redis."""

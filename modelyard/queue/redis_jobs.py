@@ -10,6 +10,7 @@ from modelyard.queue.records import (
     Caps,
     DeadLetter,
     Event,
+    InFlight,
     Job,
     JobState,
     JobStatus,
@@ -23,27 +24,35 @@ BATCH = 500
 _PAGE = 100
 
 
+def facts(job: Job) -> tuple[str | int, ...]:
+    """What the scripts are told of a job."""
+    policy = job.retry
+    delays_ms = round(policy.first_s * 1e3), round(policy.max_s * 1e3)
+    return (job.id, job.model, job.tenant, job.priority, policy.max_failures, policy.max_deaths, *delays_ms)
+
+
 class RedisJobs(Connection):
     """JobQueue on Redis."""
 
     async def open(self, job: Job) -> None:
         """As JobQueue.open."""
         checks.check_job(job)
-        policy = job.retry
-        limits = (policy.max_failures, policy.max_deaths, round(policy.first_s * 1e3), round(policy.max_s * 1e3))
-        found = await self.run("open", job.id, job.model, job.tenant, job.priority, *limits)
+        found = await self.run("open", *facts(job))
         if found[0] == b"other":
             raise checks.other_job(job.id)
 
-    async def enqueue(self, job: str, tasks: Sequence[Task], caps: Caps) -> list[TaskName | None]:
+    async def enqueue(self, job: str, tasks: Sequence[Task], caps: Caps, epoch: int = 0) -> list[TaskName | None]:
         """As JobQueue.enqueue: in one script, so no more than some thousand tasks at a time."""
         checks.check_tasks(tasks)
+        limits = (caps.queued, caps.in_flight, caps.stream)
         words = [word for task in tasks for word in (task.id, task.payload, task.reply, task.dedupe, task.cost)]
-        status, *found = await self.run("enqueue", job, caps.queued, caps.in_flight, caps.stream, DEDUPE_S, *words)
+        status, *found = await self.run("enqueue", job, *limits, DEDUPE_S, epoch, *words)
         if status == b"missing":
             raise checks.no_job(job)
         if status == b"closed":
             raise checks.refused(job, decoding.text(found[0]), "added to")
+        if status == b"deposed":
+            raise checks.deposed(job, epoch, found[0])
         if status == b"full":
             raise checks.full(job, decoding.text(found[0]), int(found[1]), int(found[2]))
         return [decoding.task_name(holder) if holder else None for holder in found]
@@ -79,8 +88,8 @@ class RedisJobs(Connection):
 
     async def job(self, job: str) -> JobStatus:
         """As JobQueue.job."""
-        found = decoding.fields(await self.redis.command("HGETALL", self.key("job", job)))
-        if not found:
+        found = await self.redis.command("HMGET", self.key("job", job), *decoding.JOB_FIELDS)
+        if found[0] is None:
             raise checks.no_job(job)
         return decoding.job_status(job, found)
 
@@ -89,10 +98,9 @@ class RedisJobs(Connection):
         found = await self.run("tasks", job, *tasks) if tasks else []
         return [decoding.task_status(task, values) for task, values in zip(tasks, found, strict=True)]
 
-    async def running(self, job: str, limit: int) -> list[tuple[str, float]]:
+    async def running(self, job: str, limit: int) -> list[InFlight]:
         """As JobQueue.running."""
-        found = await self.run("running", job, limit)
-        return [(decoding.text(task), age_ms / 1e3) for task, age_ms in found]
+        return [decoding.in_flight(found) for found in await self.run("running", job, limit)]
 
     async def speculate(self, job: str, task: str) -> bool:
         """As JobQueue.speculate."""

@@ -2,16 +2,20 @@
 -- task:{job}/{task}       hash    payload, reply, cost, dedupe, state
 -- job:{job}:open          set     tasks that have not ended
 -- dedupe:{tenant}:{key}   string  {job}/{task} that holds the key, for a time (SET NX EX)
--- ARGV: job, max_queued, max_in_flight, max_stream, dedupe_s, then id, payload, reply, dedupe, cost of each task
--- Returns {'ok', '' or who holds it, ...}, {'missing'}, {'closed', state}, {'full', which cap, there are, cap}.
--- needs: keys turns entries counts events
-local job, dedupe_s = ARGV[1], ARGV[5]
+-- ARGV: job, max_queued, max_in_flight, max_stream, dedupe_s, epoch (0: of no leader), then of each task id, payload,
+--   reply, dedupe, cost
+-- Returns {'ok', '' or who holds it, ...}, {'missing'}, {'closed', state}, {'deposed', the last epoch},
+-- {'full', which cap, there are, cap}.
+-- needs: keys turns entries counts events jobs
+local job, dedupe_s, epoch = ARGV[1], ARGV[5], tonumber(ARGV[6])
 local lane = lane_of(job)
 if not lane then return {'missing'} end
-if lane.state ~= 'running' and lane.state ~= 'paused' then return {'closed', lane.state} end
+local last = deposed(job, epoch)
+if last then return {'deposed', last} end
+if closed(lane) then return {'closed', closed(lane)} end
 
 local holders, seen, fresh = {'ok'}, {}, {}
-for at = 6, #ARGV, 5 do
+for at = 7, #ARGV, 5 do
   local task, dedupe = ARGV[at], P .. 'dedupe:' .. lane.tenant .. ':' .. ARGV[at + 3]
   local holder = seen[task] or (ARGV[at + 3] ~= '' and (seen[dedupe] or redis.call('GET', dedupe))) or ''
   if holder == '' and redis.call('EXISTS', task_key(job, task)) == 1 then holder = job .. '/' .. task end
@@ -35,6 +39,7 @@ if totals.queued + #fresh > tonumber(ARGV[2]) then return {'full', 'queued', tot
 if totals.in_flight >= tonumber(ARGV[3]) then return {'full', 'in flight', totals.in_flight, ARGV[3]} end
 if length + #fresh > tonumber(ARGV[4]) then return {'full', 'in the stream', length, ARGV[4]} end
 
+note_epoch(job, epoch)
 for _, at in ipairs(fresh) do
   local task, dedupe = ARGV[at], ARGV[at + 3]
   redis.call('HSET', task_key(job, task), 'state', 'open', 'payload', ARGV[at + 1], 'reply', ARGV[at + 2],

@@ -1,6 +1,7 @@
 -- Part of scripts that add or remove entries. A task has one entry, or two while a speculative attempt is on.
 -- tasks:{model}:{tenant}:{priority}  stream  j: job, t: task; deleted with its last entry
 -- lanes                              set     the streams there are
+-- rota                               zset    goes with the last stream
 -- task:{job}/{task}                  hash    e:{entry}: the claim's token, empty while nobody has claimed it
 local function add_entry(job, task, lane)
   if redis.call('EXISTS', lane.stream) == 0 then
@@ -23,6 +24,7 @@ local function remove_entry(job, task, lane, entry)
   if redis.call('XLEN', lane.stream) == 0 then
     redis.call('DEL', lane.stream)
     redis.call('SREM', P .. 'lanes', lane.name)
+    if redis.call('EXISTS', P .. 'lanes') == 0 then redis.call('DEL', P .. 'rota') end
   end
 end
 

@@ -4,13 +4,14 @@
 -- job:{job}:running   zset  task in flight -> since when, ms
 -- task:{job}/{task}   hash  attempts, claims, e:{entry}
 -- fetched:{worker}    string  its last claim, token first, so that a repeated fetch gets it again; expires
+-- rota                zset  model -> in the order in which they were served last, by anyone; the last MODELS
 -- and those of turns and entries
 -- ARGV: worker, token, model, ...
 -- Returns {'claim', job, task, entry, model, tenant, priority, payload, attempt, failures, deaths, waited_ms},
 -- {'again'} (much was parked), {'idle', ms until a delayed task is due or -1}.
 -- needs: keys turns entries counts
 local worker, token = ARGV[1], ARGV[2]
-local PROMOTED, PARKED, REMEMBERED_S = 16, 64, 30
+local PROMOTED, PARKED, REMEMBERED_S, MODELS = 16, 64, 30, 1000
 local now = now_ms()
 
 local function promote(model)
@@ -55,6 +56,35 @@ local function answer(job, task, lane, entry)
     facts[4] or 0, waited}
 end
 
+-- The models that are asked for, whose turn was longest ago first; those that had none, as they are named.
+local function by_turn()
+  local models, last = {}, {}
+  for at = 3, #ARGV do
+    models[at - 2] = at
+    last[at] = tonumber(#ARGV > 3 and redis.call('ZSCORE', P .. 'rota', ARGV[at]) or 0)
+  end
+  table.sort(models, function(one, other)
+    if last[one] ~= last[other] then return last[one] < last[other] end
+    return one < other
+  end)
+  for place, at in ipairs(models) do models[place] = ARGV[at] end
+  return models
+end
+
+local function took_turn(model)
+  local last = redis.call('ZRANGE', P .. 'rota', -1, -1, 'WITHSCORES')
+  if last[1] == model then return end
+  redis.call('ZADD', P .. 'rota', string.format('%.0f', tonumber(last[2] or 0) + 1), model)
+  redis.call('ZREMRANGEBYRANK', P .. 'rota', 0, -1 - MODELS)
+end
+
+-- Whoever was woken for one model may have been given a task of another.
+local function pass_on_rings()
+  for at = 3, #ARGV do
+    if redis.call('EXISTS', turns_key(ARGV[at]), delayed_key(ARGV[at])) > 0 then wake(ARGV[at]) end
+  end
+end
+
 local function claim(job, task, lane, entry)
   local key = task_key(job, task)
   redis.call('HSET', key, 'e:' .. entry, token)
@@ -62,7 +92,8 @@ local function claim(job, task, lane, entry)
   begin_claim(job, task, lane, now)
   charge(lane, tonumber(redis.call('HGET', key, 'cost')))
   one_less_ready(lane)
-  if redis.call('EXISTS', turns_key(lane.model), delayed_key(lane.model)) > 0 then wake(lane.model) end
+  took_turn(lane.model)
+  pass_on_rings()
   redis.call('SET', P .. 'fetched:' .. worker, table.concat({token, job, task, entry}, ' '), 'EX', REMEMBERED_S)
   return answer(job, task, lane, entry)
 end
@@ -80,9 +111,9 @@ local before = claimed_before()
 if before then return before end
 
 local parked = 0
-for at = 3, #ARGV do
-  promote(ARGV[at])
-  local lane = next_lane(ARGV[at])
+for _, model in ipairs(by_turn()) do
+  promote(model)
+  local lane = next_lane(model)
   while lane do
     local entry = read_entry(lane)
     local job, task = entry[2][2], entry[2][4]
@@ -90,7 +121,7 @@ for at = 3, #ARGV do
     set_aside(job, task, lane, entry[1])
     parked = parked + 1
     if parked == PARKED then return {'again'} end
-    lane = next_lane(ARGV[at])
+    lane = next_lane(model)
   end
 end
 

@@ -31,11 +31,17 @@ end
 
 -- The lane of a job, with the job's state; nil of an unknown job.
 local function lane_of(job)
-  local found = redis.call('HMGET', job_key(job), 'model', 'tenant', 'priority', 'state')
+  local found = redis.call('HMGET', job_key(job), 'model', 'tenant', 'priority', 'state', 'ended')
   if not found[1] then return nil end
   local lane = new_lane(found[1], found[2], found[3])
-  lane.state = found[4]
+  lane.state, lane.ended = found[4], found[5]
   return lane
+end
+
+-- The state in which a job takes no more tasks; nil if it does.
+local function closed(lane)
+  if lane.state ~= 'running' and lane.state ~= 'paused' then return lane.state end
+  return lane.ended and 'ended' or nil
 end
 
 local function split(text, separator)

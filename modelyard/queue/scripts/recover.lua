@@ -1,12 +1,11 @@
 -- Give back what nobody has extended for too long, or what a worker that is known to be dead had claimed.
 -- sweep   string  since when (ms) someone has looked without a gap; expires after half a lease
 -- lanes   set     the streams there are
--- task:{job}/{task}  hash  deaths
--- and those of turns, entries, counts and events
+-- and those of turns, entries, counts, events and losses
 -- ARGV: lease in ms, owner ('' for those whose lease ran out)
 -- Returns {job, task, owner, 'returned', 'superseded' or 'dead'} of each.
 -- Who could not look could not extend either: by time alone nothing is taken before somebody has looked for a lease.
--- needs: keys turns entries counts events
+-- needs: keys turns entries counts events losses
 local lease, owner = tonumber(ARGV[1]), ARGV[2]
 local found = {}
 go_on_when_full()
@@ -19,32 +18,12 @@ local function looked_long_enough()
   return now - since >= lease
 end
 
-local function give_back(job, task, lane, entry, token)
-  local key = task_key(job, task)
-  redis.call('HSET', key, 'e:' .. entry, '')
-  one_more_ready(lane)
-  end_claim(job, task, lane)
-  local deaths = redis.call('HINCRBY', key, 'deaths', 1)
-  local outcome = 'returned'
-  if #entries_of(job, task) > 1 then
-    remove_entry(job, task, lane, entry)
-    outcome = 'superseded'
-  elseif deaths >= tonumber(redis.call('HGET', job_key(job), 'max_deaths')) then
-    remove_entry(job, task, lane, entry)
-    bury(job, task, lane, 'the worker was lost ' .. deaths .. ' times')
-    outcome = 'dead'
-  else
-    emit(job, 'recovered', task, (split(token, '/')))
-  end
-  found[#found + 1] = {job, task, (split(token, '/')), outcome}
-end
-
 local function take(lane, entries)
   for _, entry in ipairs(entries) do
     if entry then
       local job, task = entry[2][2], entry[2][4]
       local token = redis.call('HGET', task_key(job, task), 'e:' .. entry[1])
-      if token and token ~= '' then give_back(job, task, lane, entry[1], token) end
+      if token and token ~= '' then found[#found + 1] = take_back(job, task, lane, entry[1], token) end
     end
   end
 end

@@ -6,7 +6,7 @@
 local job, task = ARGV[1], ARGV[2]
 local key, lane = task_key(job, task), lane_of(job)
 if not lane or redis.call('HGET', key, 'state') ~= 'dead' then return {'missing'} end
-if lane.state ~= 'running' and lane.state ~= 'paused' then return {'refused', lane.state} end
+if closed(lane) then return {'refused', closed(lane)} end
 redis.call('XDEL', job_key(job) .. ':dead', redis.call('HGET', key, 'letter'))
 redis.call('HDEL', key, 'letter', 'reason', 'failures', 'deaths')
 redis.call('HSET', key, 'state', 'open')

@@ -28,6 +28,7 @@ from modelyard.metrics.replica import ReplicaMetrics
 from modelyard.metrics.sampling import Samplers
 from modelyard.metrics.vitals import Vitals
 from modelyard.process import Parent, allow_descriptors
+from modelyard.rpc.registry import RegistrySource
 from modelyard.rpc.server import Server, on_termination
 from modelyard.session import Session
 from modelyard.tasks import BackgroundError, background, serving, unless
@@ -39,7 +40,6 @@ from modelyard_worker.config import Config
 from modelyard_worker.drain import drain
 from modelyard_worker.logs import RunnerLogs
 from modelyard_worker.metrics import WorkerMetrics
-from modelyard_worker.registry_client import RegistrySource
 from modelyard_worker.runner_process import RunnerSettings
 from modelyard_worker.runners import Runners
 from modelyard_worker.servicer import AgentServicer

@@ -188,17 +188,51 @@ async def test_only_a_task_in_flight_has_a_second_attempt(queue: TaskQueue) -> N
     assert not await queue.speculate("j", "0")
 
 
-async def test_tasks_in_flight_are_told_with_their_age(aged: Aged) -> None:
+async def test_tasks_in_flight_are_told_with_their_age_and_who_has_them(aged: Aged) -> None:
     await opened(aged.queue, tasks=3)
-    await claimed(aged.queue)
+    await claimed(aged.queue, "v")
     await aged.advance(1000)
     await claimed(aged.queue)
-    (old, old_s), (young, young_s) = await aged.queue.running("j", 5)
-    assert (old, young) == ("0", "1")
-    assert 1000 <= old_s < 1100
-    assert young_s < 100
+    old, young = await aged.queue.running("j", 5)
+    assert (old.task, young.task) == ("0", "1")
+    assert 1000 <= old.age_s < 1100
+    assert young.age_s < 100
     assert len(await aged.queue.running("j", 1)) == 1
     assert await aged.queue.running("?", 1) == []
+    assert [(one.attempts, one.workers) for one in (old, young)] == [(1, ("v",)), (1, ("w",))]
+    await aged.queue.finish(await claimed(aged.queue), b"")
+    assert await aged.queue.speculate("j", "0")
+    waiting = (await aged.queue.running("j", 1))[0]
+    await claimed(aged.queue, "a")
+    both = (await aged.queue.running("j", 1))[0]
+    assert [(one.attempts, one.workers) for one in (waiting, both)] == [(2, ("v",)), (2, ("a", "v"))]
+
+
+async def test_a_claim_whose_runner_died_is_taken_back_as_a_death_and_its_workers_others_stay(queue: TaskQueue) -> None:
+    await opened(queue, tasks=3)
+    dead, other = await claimed(queue), await claimed(queue)
+    assert await queue.lost(dead) == Recovered("j", "0", "w", "returned")
+    assert await queue.lost(dead) is None
+    assert not await queue.finish(dead, b"stale")
+    assert await queue.extend("w", [dead, other]) == [dead]
+    again = await claimed(queue)
+    assert (again.task, again.deaths, again.failures, again.attempt) == ("0", 1, 0, 2)
+    assert (await queue.job("j")).counts == Counts(queued=1, in_flight=2)
+    assert [await queue.finish(claim, b"") for claim in (again, other)] == [True, True]
+    assert [(one.kind, one.detail) for one in await queue.events("j", 1)][:1] == [("recovered", "w")]
+
+
+async def test_claims_that_are_lost_bury_a_task_or_leave_it_to_the_other_attempt(queue: TaskQueue) -> None:
+    await queue.open(Job("j", MODEL, "t", 5, RetryPolicy(max_deaths=2)))
+    await queue.enqueue("j", [Task("0"), Task("1")], CAPS)
+    first, second = await claimed(queue), await claimed(queue)
+    await queue.speculate("j", "1")
+    twin = await claimed(queue, "v")
+    assert await queue.lost(second) == Recovered("j", "1", "w", "superseded")
+    assert await queue.finish(twin, b"")
+    await queue.lost(first)
+    assert await queue.lost(await claimed(queue)) == Recovered("j", "0", "w", "dead")
+    assert [letter.deaths for letter in await queue.dead_letters("j")] == [2]
 
 
 async def test_a_replica_hears_of_what_it_waits_for(queue: TaskQueue) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from modelyard.errors import ModelyardError
-from modelyard.queue import Caps, Claim, Idle, Job, RetryPolicy, Task
+from modelyard.queue import Caps, Claim, Idle, Job, Listed, RetryPolicy, Task, Written
 from modelyard.queue.memory import MemoryQueue
 from modelyard.redis import Redis
 from tests.queues import LEASE_S, AgedMemory, AgedRedis, keys_of
@@ -32,6 +32,7 @@ JOBS = {
 TASKS = tuple("0123")
 WORKERS = ("w", "v")
 jobs, tasks, workers = st.sampled_from(list(JOBS)), st.sampled_from(TASKS), st.sampled_from(WORKERS)
+epochs = st.sampled_from([0, 0, 0, 3, 4])
 Pair = tuple[Claim, Claim]
 
 
@@ -41,6 +42,8 @@ def bare(value: Any) -> Any:
         return replace(value, entry="", token="", waited_s=0)
     if isinstance(value, Idle):
         return Idle(None if value.due_s is None else round(value.due_s / 30))
+    if isinstance(value, list) and value and isinstance(value[0], Listed):
+        return [one.job for one in value]
     if isinstance(value, ModelyardError):
         return type(value), str(value)
     return value
@@ -72,7 +75,7 @@ class Machine(RuleBasedStateMachine):
         self.both = [stored, held]
         for aged in self.both:
             for job in JOBS.values():
-                await aged.queue.open(job)
+                await aged.queue.submit(job, Written(b"new", "A"), Caps())
 
     def teardown(self) -> None:
         for job in JOBS:
@@ -108,11 +111,14 @@ class Machine(RuleBasedStateMachine):
         """They stand alike."""
         for job in JOBS:
             self.ask("job", job)
+            self.ask("record", job)
             self.ask("tasks", job, TASKS)
             events, letters, running = (self.look(name, job) for name in ("events", "dead_letters", "running"))
             assert events[0] == events[1]
             assert letters[0] == letters[1]
             assert running[0] == running[1]
+        for name, *what in (("active",), ("expire",), ("records", list(JOBS)), ("listed",), ("listed", "t", 0, 1)):
+            self.ask(name, *what)
         depths = [[replace(depth, oldest_s=0) for depth in self.do(aged.queue.depths())] for aged in self.both]
         assert depths[0] == depths[1]
 
@@ -124,7 +130,7 @@ class Machine(RuleBasedStateMachine):
             return [[replace(event, at_s=0) for event in found] for found in answers]
         if name == "dead_letters":
             return [[replace(letter, letter="") for letter in found] for found in answers]
-        return [{task for task, _ in found} for found in answers]
+        return [{(one.task, one.attempts, one.workers) for one in found} for found in answers]
 
     @initialize(weight=st.sampled_from([1, 2, 0.5]))
     def weigh(self, weight: float) -> None:
@@ -133,11 +139,15 @@ class Machine(RuleBasedStateMachine):
             self.ask("enqueue", job, [Task(task, cost=1 + int(task)) for task in TASKS[:3]], Caps())
 
     @rule(
-        job=jobs, some=st.lists(tasks, max_size=4), cap=st.sampled_from([3, 8, 100]), dedupe=st.sampled_from(["", "k"])
+        job=jobs,
+        some=st.lists(tasks, max_size=4),
+        cap=st.sampled_from([3, 8, 100]),
+        dedupe=st.sampled_from(["", "k"]),
+        epoch=epochs,
     )
-    def enqueue(self, job: str, some: list[str], cap: int, dedupe: str) -> None:
+    def enqueue(self, job: str, some: list[str], cap: int, dedupe: str, epoch: int) -> None:
         listed = [Task(task, task.encode(), dedupe=dedupe, cost=1 + int(task)) for task in some]
-        self.ask("enqueue", job, listed, Caps(cap, 4, cap))
+        self.ask("enqueue", job, listed, Caps(cap, 4, cap), epoch)
         self.compare()
 
     @rule(worker=workers, models=st.permutations(MODELS))
@@ -169,6 +179,14 @@ class Machine(RuleBasedStateMachine):
         assert found[0] == found[1]
         self.compare()
 
+    @precondition(lambda self: self.pairs)
+    @rule(data=st.data())
+    def lose_one(self, data: st.DataObject) -> None:
+        pair = data.draw(st.sampled_from(self.pairs[-6:]))
+        found = [self.do(aged.queue.lost(claim)) for aged, claim in zip(self.both, pair, strict=True)]
+        assert found[0] == found[1]
+        self.compare()
+
     @rule(worker=workers)
     def lose(self, worker: str) -> None:
         found = [sorted(map(repr, self.do(aged.queue.recover_from(worker)))) for aged in self.both]
@@ -180,15 +198,29 @@ class Machine(RuleBasedStateMachine):
         self.ask(what, job, task)
         self.compare()
 
-    @rule(job=jobs, change=st.sampled_from(["pause", "pause", "resume", "resume", "resume", "cancel"]))
+    @rule(job=jobs, change=st.sampled_from(["pause", "pause", "resume", "resume", "resume", "cancel", "clear"]))
     def change(self, job: str, change: str) -> None:
         self.ask(change, job)
+        self.compare()
+
+    @rule(
+        job=jobs,
+        back=st.integers(0, 1),
+        phase=st.sampled_from(["A", "A", "B"]),
+        plan=st.sampled_from([None, b"p", b"q"]),
+        keep_s=st.sampled_from([None, None, 0.3 * LEASE_S, 3 * LEASE_S]),
+        epoch=epochs,
+    )
+    def write(self, job: str, back: int, phase: str, plan: bytes | None, keep_s: float | None, epoch: int) -> None:
+        revision = self.do(self.both[0].queue.record(job)).revision
+        self.ask("change", job, Written(phase.encode(), phase, plan, keep_s), revision - back, epoch)
         self.compare()
 
     @rule(job=jobs)
     def delete(self, job: str) -> None:
         self.ask("delete", job)
-        self.ask("open", JOBS[job])
+        for cap in (3, 9):
+            self.ask("submit", JOBS[job], Written(b"new", "A"), Caps(jobs=cap))
         self.compare()
 
 

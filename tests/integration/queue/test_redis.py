@@ -1,4 +1,4 @@
-"""What only a real Redis shows: keys left behind, full memory, absence, and what survives a kill."""
+"""What only a real Redis shows: full memory, absence, and what survives a kill."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import TypeVar
 import pytest
 
 from modelyard.errors import ExhaustedError, UnavailableError
-from modelyard.queue import Claim, Counts, Idle, RedisQueue, Task, TaskName
+from modelyard.queue import Claim, Counts, Idle, Job, RedisQueue, Task, TaskName, Written
 from modelyard.queue.script import PREFIX
 from modelyard.redis import Redis
-from tests.queues import CAPS, LEASE_S, MODEL, claimed, keys_of, opened
+from tests.queues import CAPS, LEASE_S, MODEL, claimed, opened
 from tests.servers import ProgramServer, new_redis
 
 FULL = b"x" * 60_000
@@ -37,48 +37,6 @@ async def own(own_redis: ProgramServer) -> AsyncIterator[Redis]:
     client = Redis(own_redis.endpoint)
     yield client
     await client.close()
-
-
-async def live_through(queue: RedisQueue, number: int) -> None:
-    """One job with a bit of everything, in state `number` of six, then deleted."""
-    job = f"job-{number}"
-    await opened(queue, job, 3, f"tenant-{number % 3}", number % 10)
-    await queue.enqueue(job, [Task("d", dedupe=f"key-{number}")], CAPS)
-    claims = [await claimed(queue) for _ in range(number % 5)]
-    for claim, end in zip(claims, (queue.finish, queue.fail, queue.fail), strict=False):
-        await end(claim, b"end")  # type: ignore[operator]
-    if number % 2:
-        await queue.speculate(job, "2")
-        await queue.recover(LEASE_S)
-    if number % 3 == 1:
-        await queue.pause(job)
-        await queue.fetch("w", [MODEL])
-    if number % 3 == 2:
-        await queue.cancel(job)
-    await queue.delete(job)
-
-
-@pytest.mark.parametrize("jobs", [60, pytest.param(1000, marks=pytest.mark.chaos)])
-async def test_a_deleted_job_leaves_nothing(redis: Redis, jobs: int) -> None:
-    queue = RedisQueue(redis)
-    await opened(queue, "stays", 0)
-    before = await keys_of(redis)
-    for number in range(jobs):
-        await live_through(queue, number)
-    after = await keys_of(redis)
-    print(f"keys before {jobs} jobs: {len(before)}, after: {len(after)}")
-    assert after - {f"{PREFIX}sweep"} == before
-    assert all([await redis.command("TTL", key) > 0 for key in await redis.command("KEYS", "*fetched:*")])
-
-
-async def test_finished_tasks_leave_their_stream(redis: Redis) -> None:
-    queue = RedisQueue(redis)
-    await opened(queue, tasks=20)
-    for _ in range(20):
-        await queue.finish(await claimed(queue), b"ref")
-    lane_keys = [key for key in await keys_of(redis) if not key.startswith((f"{PREFIX}job:", f"{PREFIX}task:"))]
-    assert lane_keys == []
-    assert await redis.command("HEXISTS", f"{PREFIX}task:j/0", "payload") == 0
 
 
 async def test_extending_does_not_count_as_a_delivery(redis: Redis) -> None:
@@ -138,6 +96,7 @@ async def test_when_redis_is_full_work_goes_on_and_no_more_is_taken(own: Redis) 
     await opened(queue, tasks=0)
     await queue.enqueue("j", [Task(str(number), reply="r") for number in range(8)], CAPS)
     await opened(queue, "other", 3, priority=9)
+    await queue.submit(Job("recorded", MODEL, "t"), Written(b"new", "QUEUED"), CAPS)
     done, failed, gone, released = [await claimed(queue, worker) for worker in ("w", "w", "dead", "w")]
     await fill(own)
     with pytest.raises(ExhaustedError, match="full") as raised:
@@ -149,6 +108,7 @@ async def test_when_redis_is_full_work_goes_on_and_no_more_is_taken(own: Redis) 
     assert [one.task for one in await queue.recover_from("dead")] == [gone.task]
     assert await queue.recover(LEASE_S) == []
     assert await queue.release(released)
+    assert await queue.lost(await claimed(queue))
     assert await queue.finish(await claimed(queue), b"ref")
     assert (await queue.fail(await claimed(queue), "bad", retryable=False)).ending == "dead"
     await queue.pause("j")
@@ -157,8 +117,13 @@ async def test_when_redis_is_full_work_goes_on_and_no_more_is_taken(own: Redis) 
     await queue.cancel("j")
     await queue.delete("other")
     assert (await queue.job("j")).counts == Counts(done=2, dead=1, cancelled=5)
+    assert await queue.change("recorded", Written(b"end", "FAILED", keep_s=1), 1, 7) == 2
+    await queue.clear("recorded")
     with pytest.raises(ExhaustedError):
         await opened(queue, "another", 0)
+    with pytest.raises(ExhaustedError):
+        await queue.submit(Job("another", MODEL, "t"), Written(b"new", "QUEUED"), CAPS)
+    assert [one.job for one in await queue.listed()] == ["recorded"]
 
 
 async def test_what_was_acknowledged_survives_a_kill(own_redis: ProgramServer, own: Redis) -> None:
@@ -167,10 +132,14 @@ async def test_what_was_acknowledged_survives_a_kill(own_redis: ProgramServer, o
     claims = [await claimed(queue) for _ in range(3)]
     await queue.finish(claims[0], b"ref")
     await queue.fail(claims[1], "odd", retryable=False)
+    await queue.submit(Job("k", MODEL, "t"), Written(b"new", "QUEUED"), CAPS)
+    assert await queue.change("k", Written(b"more", "RUNNING", b"plan"), 1, 7) == 2
+    record, listed = await queue.record("k"), await queue.listed()
     before = [await queue.job("j"), await queue.tasks("j", list("012345")), await queue.dead_letters("j")]
     await own_redis.restart()
     after = [await queue.job("j"), await queue.tasks("j", list("012345")), await queue.dead_letters("j")]
     assert after == before
+    assert (await queue.record("k"), await queue.listed(), await queue.active()) == (record, listed, ["k"])
     assert await queue.extend("w", [claims[2]]) == []
     assert await queue.finish(claims[2], b"ref")
     assert [(await claimed(queue)).task for _ in range(3)] == ["3", "4", "5"]

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from modelyard.errors import InvalidInputError
-from modelyard.queue import Job, Task, TaskQueue
+from modelyard.queue import Claim, Job, Task, TaskQueue
 from tests.queues import CAPS, MODEL, claimed, opened
 
 
@@ -50,12 +50,51 @@ async def test_a_tenant_with_one_task_at_a_time_gets_no_more_than_its_share(queu
     assert abs(taken.count("a") - taken.count("b")) <= 1
 
 
-async def test_models_are_asked_in_the_order_given(queue: TaskQueue) -> None:
-    await opened(queue)
-    await queue.open(Job("k", "other@1", "t"))
-    await queue.enqueue("k", [Task("0")], CAPS)
-    first = await queue.fetch("w", ["other@1", MODEL])
-    assert getattr(first, "job", None) == "k"
+async def models_served(queue: TaskQueue, models: list[str], number: int, worker: str = "w") -> str:
+    """The first letters of the models that a worker is served, in order."""
+    claims = [await queue.fetch(worker, models) for _ in range(number)]
+    return "".join(claim.model[0] if isinstance(claim, Claim) else "-" for claim in claims)
+
+
+async def with_models(queue: TaskQueue, **tasks: int) -> None:
+    """Queue so many tasks of each model."""
+    for model, number in tasks.items():
+        await queue.open(Job(model, f"{model}@1", "t"))
+        await queue.enqueue(model, [Task(str(task)) for task in range(number)], CAPS)
+
+
+async def test_models_take_turns_and_begin_in_the_order_given(queue: TaskQueue) -> None:
+    await with_models(queue, a=9, b=9, c=2)
+    assert await models_served(queue, ["b@1", "a@1", "c@1"], 9) == "bacbacbab"
+
+
+async def test_a_model_that_others_serve_waits_for_one_that_nobody_does(queue: TaskQueue) -> None:
+    await with_models(queue, a=9, b=9)
+    assert await models_served(queue, ["a@1"], 3, "only") == "aaa"
+    assert await models_served(queue, ["a@1", "b@1"], 1) == "b"
+    assert await models_served(queue, ["a@1"], 1, "only") == "a"
+    assert await models_served(queue, ["a@1", "b@1"], 2) == "ba"
+
+
+async def test_a_ring_for_one_model_is_rung_again_by_who_was_given_another(queue: TaskQueue) -> None:
+    await with_models(queue, a=1, b=1)
+    assert await queue.wait(["a@1", "b@1"], 20)
+    assert await models_served(queue, ["b@1", "a@1"], 1) == "b"
+    assert await queue.wait(["a@1"], 0.01)
+    assert await models_served(queue, ["b@1", "a@1"], 1) == "a"
+    assert not await queue.wait(["b@1", "a@1"], 0.01)
+
+
+async def test_a_model_with_one_task_at_a_time_does_not_hold_up_a_busy_one(queue: TaskQueue) -> None:
+    await with_models(queue, a=20, b=0)
+    served = ""
+    for number in range(10):
+        await queue.enqueue("b", [Task(str(number))], CAPS)
+        claim = await queue.fetch("w", ["b@1", "a@1"])
+        assert isinstance(claim, Claim)
+        await queue.finish(claim, b"")
+        served += claim.model[0]
+    assert served == "ba" * 5
 
 
 @pytest.mark.parametrize("weight", [0, -1, float("inf"), float("nan")])

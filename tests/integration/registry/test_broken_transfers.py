@@ -14,8 +14,8 @@ from modelyard.chunks import Chunk
 from modelyard.errors import UnavailableError
 from modelyard.etcd import Etcd
 from modelyard.results import Progress
+from modelyard.rpc.registry import RegistrySource
 from modelyard_worker.cache import ArtifactCache
-from modelyard_worker.registry_client import RegistrySource
 from tests import models
 from tests.integration.registry.remote import RegistryServer, sha256
 from tests.waiting import eventually

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.datasets.columns import Column
+from modelyard.datasets.columns import Batch, Column
 from modelyard.datasets.delimited import CsvDataset
-from modelyard.datasets.keyed import KeyedShards
+from modelyard.datasets.keyed import KeyedShards, part_of
 from modelyard.datasets.sharding import Sizing, check_key, count_ranges, ranges, shard_of, shards_of
 from modelyard.errors import InvalidInputError
 from tests.unit.datasets.written import source, text
@@ -70,7 +72,7 @@ def test_every_row_is_in_the_shard_of_its_key() -> None:
     shards = KeyedShards(dataset, "k", 5)
     counted = []
     for shard in range(5):
-        batches = list(shards.batches(shard, ["v"], block_rows=64))
+        batches = list(shards.batches(shard, shard + 1, ["v"], block_rows=64))
         rows = [row for batch in batches for row in [*batch.rows.tolist(), *batch.failed]]
         assert {shard_of(b"%d" % (row % 37), 5) for row in rows} == {shard}
         assert all(batch.columns["v"].tolist() == batch.rows.tolist() for batch in batches)
@@ -79,11 +81,69 @@ def test_every_row_is_in_the_shard_of_its_key() -> None:
     assert shards.counts().tolist() == counted
 
 
+def rows_of(batches: Iterable[Batch]) -> list[int]:
+    """All rows, also those that have failed, in their order; values are checked."""
+    found: list[int] = []
+    for batch in batches:
+        assert batch.columns["v"].tolist() == batch.rows.tolist()
+        found += sorted([*batch.rows.tolist(), *batch.failed])
+    return found
+
+
+class Counted(CsvDataset):
+    """A dataset that tells how often it is read, and how far."""
+
+    passes = 0
+    last_row = 0
+
+    def batches(self, begin: int, end: int, rows_at_a_time: int, names: Sequence[str] | None = None) -> Iterator[Batch]:
+        self.passes += 1
+        for batch in super().batches(begin, end, rows_at_a_time, names):
+            self.last_row = int(batch.rows[-1])
+            yield batch
+
+
+def of_keys() -> tuple[Counted, KeyedShards]:
+    """500 rows with 37 keys, some of which cannot be read, in 8 shards."""
+    lines = [f"{n % 37 if n % 50 else ''},{n if n % 11 else ''}" for n in range(500)]
+    dataset = Counted(source("k,v\n" + "\n".join(lines), "x.csv"))
+    return dataset, KeyedShards(dataset, "k", 8)
+
+
+@pytest.mark.parametrize(("begin", "end"), [(0, 8), (0, 3), (2, 7), (7, 8)])
+def test_several_shards_are_read_in_one_pass(begin: int, end: int) -> None:
+    dataset, shards = of_keys()
+    apart = [rows_of(shards.batches(shard, shard + 1, ["v"], 64)) for shard in range(begin, end)]
+    before = dataset.passes
+    found = rows_of(shards.batches(begin, end, ["v"], 64))
+    assert dataset.passes == before + 1
+    assert found == sorted(row for rows in apart for row in rows)
+    assert len(found) == shards.counts()[begin:end].sum()
+
+
+@pytest.mark.parametrize(("begin", "end"), [(0, 0), (3, 2), (-1, 2), (7, 9)])
+def test_shards_that_there_are_not(begin: int, end: int) -> None:
+    with pytest.raises(InvalidInputError, match=r"expected shards in 0\.\.8"):
+        list(of_keys()[1].batches(begin, end, ["v"]))
+
+
+@pytest.mark.parametrize(
+    ("begin", "end"), [(0, 0), (0, 1), (0, 300), (9, 10), (30, 31), (17, 80), (100, 300), (290, 300)]
+)
+def test_a_part_of_the_rows_of_shards(begin: int, end: int) -> None:
+    dataset, shards = of_keys()
+    whole = rows_of(shards.batches(2, 6, ["v"], 64))
+    found = rows_of(part_of(shards.batches(2, 6, ["v"], 64), begin, end))
+    assert found == whole[begin:end]
+    if found:
+        assert dataset.last_row < max(found) + 128
+
+
 def test_a_row_without_a_key_is_in_the_first_shard() -> None:
     dataset = CsvDataset(source("k,v\n1,1\n,2\n", "x.csv"))
     shards = KeyedShards(dataset, "k", 3)
-    assert [list(batch.failed) for batch in shards.batches(0, ["v"]) if batch.failed] == [[1]]
-    assert not any(batch.failed for shard in (1, 2) for batch in shards.batches(shard, ["v"]))
+    assert [list(batch.failed) for batch in shards.batches(0, 1, ["v"]) if batch.failed] == [[1]]
+    assert not any(batch.failed for shard in (1, 2) for batch in shards.batches(shard, shard + 1, ["v"]))
     assert shards.counts().sum() == 2
     with pytest.raises(InvalidInputError, match="at least 1 shard, got 0"):
         KeyedShards(dataset, "k", 0)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from importlib import resources
 
 import pytest
@@ -11,7 +12,7 @@ from modelyard.queue.script import source_of
 SCRIPTS = [
     file for file in resources.files("modelyard.queue").joinpath("scripts").iterdir() if file.name[-4:] == ".lua"
 ]
-PARTS = {"keys", "turns", "entries", "counts", "events"}
+PARTS = {"keys", "turns", "entries", "counts", "events", "jobs", "leftovers", "losses"}
 
 
 def test_every_file_is_a_script_that_is_run_or_a_part_of_one() -> None:
@@ -36,9 +37,18 @@ def test_the_parts_that_a_script_needs_come_before_it_and_keys_first(name: str) 
 
 def test_every_kind_of_key_is_in_the_map() -> None:
     assert script.__doc__ is not None
-    kinds = {line.split(":")[0].split()[0] for line in script.__doc__.splitlines() if ":" in line or "  " in line}
+    rows = script.__doc__.partition("content\n")[2].partition("\n\n")[0].splitlines()
+    kinds = {word.strip(",").partition(":")[0] for row in rows for word in row[:36].split()}
     used = {"job", "task", "tasks", "delayed", "ready", "turns", "bell", "load", "dedupe", "reply", "fetched", "sweep"}
-    assert used <= kinds
+    assert used | {"jobs", "active", "expiring", "rota", "lanes", "served", "weights", "tenants"} == kinds
+
+
+def test_every_key_that_a_script_makes_is_of_a_kind_in_the_map() -> None:
+    kinds = {kind for file in SCRIPTS for kind in re.findall(r"P \.\. '([a-z]+)", file.read_text())} - {"nothing"}
+    assert kinds
+    assert [
+        kind for kind in kinds if f"\n{kind}" not in f"{script.__doc__}" and f", {kind}:" not in f"{script.__doc__}"
+    ] == []
 
 
 def test_an_unknown_script_is_an_error() -> None:

@@ -1,0 +1,21 @@
+-- Make a job known with its record, unless there is one.
+-- job:{job}  hash  and those of jobs and events
+-- ARGV: job, model, tenant, priority, max_failures, max_deaths, first_ms, max_ms, record, plan, phase, how many active
+--   jobs the tenant may have
+-- Returns {'record', record, revision, epoch, plan} of the job that is there now, {'other'} (it was opened without a
+-- record), {'full', active jobs of the tenant}.
+-- needs: keys events jobs
+local job, tenant = ARGV[1], ARGV[3]
+local key = job_key(job)
+if redis.call('EXISTS', key) == 0 then
+  local active = redis.call('SCARD', P .. 'active:' .. tenant)
+  if active >= tonumber(ARGV[12]) then return {'full', active} end
+  create(job, ARGV, 2)
+  redis.call('HSET', key, 'record', ARGV[9], 'plan', ARGV[10], 'phase', ARGV[11], 'revision', 1, 'epoch', 0)
+  enlist(job, tenant)
+  set_active(job, tenant, true)
+  emit(job, 'state', '', ARGV[11])
+end
+local found = redis.call('HMGET', key, 'record', 'revision', 'epoch', 'plan')
+if not found[1] then return {'other'} end
+return {'record', unpack(found)}
