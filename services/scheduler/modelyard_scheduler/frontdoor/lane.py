@@ -35,11 +35,7 @@ class InstanceLostError(Exception):
 
 
 class Lane:
-    """The calls of one stream. Calls may be submitted at once; they are sent when the runner has accepted it.
-
-    Attributes:
-        accepted: done when the runner has said that it holds the instance.
-    """
+    """The calls of one stream. Calls may be submitted at once; they are sent when the runner has accepted it."""
 
     def __init__(self, instance: str) -> None:
         """`instance` is "model@version"."""
