@@ -24,6 +24,9 @@ evictions/{model}@{version}         deployment.Eviction: why one is not    no
                                     loaded any more
 refusals/{model}@{version}/{digest} nothing: inputs of that digest (32     its own, of
                                     hex digits) have killed two runners    60 s
+jobs/{model}@{version}/{job}        deployment.Deployment: what the job    no
+                                    wants loaded, beside what users have
+                                    deployed
 regions/{name}                      deployment.Region                      no
 settings/{log|trace}                JSON object of Triton's settings       no
 members/{role}/{id}                 deployment.Member (registry,           the member's
@@ -49,6 +52,7 @@ REGIONS = PREFIX + "regions/"
 SETTINGS = PREFIX + "settings/"
 MEMBERS = PREFIX + "members/"
 HOLDS = PREFIX + "holds/"
+JOBS = PREFIX + "jobs/"
 FENCE = PREFIX + "search/fence"
 CONDEMNED = PREFIX + "collection/condemned"
 COLLECTOR = PREFIX + "collection/collector"
@@ -108,6 +112,11 @@ def counter(model_name: str) -> str:
 def hold(owner: str) -> str:
     """Of one owner of chunks."""
     return f"{HOLDS}{owner}"
+
+
+def job(model_name: str, version_name: str, job_id: str) -> str:
+    """Of what a job wants loaded."""
+    return f"{JOBS}{model_name}@{version_name}/{job_id}"
 
 
 def deployments(model_name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from modelyard.jobs.found import Found, Stored
 from modelyard.jobs.spec import JobSpec, ResultFormat
 from modelyard.jobs.states import ENDED, JobState
 
@@ -68,6 +69,9 @@ class Job:
         reason: why it is in its state, where that is not the ordinary course of things.
         start_time_s: when its first task was queued.
         asked: a digest of the spec as it was submitted, before its version was resolved.
+        found: what planning has found about its dataset; None: not yet.
+        outcomes: of its tasks, once it has ended; None: they are in the queue still.
+        retrying: dead letters that its owner wants executed again, by their tasks' names, and that are not queued yet.
     """
 
     id: str
@@ -81,6 +85,9 @@ class Job:
     progress: Progress = Progress()
     usage: Usage = Usage()
     asked: str = ""
+    found: Found | None = None
+    outcomes: Stored | None = None
+    retrying: tuple[str, ...] = ()
 
     @property
     def ended(self) -> bool:

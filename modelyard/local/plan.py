@@ -99,7 +99,12 @@ def programs(options: UpOptions, settings: Settings, layout: Layout, ports: Port
     }
     for index in range(options.workers):
         name = f"worker-{index}"
-        services[name] = {"data-dir": str(layout.worker(name)), "port": "0", "capacity": options.capacity}
+        services[name] = {
+            "data-dir": str(layout.worker(name)),
+            "redis": redis.address,
+            "port": "0",
+            "capacity": options.capacity,
+        }
     for name, flags in services.items():
         flags |= {"etcd": etcd.address, "metrics-port": str(ports.metrics[name].number)}
     return [

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from modelyard.v1 import types_pb2 as modelyard_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19modelyard/v1/runner.proto\x12\x0cmodelyard.v1\x1a\x18modelyard/v1/types.proto\"F\n\x04\x43\x61ll\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0f\n\x07request\x18\x02 \x01(\x0c\x12\x12\n\ntimeout_us\x18\x03 \x01(\x03\x12\r\n\x05\x61lone\x18\x04 \x01(\x08\"X\n\x0e\x45xecuteRequest\x12!\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x12.modelyard.v1.Call\x12\x11\n\tcancelled\x18\x02 \x03(\x04\x12\x10\n\x08instance\x18\x03 \x01(\t\"A\n\x07\x46\x61ilure\x12\r\n\x05\x65rror\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x16\n\x0eretry_after_ms\x18\x03 \x01(\x03\"\\\n\x05Reply\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x12\n\x08response\x18\x02 \x01(\x0cH\x00\x12(\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x15.modelyard.v1.FailureH\x00\x42\t\n\x07outcome\"\x7f\n\x0f\x45xecuteResponse\x12$\n\x07replies\x18\x01 \x03(\x0b\x32\x13.modelyard.v1.Reply\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x08\x12\x0c\n\x04last\x18\x03 \x01(\x08\x12&\n\x07refusal\x18\x04 \x01(\x0b\x32\x15.modelyard.v1.Failure\"\x82\x01\n\x0bLoadRequest\x12\x10\n\x08instance\x18\x01 \x01(\t\x12\x0e\n\x06worker\x18\x02 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x03 \x01(\t\x12\x11\n\tdirectory\x18\x04 \x01(\t\x12.\n\x07options\x18\x05 \x01(\x0b\x32\x1d.modelyard.v1.InstanceOptions\"b\n\x0cLoadResponse\x12*\n\tsignature\x18\x01 \x01(\x0b\x32\x17.modelyard.v1.Signature\x12\x10\n\x08platform\x18\x02 \x01(\t\x12\x14\n\x0c\x65xecute_port\x18\x03 \x01(\r\"!\n\rUnloadRequest\x12\x10\n\x08instance\x18\x01 \x01(\t\"\x10\n\x0eUnloadResponse2\x8c\x01\n\x06Runner\x12=\n\x04Load\x12\x19.modelyard.v1.LoadRequest\x1a\x1a.modelyard.v1.LoadResponse\x12\x43\n\x06Unload\x12\x1b.modelyard.v1.UnloadRequest\x1a\x1c.modelyard.v1.UnloadResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19modelyard/v1/runner.proto\x12\x0cmodelyard.v1\x1a\x18modelyard/v1/types.proto\"Z\n\x04\x43\x61ll\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0f\n\x07request\x18\x02 \x01(\x0c\x12\x12\n\ntimeout_us\x18\x03 \x01(\x03\x12\r\n\x05\x61lone\x18\x04 \x01(\x08\x12\x12\n\nbackground\x18\x05 \x01(\x08\"X\n\x0e\x45xecuteRequest\x12!\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x12.modelyard.v1.Call\x12\x11\n\tcancelled\x18\x02 \x03(\x04\x12\x10\n\x08instance\x18\x03 \x01(\t\"A\n\x07\x46\x61ilure\x12\r\n\x05\x65rror\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x16\n\x0eretry_after_ms\x18\x03 \x01(\x03\"\\\n\x05Reply\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x12\n\x08response\x18\x02 \x01(\x0cH\x00\x12(\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x15.modelyard.v1.FailureH\x00\x42\t\n\x07outcome\"\x7f\n\x0f\x45xecuteResponse\x12$\n\x07replies\x18\x01 \x03(\x0b\x32\x13.modelyard.v1.Reply\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x08\x12\x0c\n\x04last\x18\x03 \x01(\x08\x12&\n\x07refusal\x18\x04 \x01(\x0b\x32\x15.modelyard.v1.Failure\"\x82\x01\n\x0bLoadRequest\x12\x10\n\x08instance\x18\x01 \x01(\t\x12\x0e\n\x06worker\x18\x02 \x01(\t\x12\x0e\n\x06\x66ormat\x18\x03 \x01(\t\x12\x11\n\tdirectory\x18\x04 \x01(\t\x12.\n\x07options\x18\x05 \x01(\x0b\x32\x1d.modelyard.v1.InstanceOptions\"b\n\x0cLoadResponse\x12*\n\tsignature\x18\x01 \x01(\x0b\x32\x17.modelyard.v1.Signature\x12\x10\n\x08platform\x18\x02 \x01(\t\x12\x14\n\x0c\x65xecute_port\x18\x03 \x01(\r\"!\n\rUnloadRequest\x12\x10\n\x08instance\x18\x01 \x01(\t\"\x10\n\x0eUnloadResponse2\x8c\x01\n\x06Runner\x12=\n\x04Load\x12\x19.modelyard.v1.LoadRequest\x1a\x1a.modelyard.v1.LoadResponse\x12\x43\n\x06Unload\x12\x1b.modelyard.v1.UnloadRequest\x1a\x1c.modelyard.v1.UnloadResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,23 +33,23 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'modelyard.v1.runner_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CALL']._serialized_start=69
-  _globals['_CALL']._serialized_end=139
-  _globals['_EXECUTEREQUEST']._serialized_start=141
-  _globals['_EXECUTEREQUEST']._serialized_end=229
-  _globals['_FAILURE']._serialized_start=231
-  _globals['_FAILURE']._serialized_end=296
-  _globals['_REPLY']._serialized_start=298
-  _globals['_REPLY']._serialized_end=390
-  _globals['_EXECUTERESPONSE']._serialized_start=392
-  _globals['_EXECUTERESPONSE']._serialized_end=519
-  _globals['_LOADREQUEST']._serialized_start=522
-  _globals['_LOADREQUEST']._serialized_end=652
-  _globals['_LOADRESPONSE']._serialized_start=654
-  _globals['_LOADRESPONSE']._serialized_end=752
-  _globals['_UNLOADREQUEST']._serialized_start=754
-  _globals['_UNLOADREQUEST']._serialized_end=787
-  _globals['_UNLOADRESPONSE']._serialized_start=789
-  _globals['_UNLOADRESPONSE']._serialized_end=805
-  _globals['_RUNNER']._serialized_start=808
-  _globals['_RUNNER']._serialized_end=948
+  _globals['_CALL']._serialized_end=159
+  _globals['_EXECUTEREQUEST']._serialized_start=161
+  _globals['_EXECUTEREQUEST']._serialized_end=249
+  _globals['_FAILURE']._serialized_start=251
+  _globals['_FAILURE']._serialized_end=316
+  _globals['_REPLY']._serialized_start=318
+  _globals['_REPLY']._serialized_end=410
+  _globals['_EXECUTERESPONSE']._serialized_start=412
+  _globals['_EXECUTERESPONSE']._serialized_end=539
+  _globals['_LOADREQUEST']._serialized_start=542
+  _globals['_LOADREQUEST']._serialized_end=672
+  _globals['_LOADRESPONSE']._serialized_start=674
+  _globals['_LOADRESPONSE']._serialized_end=772
+  _globals['_UNLOADREQUEST']._serialized_start=774
+  _globals['_UNLOADREQUEST']._serialized_end=807
+  _globals['_UNLOADRESPONSE']._serialized_start=809
+  _globals['_UNLOADRESPONSE']._serialized_end=825
+  _globals['_RUNNER']._serialized_start=828
+  _globals['_RUNNER']._serialized_end=968
 # @@protoc_insertion_point(module_scope)

@@ -8,16 +8,18 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Call(_message.Message):
-    __slots__ = ("id", "request", "timeout_us", "alone")
+    __slots__ = ("id", "request", "timeout_us", "alone", "background")
     ID_FIELD_NUMBER: _ClassVar[int]
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_US_FIELD_NUMBER: _ClassVar[int]
     ALONE_FIELD_NUMBER: _ClassVar[int]
+    BACKGROUND_FIELD_NUMBER: _ClassVar[int]
     id: int
     request: bytes
     timeout_us: int
     alone: bool
-    def __init__(self, id: _Optional[int] = ..., request: _Optional[bytes] = ..., timeout_us: _Optional[int] = ..., alone: bool = ...) -> None: ...
+    background: bool
+    def __init__(self, id: _Optional[int] = ..., request: _Optional[bytes] = ..., timeout_us: _Optional[int] = ..., alone: bool = ..., background: bool = ...) -> None: ...
 
 class ExecuteRequest(_message.Message):
     __slots__ = ("calls", "cancelled", "instance")

@@ -19,4 +19,7 @@ class Config:
     etcd: str = option("127.0.0.1:2379", "etcd endpoints, host:port, separated by commas")
     redis: str = option("127.0.0.1:6379", "Redis, host:port")
     processes: int = option(1, "front-door processes on the one port")
+    dataset_urls: str = option(
+        "", "prefixes of URLs that jobs may read datasets from, separated by commas; empty: none"
+    )
     log_level: str = option("INFO", "DEBUG, INFO, WARNING or ERROR")

@@ -15,6 +15,7 @@ class Config:
     metrics_port: int = option(8006, "port of the page that Prometheus scrapes, over HTTP; 0: any")
     advertise: str = option("", "host under which others reach this worker; empty: as --host")
     etcd: str = option("127.0.0.1:2379", "etcd endpoints, host:port, separated by commas")
+    redis: str = option("127.0.0.1:6379", "Redis, host:port; tasks of jobs are pulled from it")
     data_dir: str = option("modelyard-worker", "directory of the artifact cache and the runners' logs")
     capacity: str = option("", "override what was found, as cpu=8,memory=32GiB,gpu=0")
     labels: str = option("", "labels of this worker, as zone=a,disk=ssd")

@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from modelyard.errors import ExhaustedError, InvalidInputError, UnavailableError
+from modelyard.rpc import lane as lane_module
 from modelyard.rpc.frames import Frames
+from modelyard.rpc.lane import LARGE_BYTES, MESSAGE_BYTES, InstanceLostError, Lane
 from modelyard.v1 import runner_pb2 as pb
-from modelyard_scheduler.frontdoor import lane as lane_module
 from modelyard_scheduler.frontdoor import stream as stream_module
-from modelyard_scheduler.frontdoor.lane import LARGE_BYTES, MESSAGE_BYTES, InstanceLostError, Lane
 from modelyard_scheduler.frontdoor.stream import ExecuteStream
 from tests.runners import FakeRunner
 from tests.waiting import eventually
@@ -214,7 +214,7 @@ async def test_a_large_lane_that_is_not_ended_is_not_waited_for_without_end(monk
 
 async def test_a_large_lane_that_ends_before_it_has_begun_loses_its_calls() -> None:
     async with FakeRunner().serve() as runner, opened(runner) as stream:
-        _, reply = stream._large_lane().submit(b"x" * LARGE_BYTES, None, False)
+        _, reply = stream._large_lane().submit(b"x" * LARGE_BYTES)
         await stream._end_large()
         with pytest.raises(InstanceLostError) as lost:
             await reply
@@ -256,7 +256,7 @@ async def test_a_cancelled_call_that_was_not_sent_yet_is_not_sent() -> None:
 async def test_a_cancelled_call_that_was_not_sent_yet_leaves_nothing_behind() -> None:
     lane = Lane("m@1")  # its writer is blocked
     for _ in range(10):
-        call_id, reply = lane.submit(b"x" * LARGE_BYTES, None, False)
+        call_id, reply = lane.submit(b"x" * LARGE_BYTES)
         reply.cancel()
         lane.forget(call_id)
     assert not lane._outbox
@@ -416,7 +416,7 @@ async def test_large_calls_that_are_lost_at_once_are_not_tried_again_at_once(mon
 
 async def test_a_stream_that_is_closed_while_it_ends_its_large_lane_loses_its_calls() -> None:
     async with FakeRunner().serve() as runner, opened(runner) as stream:
-        _, reply = stream._large_lane().submit(b"x" * LARGE_BYTES, None, False)
+        _, reply = stream._large_lane().submit(b"x" * LARGE_BYTES)
         ending = stream._end_large()
         ending.send(None)  # it waits now, and the lane's task has not begun
         with pytest.raises(asyncio.CancelledError):

@@ -18,10 +18,10 @@ from modelyard.errors import (
     UnavailableError,
 )
 from modelyard.names import ModelVersion
+from modelyard.rpc.lane import InstanceLostError
 from modelyard_scheduler.frontdoor.affinity import in_order, less_loaded, pick
 from modelyard_scheduler.frontdoor.calls import Call
 from modelyard_scheduler.frontdoor.demand import URGENT_S, Demand
-from modelyard_scheduler.frontdoor.lane import InstanceLostError
 from modelyard_scheduler.frontdoor.poison import Refusals, Suspicions
 from modelyard_scheduler.frontdoor.stream import ExecuteStream
 from modelyard_scheduler.frontdoor.table import RoutingTable

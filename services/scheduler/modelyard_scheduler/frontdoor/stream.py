@@ -14,8 +14,8 @@ from modelyard.errors import ModelyardError
 from modelyard.names import ModelVersion
 from modelyard.oip import messages
 from modelyard.rpc.channel import Stub, open_channel
+from modelyard.rpc.lane import LARGE_BYTES, InstanceLostError, Lane
 from modelyard.tasks import stop_on_failure
-from modelyard_scheduler.frontdoor.lane import LARGE_BYTES, InstanceLostError, Lane
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class ExecuteStream:
         if not self.connected:
             raise InstanceLostError
         lane = self._lane if len(request) < LARGE_BYTES else self._large_lane()
-        call_id, reply = lane.submit(request, timeout_s, alone)
+        call_id, reply = lane.submit(request, timeout_s, alone=alone)
         self.outstanding += 1
         try:
             return await reply

@@ -5,6 +5,8 @@ What this makes of one call is what modelyard.v1.ExecuteRequest with that call s
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from google.protobuf.message import DecodeError
 
 from modelyard.oip.wire import read_varint, varint
@@ -12,15 +14,27 @@ from modelyard.rpc.frames import Buffer
 from modelyard.v1 import runner_pb2 as pb
 
 _CALLS, _REPLIES = 0x0A, 0x0A
-_ID, _BYTES, _TIMEOUT, _ALONE = 0x08, 0x12, 0x18, 0x20
+_ID, _BYTES, _TIMEOUT, _ALONE, _BACKGROUND = 0x08, 0x12, 0x18, 0x20, 0x28
 
 
-def call_frame(call_id: int, request: bytes, timeout_us: int, alone: bool) -> tuple[bytes, bytes, bytes]:
+@dataclass(frozen=True)
+class Outgoing:
+    """A call on its way to a runner, as the message Call has it."""
+
+    id: int
+    request: bytes
+    timeout_us: int = 0
+    alone: bool = False
+    background: bool = False
+
+
+def call_frame(call: Outgoing) -> tuple[bytes, bytes, bytes]:
     """A serialized ExecuteRequest of one call, in pieces; the request is one of them."""
-    head = b"".join((bytes((_ID,)), varint(call_id), bytes((_BYTES,)), varint(len(request))))
-    tail = (bytes((_TIMEOUT,)) + varint(timeout_us) if timeout_us else b"") + (bytes((_ALONE, 1)) if alone else b"")
-    size = len(head) + len(request) + len(tail)
-    return b"".join((bytes((_CALLS,)), varint(size), head)), request, tail
+    head = b"".join((bytes((_ID,)), varint(call.id), bytes((_BYTES,)), varint(len(call.request))))
+    tail = bytes((_TIMEOUT,)) + varint(call.timeout_us) if call.timeout_us else b""
+    tail += (bytes((_ALONE, 1)) if call.alone else b"") + (bytes((_BACKGROUND, 1)) if call.background else b"")
+    size = len(head) + len(call.request) + len(tail)
+    return b"".join((bytes((_CALLS,)), varint(size), head)), call.request, tail
 
 
 def sole_response(message: Buffer) -> tuple[int, bytes] | None:

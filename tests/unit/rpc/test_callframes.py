@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import pytest
 
+from modelyard.rpc.callframes import Outgoing, call_frame, sole_response
 from modelyard.v1 import runner_pb2 as pb
-from modelyard_scheduler.frontdoor.frames import call_frame, sole_response
 
 
 @pytest.mark.parametrize("call_id", [1, 127, 128, 1 << 40])
 @pytest.mark.parametrize("request_", [b"", b"x", b"x" * 200, b"x" * 70_000])
 @pytest.mark.parametrize("timeout_us", [0, 1, 300, 10**12])
-@pytest.mark.parametrize("alone", [False, True])
-def test_a_frame_is_the_message(call_id: int, request_: bytes, timeout_us: int, alone: bool) -> None:
-    call = pb.Call(id=call_id, request=request_, timeout_us=timeout_us, alone=alone)
-    assert _read(call_frame(call_id, request_, timeout_us, alone)) == pb.ExecuteRequest(calls=[call])
+@pytest.mark.parametrize(("alone", "background"), [(False, False), (True, False), (False, True)])
+def test_a_frame_is_the_message(call_id: int, request_: bytes, timeout_us: int, alone: bool, background: bool) -> None:
+    call = pb.Call(id=call_id, request=request_, timeout_us=timeout_us, alone=alone, background=background)
+    assert _read(call_frame(Outgoing(call_id, request_, timeout_us, alone, background))) == pb.ExecuteRequest(
+        calls=[call]
+    )
 
 
 @pytest.mark.parametrize("call_id", [1, 128, 1 << 40])

@@ -7,9 +7,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from modelyard.errors import ModelyardError, UnavailableError, from_status
+from modelyard.rpc.callframes import Outgoing, call_frame, read_response, sole_response
 from modelyard.rpc.frames import Buffer, Frames
 from modelyard.v1 import runner_pb2 as pb
-from modelyard_scheduler.frontdoor.frames import call_frame, read_response, sole_response
 
 LARGE_BYTES = 256 << 10
 """Requests from this size on are framed by hand, each in a message of its own."""
@@ -40,7 +40,7 @@ class Lane:
     def __init__(self, instance: str) -> None:
         """`instance` is "model@version"."""
         self._instance = instance
-        self._outbox: OrderedDict[int, tuple[bytes, int, bool]] = OrderedDict()
+        self._outbox: OrderedDict[int, Outgoing] = OrderedDict()
         self._cancelled: list[int] = []
         self._pending: dict[int, asyncio.Future[bytes]] = {}
         self._not_begun: set[int] = set()
@@ -54,7 +54,9 @@ class Lane:
         self._in_order = False
         self._on_accepted: Callable[[], None] = lambda: None
 
-    def submit(self, request: bytes, timeout_s: float | None, alone: bool) -> tuple[int, asyncio.Future[bytes]]:
+    def submit(
+        self, request: bytes, timeout_s: float | None = None, *, alone: bool = False, background: bool = False
+    ) -> tuple[int, asyncio.Future[bytes]]:
         """Return the id of a call and the future response to its serialized request.
 
         It fails with an InstanceLostError when the lane breaks, with a ModelyardError when the runner answers one. Who
@@ -63,7 +65,7 @@ class Lane:
         self._last_id = call_id = self._last_id + 1
         timeout_us = 0 if timeout_s is None else max(1, int(timeout_s * 1e6))
         reply = self._pending[call_id] = self._loop.create_future()
-        self._outbox[call_id] = (request, timeout_us, alone)
+        self._outbox[call_id] = Outgoing(call_id, request, timeout_us, alone, background)
         if alone:
             self._not_begun.add(call_id)
         if len(self._pending) == 1 and self._accepted:
@@ -136,12 +138,12 @@ class Lane:
         message, size = pb.ExecuteRequest(cancelled=self._cancelled), 0
         self._cancelled.clear()
         while self._outbox and size < MESSAGE_BYTES:
-            call_id, (request, timeout_us, alone) = self._outbox.popitem(last=False)
+            call_id, call = self._outbox.popitem(last=False)
             self._last_sent = call_id
-            if len(request) >= LARGE_BYTES:
-                return [message.SerializeToString(), *call_frame(call_id, request, timeout_us, alone)]
-            message.calls.add(id=call_id, request=request, timeout_us=timeout_us, alone=alone)
-            size += len(request)
+            if len(call.request) >= LARGE_BYTES:
+                return [message.SerializeToString(), *call_frame(call)]
+            _add(message, call)
+            size += len(call.request)
         return [message.SerializeToString()]
 
     def _receive(self, message: Buffer) -> None:
@@ -193,6 +195,12 @@ class Lane:
             sent = died and call_id <= self._last_sent
             if not future.done():
                 future.set_exception(InstanceLostError(executing=sent and call_id not in self._not_begun, sent=sent))
+
+
+def _add(message: pb.ExecuteRequest, call: Outgoing) -> None:
+    message.calls.add(
+        id=call.id, request=call.request, timeout_us=call.timeout_us, alone=call.alone, background=call.background
+    )
 
 
 def _error(failure: pb.Failure) -> ModelyardError:

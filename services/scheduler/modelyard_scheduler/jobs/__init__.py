@@ -1,0 +1,1 @@
+"""Jobs: accepted and told of by any replica, planned and looked after by the leader."""

@@ -1,0 +1,1 @@
+"""Tasks of jobs: the agent pulls them; a reader process for each instance reads, has executed and writes their rows."""
