@@ -189,11 +189,12 @@ async def test_a_large_call_is_left_to_the_thread_whatever_else_the_loop_is_to_e
     await model.close()
 
 
-async def test_a_call_that_is_alone_is_left_to_the_thread() -> None:
+@pytest.mark.parametrize("kind", ["alone", "background"])
+async def test_a_call_that_is_alone_or_of_a_job_is_left_to_the_thread(kind: str) -> None:
     echo, done = Echo(), []
     model = loaded(echo)
     await quick(model, echo)
-    model.submit(Work(request(1), None, lambda outcome: done.append(told(outcome)), alone=True))
+    model.submit(Work(request(1), None, lambda outcome: done.append(told(outcome)), **{kind: True}))
     await eventually(lambda: done == [[1]], TIMEOUT_S)
     assert threading.get_ident() not in echo.threads
     await model.close()

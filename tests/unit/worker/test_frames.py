@@ -13,6 +13,7 @@ LARGE = bytes(LARGE_BYTES)
 CALLS = [
     pb.Call(id=1, request=b"a"),
     pb.Call(id=1 << 60, request=b"", timeout_us=5_000_000, alone=True),
+    pb.Call(id=2, request=b"b", background=True),
     pb.Call(),
     pb.Call(id=300, request=b"x" * 300),
 ]
@@ -22,7 +23,7 @@ CALLS = [
 def test_calls_are_what_protobuf_makes_of_them(padding: list[pb.Call]) -> None:
     message = pb.ExecuteRequest(calls=[*CALLS, *padding], cancelled=[1, 1 << 40, 3])
     calls, cancelled = read_calls(message.SerializeToString())
-    found = [pb.Call(id=c.id, request=bytes(c.request), timeout_us=c.timeout_us, alone=c.alone) for c in calls]
+    found = [pb.Call(**{**c._asdict(), "request": bytes(c.request)}) for c in calls]
     assert found == list(message.calls)
     assert cancelled == [1, 1 << 40, 3]
 

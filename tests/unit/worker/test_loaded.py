@@ -35,11 +35,9 @@ class Calls:
         self._model = model
         self.outcomes: list[tuple[int, Any]] = []
 
-    def submit(
-        self, *requests: bytes, first: int = 0, expires_s: float | None = None, alone: bool = False
-    ) -> list[Work]:
+    def submit(self, *requests: bytes, first: int = 0, expires_s: float | None = None, **kind: bool) -> list[Work]:
         works = [
-            Work(data, expires_s, lambda outcome, n=n: self.outcomes.append((n, told(outcome))), alone)  # type: ignore[misc]
+            Work(data, expires_s, lambda outcome, n=n: self.outcomes.append((n, told(outcome))), **kind)  # type: ignore[misc]
             for n, data in enumerate(requests, first)
         ]
         self._model.submit_all(works)
@@ -101,6 +99,54 @@ async def test_without_a_batch_size_calls_go_one_by_one(serve: Serve, echo: Echo
     echo.go.set()
     await calls.done(4)
     assert echo.batches == [[0], [1], [2], [3]]
+
+
+async def test_at_most_one_batch_of_a_job_goes_before_a_call(serve: Serve, echo: Echo) -> None:
+    calls = Calls(serve(echo, max_batch_size=8))
+    echo.go.clear()
+    calls.submit(request(0), background=True)
+    await eventually(lambda: echo.batches)
+    calls.submit(request(1), request(2), first=1, background=True)
+    calls.submit(request(3), request(4), first=3)
+    echo.go.set()
+    await calls.done(5)
+    assert echo.batches == [[0], [3, 4], [1], [2]]
+
+
+async def test_calls_of_jobs_take_no_room_from_others(serve: Serve, echo: Echo) -> None:
+    calls = Calls(serve(echo, max_queue_size=1))
+    await busy(echo, calls)
+    calls.submit(*[request(n) for n in (1, 2, 3)], first=1, background=True)
+    calls.submit(request(4), request(5), first=4)
+    echo.go.set()
+    outcomes = await calls.done(6)
+    assert "ExhaustedError" in str(outcomes.pop(5))
+    assert outcomes == {n: [n] for n in range(5)}
+
+
+async def test_a_call_of_a_job_leaves_the_queue_when_it_is_cancelled(serve: Serve, echo: Echo) -> None:
+    model = serve(echo)
+    calls = Calls(model)
+    await busy(echo, calls)
+    cancelled, kept = calls.submit(request(1), request(2), first=1, background=True)
+    assert model.cancel(cancelled)
+    assert not model.cancel(cancelled)
+    echo.go.set()
+    assert await calls.done(2) == {0: [0], 2: [2]}
+    assert not model.cancel(kept)
+    assert echo.batches == [[0], [2]]
+
+
+async def test_with_two_copies_both_execute_a_job(serve: Serve) -> None:
+    echoes = Echo(), Echo()
+    calls = Calls(serve(*echoes))
+    for echo in echoes:
+        echo.go.clear()
+    calls.submit(request(0), request(1), background=True)
+    await eventually(lambda: all(echo.batches for echo in echoes))
+    for echo in echoes:
+        echo.go.set()
+    assert await calls.done(2) == {0: [0], 1: [1]}
 
 
 async def test_a_call_alone_is_a_batch_of_its_own(serve: Serve, echo: Echo) -> None:

@@ -3,6 +3,9 @@
 The event loop only puts calls into a list. The copy that looks for work reads and checks all that has come, whoever
 will execute it, then takes what is due; one copy does this at a time. Whoever takes a call out of `_waiting` decides
 its fate: the copy that begins it or lets it fail, or the loop that cancels it.
+
+Calls of jobs wait in a line of their own, in the background: none is begun while another call is due, each is a batch
+by itself, and however many there are, they leave others their room in the queue.
 """
 
 from __future__ import annotations
@@ -55,17 +58,19 @@ class CallQueue:
         self._requests = requests
         self._sequences = Sequences(options.copies)
         self._waiting: dict[Work, None] = {}
+        self._behind: dict[Work, None] = {}
         self._came: deque[list[Work]] = deque()
         self._cancelled: deque[Work] = deque()
         self._closed = False
         self._turn = threading.Lock()
         self._shared: Batcher[Work] = Batcher(_batching(options))
+        self._background: Batcher[Work] = Batcher(BatchingOptions())
         self._own: list[Batcher[Work]] = [Batcher(BatchingOptions()) for _ in range(options.copies)]
         self._places: dict[Work, tuple[Batcher[Work], Waiting[Work]]] = {}
 
     def __len__(self) -> int:
         """How many calls wait."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._behind)
 
     # In the event loop.
 
@@ -77,24 +82,28 @@ class CallQueue:
         for work in works:
             work.arrived_s = now_s
             try:
-                self._check_room()
+                self._check_room(work)
             except (UnavailableError, ExhaustedError) as error:
                 refused.append((work, failure(self._instance, error)))
             else:
-                self._waiting[work] = None
+                self._those_like(work)[work] = None
                 queued.append(work)
         if queued:
             self._came.append(queued)
         return refused
 
-    def _check_room(self) -> None:
+    def _check_room(self, work: Work) -> None:
         if self._closed:
             raise UnavailableError("it is being unloaded")
-        self.bound.check(len(self._waiting))
+        if not work.background:
+            self.bound.check(len(self._waiting))
+
+    def _those_like(self, work: Work) -> dict[Work, None]:
+        return self._behind if work.background else self._waiting
 
     def cancel(self, work: Work) -> bool:
         """Take a call out; False if it is not in it any more."""
-        if self._waiting.pop(work, self) is self:
+        if not self._claim(work):
             return False
         work.request = b""
         self._cancelled.append(work)
@@ -102,7 +111,7 @@ class CallQueue:
 
     def waits(self, work: Work) -> bool:
         """Whether a call is in it."""
-        return work in self._waiting
+        return work in self._those_like(work)
 
     def close(self) -> None:
         """Let nobody in any more."""
@@ -126,7 +135,7 @@ class CallQueue:
         settled: Settled = []
         while self._came:
             for work in self._came.popleft():
-                if work in self._waiting:
+                if self.waits(work):
                     try:
                         self._place(work, self._requests.read(work.request), now_s)
                     except Exception as error:
@@ -134,7 +143,7 @@ class CallQueue:
         while self._cancelled:
             if place := self._places.pop(self._cancelled.popleft(), None):
                 place[0].cancel(place[1])
-        for batcher in (self._shared, *self._own):
+        for batcher in (self._shared, self._background, *self._own):
             for waiting in batcher.expired(now_s):
                 del self._places[waiting.call]
                 late = DeadlineError("the deadline passed while the call was queued")
@@ -142,7 +151,7 @@ class CallQueue:
         return [(work, outcome) for work, outcome in settled if self._claim(work)]
 
     def _claim(self, work: Work) -> bool:
-        return self._waiting.pop(work, self) is not self
+        return self._those_like(work).pop(work, self) is not self
 
     def _place(self, work: Work, request: Request, now_s: float) -> None:
         work.read, work.request = request, b""
@@ -151,7 +160,9 @@ class CallQueue:
         if parameters.timeout_us:
             latest_s = work.arrived_s + parameters.timeout_us / 1e6
             expires_s = latest_s if expires_s is None else min(expires_s, latest_s)
-        if parameters.sequence is None:
+        if work.background:
+            batcher, kind, priority = self._background, None, 0
+        elif parameters.sequence is None:
             batcher, priority = self._shared, parameters.priority
             kind = None if work.alone else form.kind
         else:  # in order, whatever the priority of each
@@ -164,12 +175,15 @@ class CallQueue:
         self._places[work] = batcher, waiting
 
     def _take(self, copy: int, now_s: float) -> list[Work]:
-        """A batch that is due: of what only this copy may execute or of what any may, whichever has come first."""
+        """A batch that is due: of what only this copy may execute or of what any may, whichever has come first.
+
+        Else one of a job.
+        """
         own = self._own[copy]
         batchers = [own, self._shared] if own else [self._shared]
         if own and (first := self._shared.first) and first.arrived_s < own.first.arrived_s:  # type: ignore[union-attr]
             batchers.reverse()
-        for batcher in batchers:
+        for batcher in (*batchers, self._background):
             while taken := batcher.take(now_s):
                 for waiting in taken:
                     del self._places[waiting.call]
@@ -181,14 +195,14 @@ class CallQueue:
         others = [c for c in range(len(self._own)) if c != copy]
         if not others:
             return []
-        due_s = self._shared.next_s()
+        due_s = min((t for t in (self._shared.next_s(), self._background.next_s()) if t is not None), default=None)
         if due_s is not None and (busy or due_s <= now_s):
             return others  # who is busy does not watch when it will be due
         return [c for c in others if self._own[c]]
 
     def _next_s(self, copy: int) -> float | None:
-        times = [t for t in (self._shared.next_s(), self._own[copy].next_s()) if t is not None]
-        return min(times, default=None)
+        times = [b.next_s() for b in (self._shared, self._background, self._own[copy])]
+        return min((t for t in times if t is not None), default=None)
 
 
 def _batching(options: InstanceOptions) -> BatchingOptions:

@@ -105,7 +105,7 @@ class CallStream:
             if call.id in self._under_way or call.id in self._suspects:
                 raise InvalidInputError(f"call {call.id}: expected an id of its own, another call under way has it")
             expires_s = now_s + call.timeout_us / 1e6 if call.timeout_us else None
-            work = Work(call.request, expires_s, partial(self._finish, call.id), call.alone)
+            work = Work(call.request, expires_s, partial(self._finish, call.id), call.alone, call.background)
             if call.alone:
                 self._suspects[call.id] = task = asyncio.ensure_future(self._begin(call.id, work))
                 task.add_done_callback(stop_on_failure)

@@ -28,7 +28,7 @@ TURN_S = 0.001
 """So long the event loop executes at a stretch, before it turns to other things."""
 SMALL_BYTES = 64 << 10
 """What is larger takes a while to read: that is not for the event loop. Nor is a call that is to be executed alone: a
-runner has died or been silent under it, perhaps because it takes long."""
+runner has died or been silent under it, perhaps because it takes long. Nor is a batch of a job."""
 
 
 class Executor:
@@ -72,6 +72,8 @@ class Executor:
             finish(refused)
         if len(refused) == len(works):
             return
+        if self._takes_turns and any(w.background for w in works):
+            self._heavy = [w for w in (*self._heavy, *works) if self._calls.waits(w)]
         if self._takes_turns and self._pace.quick:
             if sum([len(w.request) for w in works]) > SMALL_BYTES or any(w.alone for w in works):
                 self._heavy += works
@@ -212,8 +214,9 @@ class Executor:
             output_s=evaluated.output_s,
             failed=evaluated.failed,
         )
-        self._pace.took(took_s)
-        self._calls.bound.served(len(batch), took_s)
+        if not batch[0].background:
+            self._pace.took(took_s)
+            self._calls.bound.served(len(batch), took_s)
         self._statistics.executed(record)
         if self._observe is not None:
             self._measure(record, self._observe)

@@ -15,7 +15,7 @@ from modelyard_worker.runner.layouts import Buffer
 
 LARGE_BYTES = 256 << 10
 _CALLS, _CANCELLED = 1, 2
-_ID, _REQUEST, _TIMEOUT, _ALONE = 1, 2, 3, 4
+_ID, _REQUEST, _TIMEOUT, _ALONE, _BACKGROUND = 1, 2, 3, 4, 5
 _REPLY, _REPLY_ID, _RESPONSE = b"\x0a", b"\x08", b"\x12"
 ACCEPTED = pb.ExecuteResponse(accepted=True).SerializeToString()
 LAST = pb.ExecuteResponse(last=True).SerializeToString()
@@ -28,6 +28,7 @@ class Call(NamedTuple):
     request: Buffer
     timeout_us: int
     alone: bool
+    background: bool
 
 
 def read_calls(message: Buffer) -> tuple[list[Call], list[int]]:
@@ -42,7 +43,7 @@ def read_calls(message: Buffer) -> tuple[list[Call], list[int]]:
         parsed = pb.ExecuteRequest.FromString(bytes(message))
     except (DecodeError, IndexError, ValueError):
         raise InvalidInputError(f"expected an ExecuteRequest, got {len(message)} bytes that are none") from None
-    return [Call(c.id, c.request, c.timeout_us, c.alone) for c in parsed.calls], list(parsed.cancelled)
+    return [Call(c.id, c.request, c.timeout_us, c.alone, c.background) for c in parsed.calls], list(parsed.cancelled)
 
 
 def read_instance(message: Buffer) -> str:
@@ -79,14 +80,14 @@ def _numbers(packed: memoryview) -> list[int]:
 
 
 def _call(message: memoryview) -> Call:
-    numbers = {_ID: 0, _TIMEOUT: 0, _ALONE: 0}
+    numbers = {_ID: 0, _TIMEOUT: 0, _ALONE: 0, _BACKGROUND: 0}
     request: Buffer = b""
     for number, begin, end in fields(message):
         if number == _REQUEST:
             request = message[begin:end]
         elif number in numbers:
             numbers[number] = read_varint(message, begin)[0]
-    return Call(numbers[_ID], request, numbers[_TIMEOUT], bool(numbers[_ALONE]))
+    return Call(numbers[_ID], request, numbers[_TIMEOUT], bool(numbers[_ALONE]), bool(numbers[_BACKGROUND]))
 
 
 def reply(call_id: int, outcome: Outcome) -> tuple[int, list[Buffer]]:

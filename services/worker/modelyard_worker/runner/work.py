@@ -19,6 +19,7 @@ class Work:
         expires_s: when it is too late to begin (time.monotonic); None: never.
         done: gets the outcome, in the event loop.
         alone: whether it has to be a batch of its own.
+        background: whether it is a job's, which all others go before.
         arrived_s: when it was submitted.
         read: the request, once it was read.
     """
@@ -27,5 +28,6 @@ class Work:
     expires_s: float | None
     done: Callable[[Outcome], None]
     alone: bool = False
+    background: bool = False
     arrived_s: float = field(default=0.0, init=False)
     read: Request | None = field(default=None, init=False)
