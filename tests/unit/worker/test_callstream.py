@@ -11,6 +11,7 @@ import pytest
 from modelyard.errors import InvalidInputError
 from modelyard.rpc.frames import Frames
 from modelyard.v1 import runner_pb2 as pb
+from modelyard_worker.runner import executor
 from modelyard_worker.runner.callstream import MAX_MESSAGE_BYTES, CallStream
 from modelyard_worker.runner.loaded import LoadedModel
 from tests.executing import Execution
@@ -107,7 +108,10 @@ async def test_two_calls_under_way_cannot_have_one_id(alone: list[bool]) -> None
         await eventually(lambda: not stream._turn.locked())
 
 
-async def test_what_comes_at_once_of_a_quick_model_is_executed_and_answered_before_the_loop_goes_on() -> None:
+async def test_what_comes_at_once_of_a_quick_model_is_executed_and_answered_before_the_loop_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(executor, "TURN_S", 60.0)  # this process may be kept from its processor for any time
     echo = Echo()
     model = loaded(echo)
     async with connected(model) as (stream, other):
