@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from modelyard.client import Client
+    from modelyard.datasets.image_options import ImageOptions
     from modelyard.deployment import InstanceOptions, Selector
+    from modelyard.sdk.jobs.options import JobOptions
 
 __version__ = "0.1.0"
-__all__ = ["Client", "InstanceOptions", "Selector", "__version__"]
+__all__ = ["Client", "ImageOptions", "InstanceOptions", "JobOptions", "Selector", "__version__"]
+_PLACES = {
+    "Client": "modelyard.client",
+    "ImageOptions": "modelyard.datasets.image_options",
+    "InstanceOptions": "modelyard.deployment",
+    "JobOptions": "modelyard.sdk.jobs.options",
+    "Selector": "modelyard.deployment",
+}
 
 
 def __getattr__(name: str) -> Any:
     # Loaded when it is asked for: the services, and programs as small as modelyard.bound, do without it.
-    if name == "Client":
-        from modelyard.client import Client  # noqa: PLC0415
-
-        return Client
-    if name in {"InstanceOptions", "Selector"}:
-        from modelyard import deployment  # noqa: PLC0415
-
-        return getattr(deployment, name)
+    if name in _PLACES:
+        return getattr(importlib.import_module(_PLACES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

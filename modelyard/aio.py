@@ -11,14 +11,16 @@ from modelyard.sdk.deployments import DeploymentCalls
 from modelyard.sdk.direct import DirectCalls
 from modelyard.sdk.discovery import DiscoveryCalls
 from modelyard.sdk.inference import InferenceCalls
+from modelyard.sdk.jobs.calls import JobCalls
+from modelyard.sdk.jobs.large import LargeCalls
 from modelyard.sdk.publishing import PublishCalls
 from modelyard.sdk.watch import WatchCalls
 
 DEFAULT_ADDRESS = "127.0.0.1:8001"
 
 
-class Client(PublishCalls, ArtifactCalls, DiscoveryCalls, WatchCalls, DeploymentCalls, InferenceCalls):
-    """A client of one Modelyard, through its front door.
+class Client(PublishCalls, ArtifactCalls, DiscoveryCalls, WatchCalls, DeploymentCalls, InferenceCalls, LargeCalls):
+    """A client of one Modelyard, through its front door; batch jobs are below `jobs`.
 
     Use it as a context manager: `async with Client() as client: await client.infer("digits", {"x": array})`.
 
@@ -43,6 +45,7 @@ class Client(PublishCalls, ArtifactCalls, DiscoveryCalls, WatchCalls, Deployment
                 finite number above 0.
         """
         super().__init__(Connection(address, tenant, timeout_s))
+        self.jobs = JobCalls(self._connection)
         self._direct = DirectCalls(self._connection) if direct else None
 
     async def __aenter__(self) -> Self:

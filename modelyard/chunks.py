@@ -6,6 +6,7 @@ Everything here blocks; none of it holds more than one chunk in memory.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -56,6 +57,14 @@ def scan(path: Path, progress: Callable[[int], None] = lambda _: None) -> Manife
     return Manifest(tuple(_scan_file(root, found, progress) for found in find_files(path)))
 
 
+def encoded(manifest: Manifest) -> bytes:
+    """Return a manifest as the registry keeps it, which is a chunk: JSON, its files sorted by path."""
+    files = sorted(manifest.files, key=lambda file: file.path)
+    said = [{"path": file.path, "size_bytes": file.size_bytes, "chunks": file.chunks} for file in files]
+    document = {"files": said, "chunk_size_bytes": manifest.chunk_size_bytes}
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
 def find_files(path: Path) -> list[Path]:
     """Return the regular files at or below a path, sorted.
 
@@ -88,11 +97,16 @@ def _scan_file(root: Path, path: Path, progress: Callable[[int], None]) -> File:
         name.encode()
     except UnicodeEncodeError:
         raise InvalidInputError(f"{name!r}: expected a file name in UTF-8") from None
+    with path.open("rb", buffering=0) as file:
+        return hashed(name, file.read, progress)
+
+
+def hashed(name: str, read: Callable[[int], bytes], progress: Callable[[int], None] = lambda _: None) -> File:
+    """Return what a manifest says of a file, which is read to its end in blocks."""
     digests: list[str] = []
     size_bytes = 0
-    with path.open("rb", buffering=0) as file:
-        while count := _hash_chunk(file.read, digests, progress):
-            size_bytes += count
+    while count := _hash_chunk(read, digests, progress):
+        size_bytes += count
     return File(name, size_bytes, tuple(digests))
 
 

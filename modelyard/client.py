@@ -2,62 +2,49 @@
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
-import functools
-import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Self
+
+import numpy.typing as npt
 
 from modelyard import aio
-from modelyard.errors import CancelledError
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-def _blocking(
-    method: Callable[Concatenate[aio.Client, P], Coroutine[Any, Any, T]],
-) -> Callable[Concatenate[Client, P], T]:
-    @functools.wraps(method)
-    def call(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._run(method(self._client, *args, **kwargs))
-
-    return call
+from modelyard.sdk.blocking import Blocking, LoopThread, blocking, blocking_stream
+from modelyard.sdk.jobs import large
+from modelyard.sdk.jobs.calls import JobCalls
+from modelyard.sdk.jobs.options import JobOptions
 
 
-def _blocking_stream(
-    method: Callable[Concatenate[aio.Client, P], AsyncGenerator[T, None]],
-) -> Callable[Concatenate[Client, P], Iterator[T]]:
-    @functools.wraps(method)
-    def call(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
-        answers = method(self._client, *args, **kwargs)
-        while True:
-            try:
-                answer = self._run(_next(answers))
-            except StopAsyncIteration:
-                return
-            try:
-                yield answer
-            except GeneratorExit:
-                if not self._loop.is_closed():
-                    self._run(answers.aclose())
-                raise
+class PendingCall(Blocking[large.PendingCall]):
+    """A call that was taken, and whose answer can be fetched, here or by another process that has its `id`."""
 
-    return call
+    @property
+    def id(self) -> str:
+        """What `Client.handle` takes."""
+        return self._inner.id
+
+    done = blocking(large.PendingCall.done)
+    cancel = blocking(large.PendingCall.cancel)
+    result = blocking(large.PendingCall.result)
 
 
-async def _next(answers: AsyncGenerator[T, None]) -> T:
-    """The next answer; a generator that is interrupted meanwhile is closed here, where it cannot be running."""
-    try:
-        return await anext(answers)
-    except asyncio.CancelledError:
-        await answers.aclose()
-        raise
+class Jobs(Blocking[JobCalls]):
+    """Batch jobs. A `job` is what `submit` or `get` returned, or its id."""
+
+    submit = blocking(JobCalls.submit)
+    get = blocking(JobCalls.get)
+    list = blocking(JobCalls.list)
+    watch = blocking_stream(JobCalls.watch)
+    wait = blocking(JobCalls.wait)
+    cancel = blocking(JobCalls.cancel)
+    pause = blocking(JobCalls.pause)
+    resume = blocking(JobCalls.resume)
+    results = blocking(JobCalls.results)
+    dead_letters = blocking(JobCalls.dead_letters)
+    retry_dead_letters = blocking(JobCalls.retry_dead_letters)
 
 
-class Client:
+class Client(Blocking[aio.Client]):
     """A client of one Modelyard, through its front door. It may be used from several threads.
 
     `with Client() as client: client.infer("digits", {"x": array})`. The methods, their arguments and their errors are
@@ -84,12 +71,11 @@ class Client:
             InvalidInputError: the address is not host:port, the tenant's name is malformed, or timeout_s is not a
                 finite number above 0.
         """
-        self._client = aio.Client(address, tenant=tenant, timeout_s=timeout_s, direct=direct)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="modelyard-client", daemon=True)
-        self._closing = threading.Lock()
-        self._thread.start()
-        self._run(self._client.__aenter__())
+        super().__init__(
+            aio.Client(address, tenant=tenant, timeout_s=timeout_s, direct=direct), LoopThread("modelyard-client")
+        )
+        self._loop.run(self._inner.__aenter__())
+        self.jobs = Jobs(self._inner.jobs, self._loop)
 
     def __enter__(self) -> Self:
         """Return the client."""
@@ -103,85 +89,68 @@ class Client:
 
     def close(self) -> None:
         """Close the channel and end the thread; calls in flight are cancelled. A second call does nothing."""
-        with self._closing:
-            if self._loop.is_closed():
-                return
-            self._run(self._end())
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
+        self._loop.close(lambda: self._inner.__aexit__(None, None, None))
 
     @property
     def revision(self) -> int:
         """The newest revision of the catalogue that an answer to this client has seen; 0: none yet."""
-        return self._client.revision
+        return self._inner.revision
 
-    async def _end(self) -> None:
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._loop.shutdown_asyncgens()
-        await self._client.__aexit__(None, None, None)
-        await self._loop.shutdown_default_executor()
+    wait_connected = blocking(aio.Client.wait_connected)
 
-    def _run(self, call: Coroutine[Any, Any, T]) -> T:
-        if self._loop.is_closed():
-            call.close()
-            raise RuntimeError("the client is closed")
-        future = asyncio.run_coroutine_threadsafe(call, self._loop)
-        try:
-            return future.result()
-        except concurrent.futures.CancelledError:
-            raise CancelledError("the client was closed") from None
-        except BaseException:
-            # Interrupted while waiting: the call is of no use any more.
-            future.cancel()
-            raise
+    register_model = blocking(aio.Client.register_model)
+    update_model = blocking(aio.Client.update_model)
+    model = blocking(aio.Client.model)
+    models = blocking(aio.Client.models)
+    delete_model = blocking(aio.Client.delete_model)
+    undelete_model = blocking(aio.Client.undelete_model)
 
-    wait_connected = _blocking(aio.Client.wait_connected)
+    push = blocking(aio.Client.push)
+    version = blocking(aio.Client.version)
+    versions = blocking(aio.Client.versions)
+    update_version = blocking(aio.Client.update_version)
+    delete_version = blocking(aio.Client.delete_version)
+    undelete_version = blocking(aio.Client.undelete_version)
+    compare = blocking(aio.Client.compare)
 
-    register_model = _blocking(aio.Client.register_model)
-    update_model = _blocking(aio.Client.update_model)
-    model = _blocking(aio.Client.model)
-    models = _blocking(aio.Client.models)
-    delete_model = _blocking(aio.Client.delete_model)
-    undelete_model = _blocking(aio.Client.undelete_model)
+    set_alias = blocking(aio.Client.set_alias)
+    delete_alias = blocking(aio.Client.delete_alias)
+    history = blocking(aio.Client.history)
+    rollback = blocking(aio.Client.rollback)
 
-    push = _blocking(aio.Client.push)
-    version = _blocking(aio.Client.version)
-    versions = _blocking(aio.Client.versions)
-    update_version = _blocking(aio.Client.update_version)
-    delete_version = _blocking(aio.Client.delete_version)
-    undelete_version = _blocking(aio.Client.undelete_version)
-    compare = _blocking(aio.Client.compare)
+    search = blocking(aio.Client.search)
+    watch = blocking_stream(aio.Client.watch)
 
-    set_alias = _blocking(aio.Client.set_alias)
-    delete_alias = _blocking(aio.Client.delete_alias)
-    history = _blocking(aio.Client.history)
-    rollback = _blocking(aio.Client.rollback)
+    manifest = blocking(aio.Client.manifest)
+    pull = blocking(aio.Client.pull)
+    read_file = blocking_stream(aio.Client.read_file)
+    collect_garbage = blocking(aio.Client.collect_garbage)
 
-    search = _blocking(aio.Client.search)
-    watch = _blocking_stream(aio.Client.watch)
+    deploy = blocking(aio.Client.deploy)
+    undeploy = blocking(aio.Client.undeploy)
+    deployment = blocking(aio.Client.deployment)
+    deployments = blocking(aio.Client.deployments)
+    workers = blocking(aio.Client.workers)
+    explain = blocking(aio.Client.explain)
+    logs = blocking_stream(aio.Client.logs)
+    endpoints = blocking(aio.Client.endpoints)
 
-    manifest = _blocking(aio.Client.manifest)
-    pull = _blocking(aio.Client.pull)
-    read_file = _blocking_stream(aio.Client.read_file)
-    collect_garbage = _blocking(aio.Client.collect_garbage)
+    infer = blocking(aio.Client.infer)
+    infer_result = blocking(aio.Client.infer_result)
+    live = blocking(aio.Client.live)
+    ready = blocking(aio.Client.ready)
+    model_ready = blocking(aio.Client.model_ready)
+    server_metadata = blocking(aio.Client.server_metadata)
+    metadata = blocking(aio.Client.metadata)
 
-    deploy = _blocking(aio.Client.deploy)
-    undeploy = _blocking(aio.Client.undeploy)
-    deployment = _blocking(aio.Client.deployment)
-    deployments = _blocking(aio.Client.deployments)
-    workers = _blocking(aio.Client.workers)
-    explain = _blocking(aio.Client.explain)
-    logs = _blocking_stream(aio.Client.logs)
-    endpoints = _blocking(aio.Client.endpoints)
+    map = blocking_stream(aio.Client.map)
 
-    infer = _blocking(aio.Client.infer)
-    infer_result = _blocking(aio.Client.infer_result)
-    live = _blocking(aio.Client.live)
-    ready = _blocking(aio.Client.ready)
-    model_ready = _blocking(aio.Client.model_ready)
-    server_metadata = _blocking(aio.Client.server_metadata)
-    metadata = _blocking(aio.Client.metadata)
+    def submit(
+        self, name: str, inputs: Mapping[str, npt.ArrayLike], options: JobOptions | None = None, *, version: str = ""
+    ) -> PendingCall:
+        """Call a model without waiting for its answer, which is kept for some days; as `modelyard.aio.Client`."""
+        return PendingCall(self._loop.run(self._inner.submit(name, inputs, options, version=version)), self._loop)
+
+    def handle(self, id: str) -> PendingCall:  # noqa: A002 (what it is)
+        """Take up a call by its id, which is looked at when the call is used."""
+        return PendingCall(self._inner.handle(id), self._loop)

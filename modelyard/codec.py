@@ -32,6 +32,16 @@ def decode(kind: type[T], data: bytes) -> T:
         raise MalformedError(str(error)) from error
 
 
+def to_json(value: Any) -> Any:
+    """The JSON of a domain value as what json.dumps takes."""
+    return msgspec.to_builtins(value)
+
+
+def of_json(kind: type[T], value: Any) -> T:
+    """As `decode`, of JSON that was parsed already."""
+    return msgspec.convert(value, type=kind)
+
+
 def understood(read: Callable[[bytes], T], key: str, data: bytes) -> T | None:
     """Return what `read` makes of a record; None, with a line in the log, if that is a MalformedError.
 

@@ -94,7 +94,9 @@ class Eviction:
 class Placement:
     """The leader's decision that a worker shall run a replica.
 
-    `epoch` is the create revision of the leader's key: a later leader has a greater one.
+    Attributes:
+        epoch: the create revision of the leader's key: a later leader has a greater one.
+        internal: it is there for jobs, beside what users have deployed.
     """
 
     model: str
@@ -105,6 +107,7 @@ class Placement:
     resources: Resources
     epoch: int
     options: InstanceOptions = InstanceOptions()
+    internal: bool = False
 
 
 class InstanceState(StrEnum):

@@ -114,9 +114,14 @@ def hold(owner: str) -> str:
     return f"{HOLDS}{owner}"
 
 
+def jobs(model_name: str, version_name: str = "") -> str:
+    """The prefix of what jobs want loaded of a model, or of one version."""
+    return f"{JOBS}{model_name}@" + (f"{version_name}/" if version_name else "")
+
+
 def job(model_name: str, version_name: str, job_id: str) -> str:
     """Of what a job wants loaded."""
-    return f"{JOBS}{model_name}@{version_name}/{job_id}"
+    return f"{jobs(model_name, version_name)}{job_id}"
 
 
 def deployments(model_name: str) -> str:

@@ -15,6 +15,7 @@ import resource
 import signal
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import IO, Any
 
@@ -54,15 +55,27 @@ class Parent:
         """Take our two variables out of `environ`, so that a service's own configuration does not see them."""
         pid, report = environ.pop(PARENT, None), environ.pop(REPORT, None)
         self._report_fd = int(report) if report else None
+        self._reporting = threading.Lock()
         if self._report_fd is not None:
             os.set_inheritable(self._report_fd, False)
         if pid:
             die_with(int(pid))
 
     def report(self, **facts: Any) -> None:
-        """Tell the parent; without one, do nothing."""
+        """Tell the parent; without one, do nothing. In any thread: a long line is not mixed with another's."""
+        self.tell(json.dumps(facts).encode())
+
+    def tell(self, line: bytes) -> None:
+        """As `report`, a JSON object as it is."""
         if self._report_fd is not None:
-            os.write(self._report_fd, json.dumps(facts).encode() + b"\n")
+            with self._reporting:
+                os.write(self._report_fd, line + b"\n")
+
+    async def orders(self) -> AsyncIterator[bytes]:
+        """The lines that the parent writes to standard input (`Child.order`), until it closes it."""
+        reader = _reader_of(sys.stdin.fileno())
+        while line := await reader.readline():
+            yield line
 
     def start_beating(self, alive: Callable[[], bool] = lambda: True) -> None:
         """Report {"state": "beat"} twice a second from now on, from a thread that computation cannot block.
@@ -89,6 +102,12 @@ class Child:
     def __init__(self, process: asyncio.subprocess.Process, reports: asyncio.StreamReader) -> None:
         self._process = process
         self._reports = reports
+        self._heard_s = time.monotonic()
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since `heard` was told something, at first since the start."""
+        return time.monotonic() - self._heard_s
 
     @property
     def pid(self) -> int:
@@ -123,12 +142,31 @@ class Child:
             if not line:
                 return
             limit_s, looks = silence_s, LOOKS
+            self._heard_s = time.monotonic()
             yield json.loads(line)
         raise SilentError(f"it was silent for {limit_s:g} s")
+
+    async def order(self, line: bytes) -> None:
+        """Write a line to a child that was started with `orders`, as it can read it; one that has ended is no error."""
+        stdin = self._process.stdin
+        if stdin is not None:
+            with contextlib.suppress(ConnectionError):
+                stdin.write(line + b"\n")
+                await stdin.drain()
 
     async def wait(self) -> int:
         """Return the exit status."""
         return await self._process.wait()
+
+    async def ended(self, patience_s: float) -> str:
+        """How it ended, now that its pipe is closed; if it only closed the pipe it is killed after `patience_s`."""
+        try:
+            async with asyncio.timeout(patience_s):
+                return describe_exit(await self.wait())
+        except TimeoutError:
+            self.signal(signal.SIGKILL)
+            await self.wait()
+            return "it closed its report pipe and was killed"
 
     def signal(self, number: int) -> None:
         """Send a signal; a child that has ended is no error."""
@@ -148,18 +186,24 @@ class Child:
 
 
 async def start(
-    command: Sequence[str], environ: Mapping[str, str], output: IO[bytes] | int | None, cwd: str | None = None
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    output: IO[bytes] | int | None,
+    cwd: str | None = None,
+    *,
+    orders: bool = False,
 ) -> Child:
     """Start a child that dies with this process. Call it from the main thread: the kernel watches the thread.
 
     It gets a session of its own, so that a terminal's Ctrl-C reaches only us, and we stop the children in order.
+    `orders`: its standard input is what `Child.order` writes; else there is none.
     """
     read_fd, write_fd = os.pipe()
     try:
         process = await asyncio.create_subprocess_exec(
             *command,
             env={"GRPC_ENABLE_FORK_SUPPORT": "0", **environ, PARENT: str(os.getpid()), REPORT: str(write_fd)},
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE if orders else asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             pass_fds=[write_fd],

@@ -38,6 +38,8 @@ FULL_RETRY_AFTER_S = 5.0
 _AWAY = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, OSError)
 _PASSING = ("BUSY", "LOADING", "MASTERDOWN", "MISCONF")
 _PATIENCE_S = 5.0
+_CONNECTIONS = 100
+"""Of commands, and of those that block; who finds them all in use waits for one."""
 
 
 class Redis:
@@ -53,13 +55,16 @@ class Redis:
 
     def _open(self, *, socket_timeout: float | None) -> redis.asyncio.Redis:
         """Repeat a command once whose connection breaks: after a restart of Redis all that are open do."""
-        return redis.asyncio.Redis.from_url(
+        pool = redis.asyncio.BlockingConnectionPool.from_url(
             f"redis://{self.address}",
+            max_connections=_CONNECTIONS,
+            timeout=_PATIENCE_S,
             socket_timeout=socket_timeout,
             socket_connect_timeout=2,
             retry=Retry(NoBackoff(), 1),
             retry_on_error=[ConnectionError],
         )
+        return redis.asyncio.Redis.from_pool(pool)
 
     async def ping(self) -> bool:
         """Whether Redis answers."""

@@ -25,6 +25,11 @@ class Dataset(ABC):
         self.columns = tuple(columns)
         self.unusable = dict(unusable)
 
+    @property
+    def main_column(self) -> str:
+        """What a model of one input takes if nothing is said: the only column; empty: there is none, or are several."""
+        return self.columns[0].name if len(self.columns) == 1 else ""
+
     def column(self, name: str) -> Column:
         """The column of a name.
 
@@ -53,7 +58,10 @@ class Dataset(ABC):
         if not 0 <= begin <= end <= self.rows:
             raise InvalidInputError(f"{self.name}: expected rows within 0..{self.rows}, got {begin}..{end}")
         wanted = self.columns if names is None else [self.column(name) for name in dict.fromkeys(names)]
-        return self._batch(begin, end, wanted)
+        try:
+            return self._batch(begin, end, wanted)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"{error.message} (read for rows {begin}..{end - 1})") from error
 
     def batches(self, begin: int, end: int, rows_at_a_time: int, names: Sequence[str] | None = None) -> Iterator[Batch]:
         """Yield rows [begin, end) in batches of so many."""

@@ -38,6 +38,11 @@ class ImageDataset(Dataset):
         columns = (Column(IMAGE, "FP32" if self._options.scale else "UINT8", shape), Column(PATH, "BYTES"))
         super().__init__(directory.name, len(self._paths), columns, {})
 
+    @property
+    def main_column(self) -> str:
+        """Its pixels."""
+        return IMAGE
+
     def _first_size(self) -> Size:
         """Height and width of every row; -1 if no file tells."""
         fixed = self._options.crop or self._options.resize

@@ -6,7 +6,7 @@ of several. How many rows each shard has, one pass over the keys tells for all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -34,12 +34,13 @@ class KeyedShards:
         self._key = key
         self.shards = shards
 
-    def counts(self) -> Array:
-        """How many rows each shard has, INT64 [shards], in one pass over the keys."""
+    def counts(self, moved: Callable[[], None] = lambda: None) -> Array:
+        """How many rows each shard has, INT64 [shards], in one pass over the keys; `moved` is called as it gets on."""
         found = np.zeros(self.shards, np.int64)
         for batch in self._dataset.batches(0, self._dataset.rows, BLOCK_ROWS, [self._key]):
             found += np.bincount(shards_of(batch.columns[self._key], self.shards), minlength=self.shards)
             found[0] += len(batch.failed)
+            moved()
         return found
 
     def batches(self, begin: int, end: int, names: Sequence[str], block_rows: int = BLOCK_ROWS) -> Iterator[Batch]:

@@ -92,7 +92,8 @@ def bind(dataset: Dataset, signature: Signature, columns: Columns | None = None,
     Args:
         dataset: where the rows are.
         signature: its inputs, whose first dimension is that of the rows.
-        columns: of inputs that have no column of their name. A model's only input takes a dataset's only column.
+        columns: of inputs that have no column of their name. A model's only input takes a dataset's only
+            column, or that of its images.
         cast: let values be rounded.
 
     Raises:
@@ -121,8 +122,8 @@ def _columns_of(spec: TensorSpec, signature: Signature, dataset: Dataset, told: 
     if not names:
         if spec.name in {c.name for c in dataset.columns} or spec.name in dataset.unusable:
             names = [spec.name]
-        elif len(signature.inputs) == len(dataset.columns) == 1:
-            names = [dataset.columns[0].name]
+        elif len(signature.inputs) == 1 and (only := dataset.main_column):
+            names = [only]
         else:
             have = "; ".join(str(column) for column in dataset.columns) or "none"
             raise InvalidInputError(

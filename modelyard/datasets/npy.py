@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import PurePosixPath
+from tokenize import TokenError
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +13,12 @@ from numpy.lib import format as npy_format
 
 from modelyard.datasets.columns import Array, Batch, Column, whole_batch
 from modelyard.datasets.dataset import Dataset
-from modelyard.datasets.source import Source, buffered
+from modelyard.datasets.source import Source, Window, buffered
 from modelyard.errors import InvalidInputError
 from modelyard.oip.datatypes import datatype_of
+
+MOST_HEADER_BYTES = 1 << 20
+"""A header says by itself how long it is: up to 4 GiB, of which an archive could have any number of zeros."""
 
 
 class NpyArray:
@@ -56,13 +60,14 @@ class NpyArray:
 
 def _header(source: Source) -> tuple[tuple[int, ...], np.dtype[np.generic], int]:
     """The shape, the type and the offset of the first row."""
-    with buffered(source) as file:
+    beginning = Window(source, 0, min(source.size_bytes, MOST_HEADER_BYTES), source.name)
+    with buffered(beginning) as file:
         try:
             version = npy_format.read_magic(file)
             # Version 3 differs from 2 in the text of field names only, which no dataset has.
             read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
             shape, fortran, dtype = read(file)
-        except (ValueError, EOFError) as error:
+        except (ValueError, EOFError, SyntaxError, TokenError) as error:
             raise InvalidInputError(f"{source.name}: expected an npy file: {error!s:.200}") from error
         offset = file.tell()
     if not shape:

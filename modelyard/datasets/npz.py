@@ -52,7 +52,7 @@ def open_npz(source: Source) -> NpyDataset:
         archive = zipfile.ZipFile(buffered(source))
         members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
         found = {m.filename.removesuffix(".npy"): NpyArray(_member(source, archive, m)) for m in members}
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, struct.error, EOFError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, struct.error, ValueError, EOFError) as error:
         raise InvalidInputError(f"{source.name}: expected an npz archive: {error}") from error
     if not found:
         raise InvalidInputError(f"{source.name}: expected an npz archive, got a zip archive without npy files")

@@ -46,6 +46,10 @@ class ParquetDataset(Dataset):
     def _checked(self, read: Callable[[], T]) -> T:
         try:
             return read()
+        except MemoryError as error:  # Arrow's own is one of its exceptions, too
+            raise InvalidInputError(
+                f"{self.name}: takes more memory to be read than there is: {error!s:.300}"
+            ) from error
         except (pa.ArrowException, OSError, ValueError) as error:
             raise InvalidInputError(f"{self.name}: expected a Parquet file: {error!s:.300}") from error
 

@@ -63,6 +63,15 @@ def result_columns(outputs: Sequence[TensorSpec], key: Column | None = None) -> 
     return (key, *columns) if key else tuple(columns)
 
 
+def check_npy(columns: Sequence[Column]) -> None:
+    """Raise InvalidInputError unless rows of all columns are as npy has them: numbers, all of one shape."""
+    for column in columns:
+        if column.datatype == "BYTES" or -1 in column.shape:
+            raise InvalidInputError(
+                f"results: column {column}: npy has numbers only, and rows of one shape; ask for Parquet"
+            )
+
+
 def checked(column: Column, columns: Mapping[str, Array]) -> Array:
     """The values of a column as they are written.
 

@@ -1,60 +1,69 @@
-"""Files at fsspec URLs, as far as the server's settings allow: only below prefixes that its owner has named."""
+"""Files at URLs, as far as the server's settings allow: only below prefixes that its owner has named.
+
+http and https are read by ourselves (web.py); everything else is fsspec's: s3 needs s3fs, file and memory nothing.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
-import re
-from collections.abc import Callable, Sequence
-from typing import TypeVar
-from urllib.parse import unquote
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from modelyard.datasets.allowed import check_allowed, refused, shown
 from modelyard.datasets.source import Directory, Source, exactly
+from modelyard.datasets.web import WebFile
 from modelyard.errors import InvalidInputError, ModelyardError, NotFoundError, UnavailableError
 
-_URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s]+", re.IGNORECASE)
+TIMEOUTS = {"s3": {"config_kwargs": {"connect_timeout": 10, "read_timeout": 20, "retries": {"max_attempts": 1}}}}
+"""s3fs repeats by itself what has failed, five times."""
+_VERSIONS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")
+"""What stores call that by which a file's content is known, the best first."""
+Info = Mapping[str, Any]
 T = TypeVar("T")
 
 
-def check_allowed(url: str, allowed: Sequence[str]) -> None:
-    """Return if a URL is one of the allowed prefixes, or below one: `s3://bucket/data` allows `s3://bucket/data/x`.
-
-    Raises:
-        InvalidInputError: it is not, or it chains file systems, or leads upwards.
-    """
-    if not allowed:
-        raise InvalidInputError(f"{_shown(url)}: this server allows no URLs; upload the dataset instead")
-    below = any(url == prefix or url.startswith(prefix.rstrip("/") + "/") for prefix in allowed)
-    if not (below and _URL.fullmatch(url)) or "::" in url or ".." in re.split(r"[/\\]", unquote(url)):
-        raise InvalidInputError(f"{_shown(url)}: expected a URL below {', '.join(allowed)}")
-
-
-def _shown(url: str) -> str:
-    """A URL as messages have it: without credentials and query."""
-    return re.sub(r"//[^/@]*@", "//", url.partition("?")[0])[:300]
-
-
-def open_url(url: str, allowed: Sequence[str]) -> Source | Directory:
+def open_url(url: str, allowed: Sequence[str], stamp: str = "") -> Source | Directory:
     """The file or directory at a URL.
 
+    Args:
+        url: where it is.
+        allowed: prefixes, as `check_allowed` has them.
+        stamp: what `stamp_of` said when it was opened before; empty: that is not known.
+
     Raises:
-        InvalidInputError: the URL is not allowed, or its kind of store is not installed, or it cannot be read.
+        InvalidInputError: the URL is not allowed, or its kind of store is not installed, or it cannot be read, or what
+            is there has changed since.
         NotFoundError: nothing is there.
         UnavailableError: the store does not answer.
     """
     check_allowed(url, allowed)
-    name = _shown(url)
-    # A redirect could lead anywhere, past what is allowed.
-    options = {"allow_redirects": False} if url.lower().startswith("http") else {}
-    fs, path = _asked(name, lambda: fsspec.core.url_to_fs(url, **options))
+    content = WebFile(url) if url.lower().startswith(("http://", "https://")) else _opened(url, allowed)
+    if stamp and content.stamp != stamp:
+        raise InvalidInputError(
+            f"{content.name}: has changed since its rows were counted: expected {stamp}, got {content.stamp}"
+        )
+    return content
+
+
+def stamp_of(content: Source | Directory) -> str:
+    """By what a file or directory at a URL is recognised: size, and etag or time of change; else empty."""
+    return content.stamp if isinstance(content, WebFile | RemoteFile | RemoteDirectory) else ""
+
+
+def _opened(url: str, allowed: Sequence[str]) -> RemoteFile | RemoteDirectory:
+    name = shown(url)
+    options = TIMEOUTS.get(url.partition("://")[0].lower(), {})
+    fs, path = _asked(name, lambda: fsspec.core.url_to_fs(url, use_listings_cache=False, **options))
     if isinstance(fs, LocalFileSystem):
         _check_real(url, path, allowed)
     found = _asked(name, lambda: fs.info(path))
     if found["type"] == "directory":
         return RemoteDirectory(fs, path, name)
-    return RemoteFile(fs, path, name, found["size"])
+    return RemoteFile(fs, path, name, found)
 
 
 def _check_real(url: str, path: str, allowed: Sequence[str]) -> None:
@@ -62,7 +71,7 @@ def _check_real(url: str, path: str, allowed: Sequence[str]) -> None:
     real = os.path.realpath(path)
     roots = [os.path.realpath(LocalFileSystem._strip_protocol(prefix)) for prefix in allowed if "://" in prefix]
     if not any(real == root or real.startswith(root.rstrip("/") + "/") for root in roots):
-        raise InvalidInputError(f"{_shown(url)}: expected a URL below {', '.join(allowed)}; it is a link out of them")
+        raise refused(url, allowed, "; it is a link out of them")
 
 
 def _asked(name: str, ask: Callable[[], T]) -> T:
@@ -80,15 +89,27 @@ def _asked(name: str, ask: Callable[[], T]) -> T:
 
 
 class RemoteFile:
-    """A file of a store."""
+    """A file of a store.
 
-    def __init__(self, fs: fsspec.AbstractFileSystem, path: str, name: str, size_bytes: int | None) -> None:
-        if size_bytes is None:
+    Attributes:
+        stamp: its size, and etag or time of change.
+    """
+
+    def __init__(self, fs: fsspec.AbstractFileSystem, path: str, name: str, found: Info) -> None:
+        """`found`: what the store says of it.
+
+        Raises:
+            InvalidInputError: it is no file, or cannot be read by range.
+        """
+        if found["type"] != "file":
+            raise InvalidInputError(f"{name}: expected a file or directory, got something else")
+        if found["size"] is None:
             raise InvalidInputError(f"{name}: the store does not tell its size, so it cannot be read by range")
         self._fs = fs
         self._path = path
         self.name = name
-        self.size_bytes = int(size_bytes)
+        self.size_bytes = int(found["size"])
+        self.stamp = _stamp(found)
 
     def read(self, offset: int, length: int) -> bytes:
         """As Source says."""
@@ -99,25 +120,40 @@ class RemoteFile:
 
 
 class RemoteDirectory:
-    """A directory of a store."""
+    """A directory of a store, listed once.
+
+    Attributes:
+        stamp: a digest of its files' paths and stamps.
+    """
 
     def __init__(self, fs: fsspec.AbstractFileSystem, path: str, name: str) -> None:
         self._fs = fs
         self._root = path.rstrip("/")
         self.name = name
+        found: dict[str, Info] = _asked(name, lambda: fs.find(self._root, detail=True))
+        self._files = {full[len(self._root) + 1 :]: info for full, info in sorted(found.items())}
+        lines = "".join(f"{path}\0{_stamp(info)}\n" for path, info in self._files.items())
+        digest = hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
+        self.stamp = f"{len(self._files)} files {digest[:32]}"
 
     def paths(self) -> Sequence[str]:
         """As Directory says."""
-        found: list[str] = _asked(self.name, lambda: self._fs.find(self._root))
-        return sorted(path[len(self._root) + 1 :] for path in found)
+        return list(self._files)
 
     def open(self, path: str) -> Source:
         """As Directory says."""
+        if path not in self._files:
+            raise NotFoundError(f"{self.name}: no file {path!r}")
         full = f"{self._root}/{path}"
         if isinstance(self._fs, LocalFileSystem):
             self._check_within(path, full)
-        return RemoteFile(self._fs, full, path, _asked(path, lambda: self._fs.info(full))["size"])
+        return RemoteFile(self._fs, full, path, self._files[path])
 
     def _check_within(self, path: str, full: str) -> None:
         if not os.path.realpath(full).startswith(os.path.realpath(self._root) + "/"):
             raise InvalidInputError(f"{path}: it is a link out of {self.name}")
+
+
+def _stamp(found: Info) -> str:
+    version = next((found[name] for name in _VERSIONS if found.get(name)), "")
+    return f"{found['size']} {version}"[:300].rstrip()

@@ -126,6 +126,7 @@ class EventKind(StrEnum):
     TASK_SPLIT = "TASK_SPLIT"
     TASK_DEAD = "TASK_DEAD"
     TASK_REVIVED = "TASK_REVIVED"
+    TASK_STARTED = "TASK_STARTED"
 
 
 @dataclass(frozen=True)

@@ -52,9 +52,9 @@ class Tally:
         """With one that was given up and is executed again."""
         return replace(self, dead_rows=self.dead_rows - task.rows)
 
-    def retried(self) -> Tally:
-        """With an attempt that has to be made again."""
-        return replace(self, retries=self.retries + 1)
+    def retried(self, attempts: int = 1) -> Tally:
+        """With attempts that had to be made again."""
+        return replace(self, retries=self.retries + attempts)
 
 
 def added(one: Usage, other: Usage) -> Usage:
@@ -83,8 +83,8 @@ def progress(
         rows=plan.rows if plan else UNCOUNTED,
         done_rows=tally.done_rows,
         dead_rows=tally.dead_rows,
-        tasks=counts.queued + counts.in_flight + counts.done + counts.dead,
-        queued_tasks=counts.queued,
+        tasks=counts.queued + counts.delayed + counts.in_flight + counts.done + counts.dead,
+        queued_tasks=counts.queued + counts.delayed,
         running_tasks=counts.in_flight,
         done_tasks=counts.done,
         retries=tally.retries,

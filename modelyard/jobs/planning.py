@@ -58,10 +58,11 @@ class Plan:
         return self.planned == self.units
 
     def tasks(self, after: int = 0) -> Iterator[TaskSpec]:
-        """Those of units from `after` on, which is where a segment begins, in order."""
+        """Those of units from `after` on, where all were planned that there were at some time, in order."""
         for segment in self.segments:
-            if segment.begin >= after:
-                for begin, end in ranges(segment.begin, segment.end, segment.size):
+            if segment.end > after:
+                # A segment that has grown since is of equal tasks: the later ones are cut as the whole is.
+                for begin, end in ranges(max(segment.begin, after), segment.end, segment.size):
                     yield from self._task(begin, end)
 
     def _task(self, begin: int, end: int) -> Iterator[TaskSpec]:

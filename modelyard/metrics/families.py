@@ -17,6 +17,7 @@ ROWS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
 SUM, LEAST = "livesum", "livemin"
 """What becomes of the gauges of several processes; those of dead ones do not count."""
 VERSION = ("model", "version")
+TENANT = ("tenant", *VERSION)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +57,14 @@ _REGISTRY = ("registry",)
 _ALL = ("scheduler", "worker", "registry")
 
 
-def _histogram(name: str, services: tuple[str, ...], text: str, bounds: Sequence[float] = SHORT_S) -> Family:
-    return Family(f"modelyard_{name}", "histogram", services, VERSION, text, bounds)
+def _histogram(
+    name: str,
+    services: tuple[str, ...],
+    text: str,
+    bounds: Sequence[float] = SHORT_S,
+    labels: tuple[str, ...] = VERSION,
+) -> Family:
+    return Family(f"modelyard_{name}", "histogram", services, labels, text, bounds)
 
 
 def _counter(name: str, services: tuple[str, ...], text: str, labels: tuple[str, ...] = VERSION) -> Family:
@@ -78,7 +85,16 @@ WANTED = _gauge("replicas_wanted", _CONTROLLER, "Replicas that the deployment as
 READY = _gauge("replicas_ready", _CONTROLLER, "Replicas that are READY", VERSION)
 WORKERS = _gauge("workers", _CONTROLLER, "Live workers")
 EVICTIONS = _counter("evictions_total", _CONTROLLER, "On-demand deployments unloaded by this scheduler, as leader")
-REDIS = _gauge("redis_reachable", _CONTROLLER, "1 if Redis answers")
+JOBS = _gauge("jobs", _CONTROLLER, "Jobs that have not ended, by their state, of the scheduler that leads", ("state",))
+TASKS_QUEUED = _gauge("job_tasks_queued", _CONTROLLER, "Tasks of jobs that can be fetched", TENANT)
+TASKS_DELAYED = _gauge("job_tasks_delayed", _CONTROLLER, "Tasks of jobs that failed and wait to be retried", TENANT)
+TASKS_IN_FLIGHT = _gauge("job_tasks_in_flight", _CONTROLLER, "Tasks of jobs that workers have", TENANT)
+TASKS_OLDEST = _gauge("job_tasks_oldest_seconds", _CONTROLLER, "Since when the oldest task to be fetched waits", TENANT)
+TASKS_DEAD = _gauge("job_tasks_dead", _CONTROLLER, "Dead letters of jobs that are not forgotten yet", TENANT)
+TASK_RETRIES = _counter("job_task_retries_total", _CONTROLLER, "Attempts at tasks of jobs that were made again", TENANT)
+RECOVERED = _counter("job_recovered_claims_total", _CONTROLLER, "Claims taken back from lost workers", ("outcome",))
+RECOVERY_AGE = _gauge("job_recovery_age_seconds", _CONTROLLER, "Since the leader looked for claims of lost workers")
+REDIS = _gauge("redis_reachable", ("scheduler", "worker"), "1 if Redis answers")
 
 QUEUED = _gauge("queue_depth", _RUNNER, "Calls that wait in runners' queues", VERSION)
 QUEUE = _histogram("queue_seconds", _RUNNER, "A call's wait in the runner's queue")
@@ -96,6 +112,11 @@ UNLOADS = _counter("unloads_total", _WORKER, "Instances unloaded in good order")
 RUNNER_FAILURES = _counter("runner_failures_total", _WORKER, "Instances lost because their runner ended or was killed")
 RESERVED = _gauge("memory_reserved_bytes", _WORKER, "Memory promised to what is placed on this worker")
 CAPACITY = _gauge("memory_capacity_bytes", _WORKER, "Memory of this worker that can be promised")
+TASKS = _counter("job_tasks_total", _WORKER, "Attempts at tasks of jobs, by what became of them", (*TENANT, "outcome"))
+JOB_ROWS = _counter("job_rows_total", _WORKER, "Rows of jobs that have got their results", TENANT)
+JOB_COMPUTE = _counter("job_compute_seconds_total", _WORKER, "Seconds that runners spent on these rows", TENANT)
+TASK_QUEUE = _histogram("job_queue_seconds", _WORKER, "A task's wait in the queue, until its fetch", LONG_S, TENANT)
+TASK = _histogram("job_task_seconds", _WORKER, "From a task's fetch to the end of the attempt", LONG_S, TENANT)
 
 RECEIVED = _counter("chunk_bytes_received_total", _REGISTRY, "Bytes of chunks uploaded", ())
 SENT = _counter("chunk_bytes_sent_total", _REGISTRY, "Bytes of chunks and files downloaded", ())

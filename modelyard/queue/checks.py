@@ -16,9 +16,18 @@ from modelyard.errors import (
 )
 from modelyard.names import check_name, parse_reference
 from modelyard.queue.job_records import MAX_RECORD_BYTES, JobRecord, Written
-from modelyard.queue.records import MAX_PAYLOAD_BYTES, MAX_PRIORITY, MAX_RESULT_BYTES, Job, RetryPolicy, Task
+from modelyard.queue.records import (
+    MAX_PAYLOAD_BYTES,
+    MAX_PRIORITY,
+    MAX_REASON,
+    MAX_RESULT_BYTES,
+    Job,
+    RetryPolicy,
+    Task,
+)
 
 FULL_RETRY_AFTER_S = 1.0
+CROWDED_RETRY_AFTER_S = 5.0
 
 
 def check_job(job: Job) -> None:
@@ -53,6 +62,13 @@ def check_tasks(tasks: Sequence[Task]) -> None:
 def check_result(task: str, result: bytes) -> None:
     """Raise InvalidInputError if it is no reference any more, but the data."""
     _check_size(f"task {task}: result", len(result), MAX_RESULT_BYTES)
+
+
+def bounded(reason: str) -> str:
+    """Return a failure's reason as it is kept: cut where it is too long, with what is no Unicode replaced."""
+    if len(reason) > MAX_REASON:
+        reason = f"{reason[: MAX_REASON - 1]}\N{HORIZONTAL ELLIPSIS}"
+    return reason.encode(errors="replace").decode()
 
 
 def check_written(job: str, written: Written) -> None:
@@ -90,9 +106,9 @@ def known(job: str, record: JobRecord | None) -> JobRecord:
     return record
 
 
-def no_letter(job: str, task: str) -> ModelyardError:
-    """The task is no dead letter."""
-    return NotFoundError(f"job {job}: no dead letter of task {task}")
+def no_task(job: str, task: str) -> ModelyardError:
+    """There is no such task."""
+    return NotFoundError(f"job {job}: no task {task}")
 
 
 def other_job(job: str) -> ModelyardError:
@@ -115,6 +131,12 @@ def too_many_jobs(job: str, have: int, cap: int) -> ModelyardError:
     """The tenant's cap on jobs would be exceeded."""
     message = f"job {job}: its tenant has {have} jobs that have not ended, at most {cap} are allowed"
     return ExhaustedError(message, retry_after_s=FULL_RETRY_AFTER_S)
+
+
+def crowded(job: str, used_bytes: int, limit_bytes: int) -> ModelyardError:
+    """Redis keeps what is left of its memory for the jobs that run."""
+    message = f"job {job}: redis is nearly full, {used_bytes} of {limit_bytes} bytes are used: no job is accepted now"
+    return ExhaustedError(message, retry_after_s=CROWDED_RETRY_AFTER_S)
 
 
 def no_record(job: str) -> ModelyardError:

@@ -8,7 +8,7 @@ from modelyard.queue.script import PREFIX, Script
 from modelyard.redis import Redis
 
 NAMES = """open enqueue fetch extend finish fail release lost recover speculate state cancel delete retry depths tasks
-running submit change records listed expire clear""".split()  # noqa: SIM905 - shorter
+running ended submit change records listed expire clear""".split()  # noqa: SIM905 - shorter
 
 
 class Connection:

@@ -1,8 +1,9 @@
 """What a queue does, whatever it is made of: RedisQueue and, for tests, MemoryQueue.
 
 Every method of RedisQueue raises UnavailableError while Redis is away, and ExhaustedError where Redis is at maxmemory
-and the call would need more; what ends work (finish, fail, lost, cancel, clear, delete, recover), change and fetch pass
-at maxmemory.
+and the call would need more. At maxmemory running jobs go on: what ends work (finish, fail, lost, cancel, clear,
+delete, recover), change, fetch and retry_dead pass, and enqueue and speculate with a leader's epoch. `submit` is
+refused before that, so that they find room.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from modelyard.queue.records import (
     Claim,
     DeadLetter,
     Depth,
+    Ended,
     Event,
     Failed,
     Idle,
@@ -42,7 +44,7 @@ class JobQueue(Protocol):
         ...
 
     async def enqueue(self, job: str, tasks: Sequence[Task], caps: Caps, epoch: int = 0) -> list[TaskName | None]:
-        """Queue tasks: all of those that are not yet there, or none. Safe to repeat.
+        """Queue tasks that are not yet there, as many from the front as the caps leave room for. Safe to repeat.
 
         Args:
             job: whose they are.
@@ -51,14 +53,15 @@ class JobQueue(Protocol):
             epoch: of the leader who does it, as for `change`; 0: somebody else.
 
         Returns:
-            For each None, or who was there before it: the task itself, or the holder of its dedupe key.
+            For each None, or who was there before it: the task itself, or the holder of its dedupe key. A list that is
+            shorter than `tasks` leaves out those for which there was no room.
 
         Raises:
             InvalidInputError: a name is malformed or a payload too long.
             NotFoundError: no such job.
             PreconditionError: the job is cancelled, or its record says that it has ended.
             AbortedError: a later leader leads.
-            ExhaustedError: a cap of the tenant would be exceeded.
+            ExhaustedError: the caps of the tenant leave no room for any of them.
         """
         ...
 
@@ -86,12 +89,23 @@ class JobQueue(Protocol):
         """Return tasks as they stand; None for one that is unknown."""
         ...
 
+    async def ended(self, job: str, after: int, limit: int) -> list[Ended]:
+        """Return the tasks that became done or dead, in that order, numbered from 1, above a number.
+
+        A dead letter that was retried and has ended again is told again, both times as it is now. `clear` forgets what
+        has ended until then, and the numbers go on: a new cursor begins at 0. An unknown job: none.
+        """
+        ...
+
     async def running(self, job: str, limit: int) -> list[InFlight]:
         """Return the tasks that are longest in flight, with who has them."""
         ...
 
-    async def speculate(self, job: str, task: str) -> bool:
-        """Queue a second attempt of a task in flight; False if it is not, or has one. The first to finish wins."""
+    async def speculate(self, job: str, task: str, epoch: int = 0) -> bool:
+        """Queue a second attempt of a task in flight; False if it is not, or has one. The first to finish wins.
+
+        It stays for another worker than the one that has the first. AbortedError: as for `enqueue`.
+        """
         ...
 
     async def events(self, job: str, after: int, wait_s: float = 0.0) -> list[Event]:
@@ -102,12 +116,16 @@ class JobQueue(Protocol):
         """Return a page of dead letters, oldest first, after the `letter` of the last one seen."""
         ...
 
-    async def retry_dead(self, job: str, task: str) -> None:
-        """Queue a dead letter's task again, with nothing counted against it.
+    async def retry_dead(self, job: str, task: str, epoch: int = 0) -> bool:
+        """Queue a dead letter's task again, with nothing counted against it. Safe to repeat.
+
+        Returns:
+            True: it is queued; False: nothing was changed, for it is no dead letter any more, or was none.
 
         Raises:
-            NotFoundError: it is no dead letter.
+            NotFoundError: no such job, or task.
             PreconditionError: the job is cancelled, or its record says that it has ended.
+            AbortedError: a later leader leads; `epoch` as for `enqueue`.
         """
         ...
 
@@ -122,8 +140,12 @@ class JobQueue(Protocol):
 class ClaimQueue(Protocol):
     """What a worker does with tasks."""
 
-    async def fetch(self, worker: str, models: Sequence[str]) -> Claim | Idle:
+    async def fetch(self, worker: str, models: Sequence[str], slot: int = 0) -> Claim | Idle:
         """Claim one task of a model that the worker has READY.
+
+        A call whose answer is lost with its connection is repeated by the driver, and then answered with the claim that
+        it has made, not with another: for each `slot` the last claim is remembered for 30 s. So who fetches several
+        times at once names another slot each time.
 
         Models take turns: the one that was served longest ago comes first, whoever served it; of those that were not
         served yet the first that is named. Within a model it is the turn of the tenant that was served least for its
@@ -150,7 +172,7 @@ class ClaimQueue(Protocol):
         ...
 
     async def fail(self, claim: Claim, reason: str, *, retryable: bool = True) -> Failed:
-        """End the claim without a result: the model raised."""
+        """End the claim without a result: the model raised. Of the reason 2000 characters are kept."""
         ...
 
     async def release(self, claim: Claim) -> bool:
@@ -166,9 +188,10 @@ class Upkeep(Protocol):
     """What keeps the queue going."""
 
     async def recover(self, lease_s: float) -> list[Recovered]:
-        """Take back claims that were not extended for a lease; call it at least three times a lease.
+        """Take back claims that were not extended for a lease; call it about three times a lease.
 
-        After a gap in these calls (nobody could reach the queue, then) it takes nothing before a lease has passed.
+        After a gap of a lease or more (nobody could reach the queue, then) it takes nothing before a lease has passed.
+        After one of more than half a lease it waits for each claim as much longer.
         """
         ...
 

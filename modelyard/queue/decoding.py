@@ -11,6 +11,7 @@ from modelyard.queue.records import (
     Counts,
     DeadLetter,
     Depth,
+    Ended,
     Ending,
     Event,
     Failed,
@@ -25,7 +26,8 @@ from modelyard.queue.records import (
     TaskStatus,
 )
 
-COUNTS = ("queued", "in_flight", "done", "dead", "cancelled")
+COUNTS = ("queued", "in_flight", "done", "dead", "cancelled", "delayed")
+LOADS = ("queued", "in_flight", "delayed", "dead")
 JOB_FIELDS = (
     *("model", "tenant", "priority", "max_failures", "max_deaths", "first_ms", "max_ms", "state", "event"),
     *COUNTS,
@@ -100,6 +102,13 @@ def task_status(task: str, found: Sequence[bytes | None]) -> TaskStatus | None:
     return TaskStatus(task, known, result or b"", text(reason or b""), attempts, failures, deaths)
 
 
+def ended(found: Sequence[Any]) -> list[Ended]:
+    """What ended.lua returns; tasks that are removed just now are left out."""
+    first, tasks, statuses = found
+    known = [task_status(text(task), values) for task, values in zip(tasks, statuses, strict=True)]
+    return [Ended(number, status) for number, status in enumerate(known, first) if status]
+
+
 def in_flight(found: Sequence[Any]) -> InFlight:
     """One of what running.lua returns."""
     task, age_ms, attempts, *workers = found
@@ -138,11 +147,15 @@ def depths(found: Sequence[Any]) -> list[Depth]:
     for tenant, pairs in loads:
         for field, number in fields(pairs).items():
             what, _, model = field.partition(":")
-            numbers.setdefault((text(tenant), model), {})[what] = int(number)
-    return [
-        Depth(*key, found.get("queued", 0), found.get("in_flight", 0), oldest_ms.get(key, 0) / 1e3)
-        for key, found in sorted(numbers.items())
-    ]
+            if model:
+                numbers.setdefault((text(tenant), model), {})[what] = int(number)
+    return [depth(key, found, oldest_ms.get(key, 0) / 1e3) for key, found in sorted(numbers.items())]
+
+
+def depth(key: tuple[str, str], loads: Mapping[str, int], oldest_s: float) -> Depth:
+    """What a tenant has of a model, by LOADS; those that are absent are 0."""
+    queued, in_flight, delayed, dead = (loads.get(what, 0) for what in LOADS)
+    return Depth(*key, queued, in_flight, oldest_s, delayed, dead)
 
 
 def failed(ending: bytes, delay_ms: Sequence[int]) -> Failed:

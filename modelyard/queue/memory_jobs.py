@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from modelyard.errors import ModelyardError
 from modelyard.queue import checks
 from modelyard.queue.memory_records import MemoryRecords
 from modelyard.queue.memory_state import HeldJob, HeldTask
 from modelyard.queue.records import (
     Caps,
     DeadLetter,
+    Ended,
     Event,
     InFlight,
     Job,
@@ -43,41 +45,36 @@ class MemoryJobs(MemoryRecords):
         held.check_epoch(epoch)
         if held.closed:
             raise checks.refused(job, held.closed, "added to")
-        known: dict[str, TaskName] = {}
-        keys: dict[str, TaskName] = {}
-        holders = [self._holder(held, task, known, keys) for task in tasks]
-        fresh = [task for task, holder in zip(tasks, holders, strict=True) if holder is None]
-        if fresh:
-            self._check_caps(held, len(fresh), caps)
-            held.epoch = max(epoch, held.epoch)
-        for task in fresh:
-            self._admit(held, task)
+        holders: list[TaskName | None] = []
+        for task in tasks:
+            holder = self._holder(held, task)
+            if holder is None and (full := self._full(held, caps)):
+                if not any(holder is None for holder in holders):
+                    raise full
+                break
+            if holder is None:
+                self._admit(held, task, caps, epoch)
+            holders.append(holder)
         return holders
 
-    def _holder(
-        self, job: HeldJob, task: Task, known: dict[str, TaskName], keys: dict[str, TaskName]
-    ) -> TaskName | None:
-        """Who was there before the task; else note that it is there, in this call."""
-        name = TaskName(job.spec.id, task.id)
-        key = keys.get(task.dedupe) or self.dedupe.get((job.spec.tenant, task.dedupe))
-        holder = known.get(task.id) or (key if task.dedupe else None) or (name if task.id in job.tasks else None)
-        if holder is None:
-            known[task.id] = name
-            keys |= {task.dedupe: name} if task.dedupe else {}
-        return holder
+    def _holder(self, job: HeldJob, task: Task) -> TaskName | None:
+        if task.id in job.tasks:
+            return TaskName(job.spec.id, task.id)
+        return self.dedupe.get((job.spec.tenant, task.dedupe)) if task.dedupe else None
 
-    def _check_caps(self, job: HeldJob, more: int, caps: Caps) -> None:
+    def _full(self, job: HeldJob, caps: Caps) -> ModelyardError | None:
         mine = [held.counts() for held in self.jobs.values() if held.spec.tenant == job.spec.tenant]
-        queued, in_flight = sum(counts.queued for counts in mine), sum(counts.in_flight for counts in mine)
+        waiting = sum(counts.queued + counts.delayed for counts in mine)
         length = len(self.turns[job.spec.model].lanes[job.spec.tenant, job.spec.priority].entries)
-        if queued + more > caps.queued:
-            raise checks.full(job.spec.id, "queued", queued, caps.queued)
-        if in_flight >= caps.in_flight:
-            raise checks.full(job.spec.id, "in flight", in_flight, caps.in_flight)
-        if length + more > caps.stream:
-            raise checks.full(job.spec.id, "in the stream", length, caps.stream)
+        if waiting >= caps.queued:
+            return checks.full(job.spec.id, "waiting", waiting, caps.queued)
+        return checks.full(job.spec.id, "in the stream", length, caps.stream) if length >= caps.stream else None
 
-    def _admit(self, job: HeldJob, task: Task) -> None:
+    def _admit(self, job: HeldJob, task: Task, caps: Caps, epoch: int) -> None:
+        job.epoch = max(epoch, job.epoch)
+        if self.caps.get(job.spec.tenant) != caps.in_flight:
+            self.caps[job.spec.tenant] = caps.in_flight
+            self.let_in(job.spec.tenant)
         job.tasks[task.id] = HeldTask(task)
         if task.dedupe:
             self.dedupe[job.spec.tenant, task.dedupe] = TaskName(job.spec.id, task.id)
@@ -90,24 +87,11 @@ class MemoryJobs(MemoryRecords):
     async def resume(self, job: str) -> None:
         """As JobQueue.resume."""
         self._set_state(job, "running")
-        held = self.held(job)
-        if held.parked:
-            self.delayed[held.spec.model] |= {(job, task): at - 1e9 for at, task in enumerate(held.parked)}
-            held.parked.clear()
-            self.ring(held.spec.model)
 
     async def cancel(self, job: str) -> None:
         """As JobQueue.cancel."""
         self._set_state(job, "cancelled")
-        held = self.held(job)
-        held.parked.clear()
-        left = [task for task in held.tasks.values() if task.state == "open"]
-        for task in left:
-            self.remove_entries(held, task)
-            self.delayed[held.spec.model].pop((job, task.spec.id), None)
-            self.end(held, task, "cancelled")
-        if left:
-            self.emit(held, "drained")
+        self.cancel_open(self.held(job))
 
     async def delete(self, job: str) -> None:
         """As JobQueue.delete."""
@@ -125,6 +109,7 @@ class MemoryJobs(MemoryRecords):
         if held.state not in _LIVE:
             raise checks.refused(job, held.state, state)
         held.state = state
+        self.settle_parked(held)
         self.emit(held, state)
 
     async def job(self, job: str) -> JobStatus:
@@ -143,6 +128,15 @@ class MemoryJobs(MemoryRecords):
         counts = (task.attempts, task.failures, task.deaths)
         return TaskStatus(task.spec.id, task.state, task.result, task.reason, *counts)
 
+    async def ended(self, job: str, after: int, limit: int) -> list[Ended]:
+        """As JobQueue.ended."""
+        if job not in self.jobs:
+            return []
+        held = self.jobs[job]
+        first = max(0, after - held.forgotten)
+        found = [self._status(self.find(job, task)) for task in held.endings[first:][:limit]]
+        return [Ended(number, status) for number, status in enumerate(found, held.forgotten + first + 1) if status]
+
     async def running(self, job: str, limit: int) -> list[InFlight]:
         """As JobQueue.running."""
         tasks = self.jobs[job].tasks if job in self.jobs else {}
@@ -153,12 +147,16 @@ class MemoryJobs(MemoryRecords):
         workers = sorted(entry.owner for entry in task.entries.values() if entry.token)
         return InFlight(task.spec.id, self.clock() - since_s, len(task.entries), tuple(workers))
 
-    async def speculate(self, job: str, task: str) -> bool:
+    async def speculate(self, job: str, task: str, epoch: int = 0) -> bool:
         """As JobQueue.speculate."""
-        held = self.find(job, task)
-        if held is None or self.jobs[job].state != "running" or not held.claimed or len(held.entries) > 1:
+        if job not in self.jobs:
             return False
-        self.add_entry(self.jobs[job], held)
+        owner, held = self.jobs[job], self.find(job, task)
+        owner.check_epoch(epoch)
+        if owner.state != "running" or owner.closed or held is None or not held.claimed or len(held.entries) > 1:
+            return False
+        owner.epoch = max(epoch, owner.epoch)
+        self.add_entry(owner, held)
         return True
 
     async def events(self, job: str, after: int, wait_s: float = 0.0) -> list[Event]:
@@ -175,18 +173,23 @@ class MemoryJobs(MemoryRecords):
         last = int(after.partition("-")[0] or 0)
         return [letter for letter in letters if int(letter.letter.partition("-")[0]) > last][:limit]
 
-    async def retry_dead(self, job: str, task: str) -> None:
+    async def retry_dead(self, job: str, task: str, epoch: int = 0) -> bool:
         """As JobQueue.retry_dead."""
         held = self.find(job, task)
-        if held is None or held.state != "dead":
-            raise checks.no_letter(job, task)
+        if held is None:
+            raise checks.no_task(job, task)
         owner = self.jobs[job]
+        owner.check_epoch(epoch)
+        if held.state != "dead":
+            return False
         if owner.closed:
             raise checks.refused(job, owner.closed, "retried")
+        owner.epoch = max(epoch, owner.epoch)
         owner.letters = [letter for letter in owner.letters if letter.letter != held.letter]
         held.state, held.reason, held.failures, held.deaths = "open", "", 0, 0
         self.add_entry(owner, held)
         self.emit(owner, "retried", task)
+        return True
 
     async def replies(self, replica: str, wait_s: float) -> list[TaskName]:
         """As JobQueue.replies."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from modelyard.queue import checks
 from modelyard.queue.job_records import JobRecord, Listed, Written
 from modelyard.queue.memory_state import HeldJob, HeldRecord, Memory
-from modelyard.queue.records import Caps, Job, TaskName
+from modelyard.queue.records import Caps, Job
 
 
 class MemoryRecords(Memory):
@@ -70,6 +70,7 @@ class MemoryRecords(Memory):
         record.phase = written.phase
         record.active = record.active or written.keep_s is None
         record.due_s = None if written.keep_s is None else self.clock() + written.keep_s
+        self.settle_parked(held)
         if news:
             self.emit(held, "state", detail=written.phase)
 
@@ -98,11 +99,12 @@ class MemoryRecords(Memory):
         held, record = self._recorded(job)
         if record.due_s is None:
             raise checks.not_ended(job, record.phase)
+        self.cancel_open(held)
         gone = {task.spec.id: task for task in held.tasks.values() if task.state not in {"open", "dead"}}
         held.cleared.update(task.state for task in gone.values())
         held.tasks = {name: task for name, task in held.tasks.items() if name not in gone}
-        names = {TaskName(job, name) for name in gone}
-        self.dedupe = {key: name for key, name in self.dedupe.items() if name not in names}
+        held.forgotten += len(held.endings)
+        held.endings.clear()
         record.active = False
 
     async def expire(self, limit: int = 100) -> list[str]:

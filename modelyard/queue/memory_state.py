@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ class HeldTask:
     failures: int = 0
     deaths: int = 0
     since_s: float | None = None
+    delayed: bool = False
 
     @property
     def claimed(self) -> bool:
@@ -51,7 +53,13 @@ class HeldRecord:
 
 @dataclass
 class HeldJob:
-    """A job and its tasks; `cleared`: how many of those that are gone were in which state."""
+    """A job and its tasks.
+
+    Attributes:
+        parked: out of their lane while it is paused, or has ended.
+        endings: as they became done or dead, after those that are forgotten.
+        cleared: how many of those that are gone were in which state.
+    """
 
     spec: Job
     state: JobState = "running"
@@ -59,6 +67,8 @@ class HeldJob:
     events: list[Event] = field(default_factory=list)
     letters: list[DeadLetter] = field(default_factory=list)
     parked: list[str] = field(default_factory=list)
+    endings: list[str] = field(default_factory=list)
+    forgotten: int = 0
     emitted: int = 0
     epoch: int = 0
     record: HeldRecord | None = None
@@ -80,7 +90,9 @@ class HeldJob:
         """How many tasks are in which state."""
         states = self.cleared + Counter(task.state for task in self.tasks.values())
         in_flight = sum(task.state == "open" and task.claimed for task in self.tasks.values())
-        return Counts(states["open"] - in_flight, in_flight, states["done"], states["dead"], states["cancelled"])
+        delayed = sum(task.state == "open" and task.delayed for task in self.tasks.values())
+        queued = states["open"] - in_flight - delayed
+        return Counts(queued, in_flight, states["done"], states["dead"], states["cancelled"], delayed)
 
 
 class Memory:
@@ -98,6 +110,9 @@ class Memory:
         self.answers: dict[str, list[TaskName]] = defaultdict(list)
         self.rings: set[str] = set()
         self.rota: dict[str, int] = {}
+        self.caps: dict[str, int] = {}
+        self.kept_out: dict[str, set[str]] = defaultdict(set)
+        self.passed_over: set[str] = set()
         self.numbers = itertools.count(1)
         self._changed = asyncio.Event()
 
@@ -157,10 +172,30 @@ class Memory:
     def give_back(self, job: HeldJob, task: HeldTask, entry: Entry) -> None:
         """Have a claimed entry fetched again, before others."""
         entry.token, entry.returned = "", True
-        if not task.claimed:
-            task.since_s = None
+        self.settle_flight(job, task)
         self.turns[job.spec.model].update(job.spec.tenant)
         self.ring(job.spec.model)
+
+    def settle_flight(self, job: HeldJob, task: HeldTask) -> None:
+        """See that a task which nobody has any more is not in flight."""
+        if task.since_s is not None and not task.claimed:
+            task.since_s = None
+            self.let_in(job.spec.tenant)
+
+    def let_in(self, tenant: str) -> None:
+        """Give a tenant its turns again that had as much in flight as it may."""
+        for model in self.kept_out.pop(tenant, ()):
+            self.turns[model].update(tenant)
+            self.ring(model)
+
+    def settle_parked(self, job: HeldJob) -> None:
+        """Have what is parked fetched again, some with each fetch, if its job runs."""
+        marked, delayed = (job.spec.id, ""), self.delayed[job.spec.model]
+        if job.state == "running" and not job.closed and job.parked:
+            delayed[marked] = -math.inf
+            self.ring(job.spec.model)
+        else:
+            delayed.pop(marked, None)
 
     def emit(self, job: HeldJob, kind: str, task: str = "", detail: str = "") -> None:
         """Tell those who watch."""
@@ -171,9 +206,31 @@ class Memory:
 
     def end(self, job: HeldJob, task: HeldTask, state: TaskState) -> None:
         """Bring a task to its end."""
-        task.state, task.since_s = state, None
+        task.state, task.delayed = state, False
+        self.settle_flight(job, task)
+        if state != "dead":
+            self._let_go_of_key(job, task)
+        if state != "cancelled":
+            job.endings.append(task.spec.id)
         if task.spec.reply:
             self.answers[task.spec.reply].append(TaskName(job.spec.id, task.spec.id))
+
+    def _let_go_of_key(self, job: HeldJob, task: HeldTask) -> None:
+        key = job.spec.tenant, task.spec.dedupe
+        if self.dedupe.get(key) == TaskName(job.spec.id, task.spec.id):
+            del self.dedupe[key]
+
+    def cancel_open(self, job: HeldJob) -> None:
+        """End all that is open."""
+        job.parked.clear()
+        self.settle_parked(job)
+        left = [task for task in job.tasks.values() if task.state == "open"]
+        for task in left:
+            self.remove_entries(job, task)
+            self.delayed[job.spec.model].pop((job.spec.id, task.spec.id), None)
+            self.end(job, task, "cancelled")
+        if left:
+            self.emit(job, "drained")
 
     def bury(self, job: HeldJob, task: HeldTask, reason: str) -> None:
         """Make a dead letter."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 
 @dataclass
@@ -57,21 +59,28 @@ class Turns:
 
     def update(self, tenant: str) -> None:
         """Let a tenant in that has something to fetch, and out one that has nothing."""
-        if not any(lane.ready() for (whose, _), lane in self.lanes.items() if whose == tenant):
-            if (score := self._scores.pop(tenant, None)) is not None:
-                self._served[tenant] = score
+        if not self.ready(tenant):
+            self.leave(tenant)
         elif tenant not in self._scores:
             self._scores[tenant] = max(self._now, self._served.get(tenant, 0.0))
+
+    def leave(self, tenant: str) -> None:
+        """Let a tenant out."""
+        if (score := self._scores.pop(tenant, None)) is not None:
+            self._served[tenant] = score
         if not self._scores:
             self._served.clear()
             self._now = 0.0
 
-    def next(self) -> tuple[str, int]:
-        """The tenant and the priority that come next; there must be one."""
-        tenant = min(self._scores, key=lambda name: (self._scores[name], name))
-        return tenant, min(
-            priority for (whose, priority), lane in self.lanes.items() if whose == tenant and lane.ready()
-        )
+    def next(self, passed: Collection[str]) -> str | None:
+        """The tenant that comes next, apart from some; None if there is none."""
+        left = [(score, tenant) for tenant, score in self._scores.items() if tenant not in passed]
+        return min(left)[1] if left else None
+
+    def ready(self, tenant: str) -> list[Lane]:
+        """What a tenant has to fetch, the most urgent first."""
+        lanes = sorted(self.lanes.items(), key=itemgetter(0))
+        return [lane for (whose, _), lane in lanes if whose == tenant and lane.ready()]
 
     def charge(self, tenant: str, cost: float) -> None:
         """Count what a tenant is served."""

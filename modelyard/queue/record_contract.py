@@ -20,7 +20,8 @@ class RecordQueue(Protocol):
         Raises:
             InvalidInputError: as `open`, or the record is none.
             AlreadyExistsError: the id is of a job without a record.
-            ExhaustedError: the tenant has as many jobs as it may that have not ended.
+            ExhaustedError: the tenant has as many jobs as it may that have not ended, or 90 % of Redis's memory are
+                used.
         """
         ...
 
@@ -66,6 +67,8 @@ class RecordQueue(Protocol):
 
     async def clear(self, job: str) -> None:
         """Remove the tasks that an ended job has left; dead letters can still be retried. Repeat it where it failed.
+
+        Tasks that are still open are cancelled first.
 
         Raises:
             NotFoundError: no such job, or it has no record.

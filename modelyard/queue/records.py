@@ -11,6 +11,8 @@ Ending = Literal["stale", "superseded", "retry", "dead"]
 MAX_PRIORITY = 9
 MAX_PAYLOAD_BYTES = 1 << 20
 MAX_RESULT_BYTES = 64 << 10
+MAX_REASON = 2000
+"""Characters of a failure's reason; what is longer is cut."""
 
 
 @dataclass(frozen=True)
@@ -18,8 +20,8 @@ class Caps:
     """How much a tenant may have in the queue, over all its jobs.
 
     Attributes:
-        queued: tasks that wait.
-        in_flight: claimed tasks; who has as many cannot add more.
+        queued: tasks that wait, delayed ones too.
+        in_flight: claimed tasks; of who has as many none is fetched, others' are. As the last `enqueue` said.
         stream: entries of one stream.
         jobs: with a record that have not ended.
     """
@@ -66,7 +68,8 @@ class Task:
         id: unique in its job.
         payload: what the worker needs, at most 1 MiB: references, not data.
         reply: the replica to wake when it has ended; empty for none.
-        dedupe: only one task of a tenant is queued under one such key; empty for none.
+        dedupe: only one task of a tenant has such a key until it is done or cancelled (a dead letter keeps it); empty
+            for none.
         cost: what it counts in its tenant's share.
     """
 
@@ -93,8 +96,8 @@ class Claim:
         entry: of the stream.
         token: of this claim alone.
         attempt: 1 for the first.
-        failures: how often the model raised.
-        deaths: how often a worker was lost with it.
+        failures: how often the model raised; of two attempts that were on together the last to fail counts.
+        deaths: how often a worker was lost with it; of two attempts as well.
         waited_s: since it was put into the stream.
     """
 
@@ -114,7 +117,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Idle:
-    """Nothing to fetch; `due_s`: seconds until a delayed task is due, None if there is none."""
+    """Nothing to fetch; `due_s`: seconds until there may be something without a ring, None if that will not be."""
 
     due_s: float | None
 
@@ -142,13 +145,14 @@ class Recovered:
 
 @dataclass(frozen=True)
 class Counts:
-    """A job's tasks."""
+    """A job's tasks. `queued`: can be fetched, unless it is paused; `delayed`: have failed and wait to be retried."""
 
     queued: int = 0
     in_flight: int = 0
     done: int = 0
     dead: int = 0
     cancelled: int = 0
+    delayed: int = 0
 
 
 @dataclass(frozen=True)
@@ -175,6 +179,14 @@ class TaskStatus:
 
 
 @dataclass(frozen=True)
+class Ended:
+    """A task that was done, or given up: the `number`-th of its job, from 1 on; `status`: as it stands now."""
+
+    number: int
+    status: TaskStatus
+
+
+@dataclass(frozen=True)
 class InFlight:
     """A task in flight.
 
@@ -197,8 +209,8 @@ class Event:
     Attributes:
         number: 1 for the first; the last 1000 are kept, so a watch that was away longer finds a gap.
         kind: `state` (its record has another phase), the queue's own state (running, paused, cancelled, deleting),
-            `drained` (its tasks are cancelled), or done, retry, recovered, dead, retried of a task.
-        detail: the phase, a failure's reason, or the worker that was lost.
+            `drained` (its tasks are cancelled), or started, done, retry, recovered, dead, retried of a task.
+        detail: the phase, a failure's reason, or the worker that has it or was lost.
     """
 
     number: int
@@ -222,10 +234,17 @@ class DeadLetter:
 
 @dataclass(frozen=True)
 class Depth:
-    """What a tenant has of a model; `oldest_s`: since when the oldest that could be fetched waits."""
+    """What a tenant has of a model; `queued`, `delayed`: as in Counts.
+
+    Attributes:
+        oldest_s: since when the oldest queued one waits; 0: there is none.
+        dead: dead letters, of all jobs that were not deleted yet.
+    """
 
     tenant: str
     model: str
     queued: int
     in_flight: int
     oldest_s: float
+    delayed: int = 0
+    dead: int = 0

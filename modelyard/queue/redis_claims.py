@@ -11,6 +11,9 @@ from modelyard.queue import checks, decoding
 from modelyard.queue.connection import Connection
 from modelyard.queue.records import Claim, Depth, Failed, Idle, Recovered
 
+_LOOKS = 8
+"""How often a fetch looks on where all that it finds is set aside; then its caller may ask again."""
+
 
 def mint(worker: str) -> str:
     """Return the token of one claim: nobody else has it, not even after Redis has forgotten something."""
@@ -29,14 +32,16 @@ def _facts(claim: Claim) -> tuple[str, str, str, str]:
 class RedisClaims(Connection):
     """ClaimQueue on Redis."""
 
-    async def fetch(self, worker: str, models: Sequence[str]) -> Claim | Idle:
+    async def fetch(self, worker: str, models: Sequence[str], slot: int = 0) -> Claim | Idle:
         """As ClaimQueue.fetch."""
         token = mint(check_name("worker", worker))
-        while (found := await self.run("fetch", worker, token, *models))[0] == b"again":
-            pass
-        if found[0] == b"claim":
-            return decoding.claim(found, token)
-        return Idle(found[1] / 1e3 if found[1] >= 0 else None)
+        for _ in range(_LOOKS):
+            found = await self.run("fetch", worker, slot, token, *models)
+            if found[0] == b"claim":
+                return decoding.claim(found, token)
+            if found[0] == b"idle":
+                return Idle(found[1] / 1e3 if found[1] >= 0 else None)
+        return Idle(0.0)
 
     async def wait(self, models: Sequence[str], wait_s: float) -> bool:
         """As ClaimQueue.wait."""
@@ -55,7 +60,7 @@ class RedisClaims(Connection):
 
     async def fail(self, claim: Claim, reason: str, *, retryable: bool = True) -> Failed:
         """As ClaimQueue.fail."""
-        ending, *delay_ms = await self.run("fail", *_facts(claim), reason, int(retryable), jitter())
+        ending, *delay_ms = await self.run("fail", *_facts(claim), checks.bounded(reason), int(retryable), jitter())
         return decoding.failed(ending, delay_ms)
 
     async def release(self, claim: Claim) -> bool:

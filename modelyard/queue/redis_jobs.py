@@ -9,6 +9,7 @@ from modelyard.queue.connection import Connection
 from modelyard.queue.records import (
     Caps,
     DeadLetter,
+    Ended,
     Event,
     InFlight,
     Job,
@@ -19,7 +20,6 @@ from modelyard.queue.records import (
     TaskStatus,
 )
 
-DEDUPE_S = 24 * 3600
 BATCH = 500
 _PAGE = 100
 
@@ -46,7 +46,7 @@ class RedisJobs(Connection):
         checks.check_tasks(tasks)
         limits = (caps.queued, caps.in_flight, caps.stream)
         words = [word for task in tasks for word in (task.id, task.payload, task.reply, task.dedupe, task.cost)]
-        status, *found = await self.run("enqueue", job, *limits, DEDUPE_S, epoch, *words)
+        status, *found = await self.run("enqueue", job, *limits, epoch, *words)
         if status == b"missing":
             raise checks.no_job(job)
         if status == b"closed":
@@ -98,13 +98,20 @@ class RedisJobs(Connection):
         found = await self.run("tasks", job, *tasks) if tasks else []
         return [decoding.task_status(task, values) for task, values in zip(tasks, found, strict=True)]
 
+    async def ended(self, job: str, after: int, limit: int) -> list[Ended]:
+        """As JobQueue.ended."""
+        return decoding.ended(await self.run("ended", job, after, limit)) if limit > 0 else []
+
     async def running(self, job: str, limit: int) -> list[InFlight]:
         """As JobQueue.running."""
         return [decoding.in_flight(found) for found in await self.run("running", job, limit)]
 
-    async def speculate(self, job: str, task: str) -> bool:
+    async def speculate(self, job: str, task: str, epoch: int = 0) -> bool:
         """As JobQueue.speculate."""
-        return bool(await self.run("speculate", job, task))
+        status, number = await self.run("speculate", job, task, epoch)
+        if status == b"deposed":
+            raise checks.deposed(job, epoch, number)
+        return bool(number)
 
     async def events(self, job: str, after: int, wait_s: float = 0.0) -> list[Event]:
         """As JobQueue.events."""
@@ -121,13 +128,16 @@ class RedisJobs(Connection):
         found = await self.redis.command("XRANGE", self.key("job", f"{job}:dead"), first, "+", "COUNT", limit)
         return [decoding.dead_letter(entry) for entry in found]
 
-    async def retry_dead(self, job: str, task: str) -> None:
+    async def retry_dead(self, job: str, task: str, epoch: int = 0) -> bool:
         """As JobQueue.retry_dead."""
-        found = await self.run("retry", job, task)
-        if found[0] == b"missing":
-            raise checks.no_letter(job, task)
-        if found[0] == b"refused":
-            raise checks.refused(job, decoding.text(found[1]), "retried")
+        status, *found = await self.run("retry", job, task, epoch)
+        if status == b"missing":
+            raise checks.no_task(job, task)
+        if status == b"deposed":
+            raise checks.deposed(job, epoch, found[0])
+        if status == b"refused":
+            raise checks.refused(job, decoding.text(found[0]), "retried")
+        return bool(status == b"queued")
 
     async def replies(self, replica: str, wait_s: float) -> list[TaskName]:
         """As JobQueue.replies."""

@@ -11,6 +11,8 @@ from modelyard.queue.records import Caps, Job
 from modelyard.queue.redis_jobs import BATCH, facts
 
 _KEPT = -1
+ROOM = 0.9
+"""Which part of Redis's memory may be used for a job to be accepted; the rest is for those that run."""
 
 
 class RedisRecords(Connection):
@@ -21,12 +23,21 @@ class RedisRecords(Connection):
         checks.check_job(job)
         checks.check_written(job.id, written)
         content = (written.record, written.plan or b"", written.phase)
-        status, *found = await self.run("submit", *facts(job), *content, caps.jobs)
+        used, limit = await self._memory_bytes()
+        has_room = not limit or used <= ROOM * limit
+        status, *found = await self.run("submit", *facts(job), *content, caps.jobs, int(has_room))
+        if status == b"crowded":
+            raise checks.crowded(job.id, used, limit)
         if status == b"other":
             raise checks.no_record(job.id)
         if status == b"full":
             raise checks.too_many_jobs(job.id, found[0], caps.jobs)
         return checks.known(job.id, decoding.job_record(job.id, found))
+
+    async def _memory_bytes(self) -> tuple[int, int]:
+        """What Redis uses, and what it may; 0: there is no limit."""
+        found = await self.redis.command("INFO", "memory")
+        return int(found["used_memory"]), int(found["maxmemory"])
 
     async def change(self, job: str, written: Written, revision: int, epoch: int = 0) -> int | None:
         """As RecordQueue.change."""
@@ -62,15 +73,13 @@ class RedisRecords(Connection):
     async def clear(self, job: str) -> None:
         """As RecordQueue.clear."""
         cursor = b"0"
-        while True:
-            status, found = await self.run("clear", job, cursor, BATCH)
-            if status == b"missing":
-                raise checks.no_job(job)
-            if status == b"refused":
-                raise checks.not_ended(job, decoding.text(found))
-            if found == b"0":
-                return
-            cursor = found
+        status = b"more"
+        while status == b"more":
+            status, cursor = await self.run("clear", job, cursor, BATCH)
+        if status == b"missing":
+            raise checks.no_job(job)
+        if status == b"refused":
+            raise checks.not_ended(job, decoding.text(cursor))
 
     async def expire(self, limit: int = 100) -> list[str]:
         """As RecordQueue.expire."""

@@ -4,10 +4,11 @@ All keys begin with the queue's prefix, `{modelyard}:`. Model stands for `model@
 
 key                                  type    content
 job:{job}                            hash    model, tenant, priority, retry policy, state, counters, event number; of
-                                             one with a record: record, plan, revision, epoch, phase, ended
+                                             one with a record: record, plan, revision, epoch, phase, ended, cleared
 job:{job}:open, job:{job}:closed     set     its tasks that have not ended, that have
 job:{job}:running                    zset    its tasks in flight, by since when
-job:{job}:parked                     zset    its tasks that are out of their stream while it is paused
+job:{job}:parked                     list    its tasks that are out of their stream while it is paused, or has ended
+job:{job}:endings                    list    its tasks, as they became done or dead
 job:{job}:events                     stream  its events, by number; the last 1000
 job:{job}:dead                       stream  its dead letters
 jobs, jobs:{tenant}                  zset    jobs with a record, by their place in the list
@@ -16,17 +17,18 @@ expiring                             zset    those that have ended, by when they
 task:{job}/{task}                    hash    payload, state, counts, result; e:{entry}: the token of its claim
 tasks:{model}:{tenant}:{priority}    stream  entries (j: job, t: task), read by the group `workers`; no MAXLEN
 lanes                                set     the streams there are
-delayed:{model}                      zset    {job}/{task}, by when it can be fetched again
+delayed:{model}                      zset    {job}/{task}, by when it can be fetched again; {job}/: its parked ones
 ready:{model}:{tenant}               hash    priority: entries that can be fetched
 turns:{model}, served:{model}        zset    tenants, by what they were served for their weight
+held:{tenant}                        set     models that it waits for until it has less in flight
 rota                                 zset    models, in the order in which they were served last; the last 1000
 weights                              hash    tenant: weight, where it is not 1
 bell:{model}                         list    at most one ring for who waits
 tenants                              set     those with tasks
-load:{tenant}                        hash    queued:{model}, in_flight:{model}
-dedupe:{tenant}:{key}                string  {job}/{task} that holds the key; expires
+load:{tenant}                        hash    queued:{model}, delayed:{model}, in_flight:{model}, dead:{model}; cap
+dedupe:{tenant}:{key}                string  {job}/{task} that holds the key; goes with it
 reply:{replica}                      list    {job}/{task} that have ended; expires
-fetched:{worker}                     string  its last claim, token first; expires
+fetched:{worker}:{slot}              string  its last claim, token first; expires
 sweep                                string  since when late claims are looked for; expires
 
 What a job leaves goes with it (`delete`), its tasks before it if it has a record (`clear`); `rota` goes with the last

@@ -10,47 +10,35 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, 
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-import grpc.aio
-
 from modelyard.backoff import Backoff
 from modelyard.catalogue import Manifest
 from modelyard.chunks import Chunk
 from modelyard.errors import DataLossError, NotFoundError, UnavailableError
 from modelyard.rpc import convert
-from modelyard.rpc.channel import Stub, open_channel
 from modelyard.rpc.chunkstream import chunk_pieces
-from modelyard.rpc.status import error_of
+from modelyard.rpc.replicas import Replicas
 from modelyard.v1 import registry_pb2
 
 TIMEOUT_S = 30.0
 PATIENCE_S = 30.0
 T = TypeVar("T")
-_SERVICE = registry_pb2.DESCRIPTOR.services_by_name["Registry"]
+SERVICE = registry_pb2.DESCRIPTOR.services_by_name["Registry"]
 
 
 class RegistrySource:
-    """Reads manifests and chunks from the live registry replicas, in turn."""
+    """Reads manifests and chunks from the live registry replicas, in turn; `close` it in the end."""
 
     def __init__(self, addresses: Callable[[], Iterable[str]]) -> None:
         """`addresses` returns the replicas that are live now."""
-        self._addresses = addresses
-        self._turn = 0
+        self._replicas = Replicas(addresses, SERVICE)
 
-    @contextlib.asynccontextmanager
-    async def _stub(self) -> AsyncIterator[Stub]:
-        live = sorted(self._addresses())
-        if not live:
-            raise UnavailableError("no registry is live", retry_after_s=1.0)
-        self._turn += 1
-        async with open_channel(live[self._turn % len(live)]) as channel:
-            try:
-                yield Stub(channel, _SERVICE)
-            except grpc.aio.AioRpcError as failure:
-                raise error_of(failure) from failure
+    async def close(self) -> None:
+        """Close the channels; what is being read is cancelled."""
+        await self._replicas.close()
 
     async def manifest(self, digest: str) -> Manifest:
         """Return a manifest."""
-        async with self._stub() as stub:
+        async with self._replicas.stub() as stub:
             request = registry_pb2.GetManifestRequest(digest=digest)
             return convert.manifest_from_pb(await stub.GetManifest(request, timeout=TIMEOUT_S))
 
@@ -62,23 +50,43 @@ class RegistrySource:
             DataLossError: a chunk is damaged.
             NotFoundError: a chunk is gone from the store.
         """
-        async with self._stub() as stub:
+        async with self._replicas.stub() as stub:
             request = registry_pb2.DownloadChunksRequest(digests=[chunk.digest for chunk in chunks])
             call = stub.DownloadChunks(request)
             try:
-                async for piece in chunk_pieces(call, chunks, _within):
+                async for piece in chunk_pieces(call, chunks, _sending):
                     yield piece
             finally:
                 call.cancel()
 
 
 @contextlib.asynccontextmanager
-async def _within() -> AsyncIterator[None]:
+async def _sending() -> AsyncIterator[None]:
+    async with answering("the registry sent no more bytes"):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def answering(what: str) -> AsyncIterator[None]:
+    """Bound a step of a call by TIMEOUT_S; UnavailableError, which says `what` did not happen, when it takes longer."""
     try:
         async with asyncio.timeout(TIMEOUT_S):
             yield
     except TimeoutError:
-        raise UnavailableError(f"the registry sent no more bytes within {TIMEOUT_S:g} s") from None
+        raise UnavailableError(f"{what} within {TIMEOUT_S:g} s") from None
+
+
+async def patiently(call: Callable[[], Coroutine[Any, Any, T]], patience_s: float = PATIENCE_S) -> T:
+    """Repeat a call while the registry is away, for so long; raise its last UnavailableError then."""
+    backoff, until_s = Backoff(0.05, 1.0), time.monotonic() + patience_s
+    while True:
+        try:
+            return await call()
+        except UnavailableError:
+            delay_s = backoff.next()
+            if time.monotonic() + delay_s >= until_s:
+                raise
+        await asyncio.sleep(delay_s)
 
 
 class BlockingSource:
@@ -121,15 +129,4 @@ class BlockingSource:
         return b"".join(pieces)
 
     def _begin(self, call: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
-        return asyncio.run_coroutine_threadsafe(self._repeated(call), self._loop)
-
-    async def _repeated(self, call: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        backoff, until_s = Backoff(0.05, 1.0), time.monotonic() + self._patience_s
-        while True:
-            try:
-                return await call()
-            except UnavailableError:
-                delay_s = backoff.next()
-                if time.monotonic() + delay_s >= until_s:
-                    raise
-            await asyncio.sleep(delay_s)
+        return asyncio.run_coroutine_threadsafe(patiently(call, self._patience_s), self._loop)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -13,17 +12,11 @@ import grpc.aio
 
 from modelyard.errors import DeadlineError, InvalidInputError, ModelyardError, PreconditionError, UnavailableError
 from modelyard.names import ModelVersion, check_name, parse_reference
-from modelyard.oip import messages
-from modelyard.rpc.channel import Stub, open_channel
+from modelyard.rpc.channel import open_channel
 from modelyard.rpc.status import LOST_STATUS, MIN_REVISION_KEY, TENANT_KEY, error_of, revision_of
 from modelyard.sdk.attempts import Attempts
 from modelyard.sdk.settings import check_address, check_timeout
-from modelyard.v1 import registry_pb2, router_pb2, scheduler_pb2
-
-
-def registry_stub(channel: grpc.aio.Channel) -> Any:
-    """A client of the registry."""
-    return Stub(channel, registry_pb2.DESCRIPTOR.services_by_name["Registry"])
+from modelyard.sdk.stubs import Stubs
 
 
 def resolve(name: str, version: str = "") -> ModelVersion:
@@ -36,15 +29,6 @@ def resolve(name: str, version: str = "") -> ModelVersion:
     return ModelVersion(reference.model, check_name("version", version))
 
 
-@dataclass(frozen=True)
-class _Opened:
-    channel: grpc.aio.Channel
-    registry: Any
-    scheduler: Any
-    inference: Any
-    router: Any
-
-
 class Connection:
     """One channel to a front door. Every call carries the tenant, has a deadline and fails with a ModelyardError."""
 
@@ -55,16 +39,12 @@ class Connection:
         self.metadata = ((TENANT_KEY, check_name("tenant", tenant)),)
         self.revision = 0
         """The newest revision of the catalogue that an answer has seen."""
-        self._opened: _Opened | None = None
+        self._opened: Stubs | None = None
 
     def open(self) -> None:
         """Open the channel. Call it in the event loop that is to use it."""
         if self._opened is None:
-            channel = open_channel(self.address)
-            scheduler = Stub(channel, scheduler_pb2.DESCRIPTOR.services_by_name["Scheduler"])
-            router = Stub(channel, router_pb2.DESCRIPTOR.services_by_name["Router"])
-            inference = Stub(channel, messages.SERVICE)
-            self._opened = _Opened(channel, registry_stub(channel), scheduler, inference, router)
+            self._opened = Stubs.over(open_channel(self.address))
 
     async def close(self) -> None:
         """Close the channel; calls in flight are cancelled."""
@@ -73,7 +53,7 @@ class Connection:
             await opened.channel.close(None)
 
     @property
-    def _open(self) -> _Opened:
+    def _open(self) -> Stubs:
         if self._opened is None:
             raise RuntimeError("the client is not open: use it as a context manager")
         return self._opened
@@ -97,6 +77,11 @@ class Connection:
     def router(self) -> Any:
         """The methods of modelyard.v1.Router."""
         return self._open.router
+
+    @property
+    def jobs(self) -> Any:
+        """The methods of modelyard.v1.Jobs."""
+        return self._open.jobs
 
     async def wait_connected(self, timeout_s: float) -> None:
         """Return once the front door answers; raise UnavailableError if it has not within `timeout_s`."""
@@ -182,14 +167,17 @@ class Connection:
         self.note_revision(revision)
         return error
 
-    async def endless(self, method: Any, request: Any, attempts: Attempts) -> AsyncGenerator[Any, None]:
-        """Yield the answers of one call that has no end.
+    async def endless(
+        self, method: Any, request: Any, attempts: Attempts, *, may_end: bool = False
+    ) -> AsyncGenerator[Any, None]:
+        """Yield the answers of one call that has no end, or whose end may be far.
 
         With its first answer `attempts` are restarted; a call that was accepted and breaks without one leaves them
         their time, but not short delays.
 
         Raises:
-            ModelyardError: why it broke; an UnavailableError too where it ended, or was not accepted in time.
+            ModelyardError: why it broke; an UnavailableError too where it ended and may not, or was not accepted in
+                time.
         """
         call = method(request, metadata=self.metadata, wait_for_ready=True)
         accepted = answered = False
@@ -200,7 +188,8 @@ class Connection:
             async for answer in call:
                 answered = True
                 yield answer
-            raise UnavailableError(f"{self.address}: ended a call that has no end")
+            if not may_end:
+                raise UnavailableError(f"{self.address}: ended a call that has no end")
         except TimeoutError:
             raise self._unreachable() from None
         except grpc.aio.AioRpcError as failure:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
 from modelyard import chunks
-from modelyard.catalogue import Lineage, Manifest, Resources, Signature, Version
+from modelyard.catalogue import Lineage, Resources, Signature, Version
 from modelyard.errors import AlreadyExistsError, InvalidInputError, ModelyardError, NotFoundError
 from modelyard.names import ModelVersion, check_name
 from modelyard.rpc import convert
 from modelyard.rpc.build import build
 from modelyard.sdk.aliases import AliasCalls
 from modelyard.sdk.connection import resolve
-from modelyard.sdk.meter import Meter, OnProgress
+from modelyard.sdk.meter import OnProgress
 from modelyard.sdk.models import ModelCalls
-from modelyard.sdk.upload import Upload
+from modelyard.sdk.upload import Upload, scan
 from modelyard.sdk.versions import VersionCalls
 from modelyard.v1 import registry_pb2 as pb
 
@@ -118,7 +117,7 @@ class PublishCalls(ModelCalls, VersionCalls, AliasCalls):
 
     async def _upload(self, path: Path, request: pb.CreateVersionRequest, progress: OnProgress | None) -> None:
         """Upload the files and say in the request which they are."""
-        manifest = await _scan(path, progress)
+        manifest = await scan(path, progress)
         request.format = chunks.guess_format(manifest)
         request.manifest.CopyFrom(convert.manifest_to_pb(manifest))
         request.upload = uuid.uuid4().hex
@@ -130,14 +129,3 @@ class PublishCalls(ModelCalls, VersionCalls, AliasCalls):
         request.request_id = uuid.uuid4().hex
         answer = await self._connection.call(self._connection.registry.CreateVersion, request)
         return convert.version_from_pb(answer)
-
-
-async def _scan(path: Path, progress: OnProgress | None) -> Manifest:
-    loop = asyncio.get_running_loop()
-    total_bytes = sum(file.stat().st_size for file in await asyncio.to_thread(chunks.find_files, path))
-    meter = Meter("read", total_bytes, progress)
-
-    def add(size_bytes: int) -> None:
-        loop.call_soon_threadsafe(meter.add, size_bytes)
-
-    return await asyncio.to_thread(chunks.scan, path, add)

@@ -13,7 +13,8 @@ import grpc.aio
 
 from modelyard.errors import UnimplementedError
 from modelyard.rpc.channel import open_channel
-from modelyard.sdk.connection import Connection, registry_stub
+from modelyard.sdk.connection import Connection
+from modelyard.sdk.stubs import registry_stub
 from modelyard.v1 import scheduler_pb2
 
 REACH_S = 0.5

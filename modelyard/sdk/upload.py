@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc.aio
 
+from modelyard import chunks
 from modelyard.catalogue import CHUNK_SIZE_BYTES, Manifest
 from modelyard.chunks import Chunk, distinct_chunks, read_chunk
 from modelyard.errors import DataLossError, UnavailableError
@@ -32,6 +33,18 @@ BLOCK_BYTES = 2 << 20
 """So much is read from a file at a time."""
 BATCH_CHUNKS = 256
 QUESTION_DIGESTS = 10_000
+
+
+async def scan(path: Path, on_progress: OnProgress | None) -> Manifest:
+    """Return the manifest of a file, or of all files below a directory; raise as `chunks.scan`."""
+    loop = asyncio.get_running_loop()
+    total_bytes = sum(file.stat().st_size for file in await asyncio.to_thread(chunks.find_files, path))
+    meter = Meter("read", total_bytes, on_progress)
+
+    def add(size_bytes: int) -> None:
+        loop.call_soon_threadsafe(meter.add, size_bytes)
+
+    return await asyncio.to_thread(chunks.scan, path, add)
 
 
 class Upload:

@@ -255,6 +255,7 @@ class WatchJobResponse(_message.Message):
         TASK_SPLIT: _ClassVar[WatchJobResponse.Kind]
         TASK_DEAD: _ClassVar[WatchJobResponse.Kind]
         TASK_REVIVED: _ClassVar[WatchJobResponse.Kind]
+        TASK_STARTED: _ClassVar[WatchJobResponse.Kind]
     KIND_UNSPECIFIED: WatchJobResponse.Kind
     SNAPSHOT: WatchJobResponse.Kind
     STATE: WatchJobResponse.Kind
@@ -265,6 +266,7 @@ class WatchJobResponse(_message.Message):
     TASK_SPLIT: WatchJobResponse.Kind
     TASK_DEAD: WatchJobResponse.Kind
     TASK_REVIVED: WatchJobResponse.Kind
+    TASK_STARTED: WatchJobResponse.Kind
     KIND_FIELD_NUMBER: _ClassVar[int]
     EVENT_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]

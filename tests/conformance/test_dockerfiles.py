@@ -72,11 +72,12 @@ def test_the_worker_comes_in_two_variants_and_the_cpus_is_the_default() -> None:
     (builder, _) = read(ROOT / "services" / "worker" / "Dockerfile")
     (variant,) = [step.text for step in builder.all("ARG") if step.text.startswith("VARIANT")]
     assert variant == "VARIANT=cpu"
-    assert builder.all("RUN")[-1].words[-1] == "./services/worker[$VARIANT]"
+    assert builder.all("RUN")[-1].words[-1] == "./services/worker[$VARIANT,s3]"
     extras = tomllib.loads((ROOT / "services/worker/pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert {name: [re.split(r"[\[>]", need)[0] for need in needs] for name, needs in extras.items()} == {
         "cpu": ["onnxruntime"],
         "cuda": ["onnxruntime-gpu"],
+        "s3": ["s3fs"],
     }
     pinned = (ROOT / "constraints.txt").read_text().splitlines()
     versions = {line.partition("==")[2] for line in pinned if line.startswith("onnxruntime")}
@@ -111,6 +112,11 @@ def test_heavy_packages_are_in_the_worker_alone(built: Built, package: str) -> N
         assert status == 0, output
     else:
         assert f"No module named '{package}'" in output
+
+
+def test_datasets_are_read_where_jobs_are_planned_and_executed(built: Built) -> None:
+    status, output = built.python("-c", "import PIL, pyarrow.parquet, modelyard.datasets.remote, s3fs")
+    assert (status == 0) is (built.service != "registry"), output
 
 
 def test_other_services_are_not_in_the_image(built: Built) -> None:

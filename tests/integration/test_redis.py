@@ -38,6 +38,11 @@ async def test_what_was_acknowledged_survives_a_kill(redis: Redis, redis_server:
     await again.close()
 
 
+async def test_commands_wait_for_each_other_where_there_are_more_than_connections(redis: Redis) -> None:
+    answers = await asyncio.gather(*(redis.command("ECHO", number) for number in range(300)))
+    assert [int(answer) for answer in answers] == list(range(300))
+
+
 async def test_redis_away_is_no_ping_and_comes_back(redis: Redis, redis_server: ProgramServer) -> None:
     assert await redis.ping()
     redis_server.kill()

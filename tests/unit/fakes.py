@@ -13,8 +13,9 @@ from typing import Any
 from modelyard.oip import messages
 from modelyard.oip.tensors import Array, decode_inputs, to_raw
 from modelyard.rpc.server import Server
-from modelyard.v1 import registry_pb2, scheduler_pb2
+from modelyard.v1 import jobs_pb2, registry_pb2, scheduler_pb2
 from tests.unit.fake_catalogue import Fake
+from tests.unit.fake_jobs import FakeJobs
 from tests.unit.fake_registry import FakeRegistry
 
 
@@ -144,12 +145,13 @@ def _add(answer: Any, name: str, datatype: str, array: Array) -> None:
 
 
 class FakeSuite:
-    """Registry, scheduler and inference behind one address."""
+    """Registry, scheduler, inference and jobs behind one address."""
 
     def __init__(self) -> None:
         self.registry = FakeRegistry()
         self.scheduler = FakeScheduler()
         self.inference = FakeInference()
+        self.jobs = FakeJobs()
         self.address = ""
 
     @contextlib.asynccontextmanager
@@ -158,6 +160,7 @@ class FakeSuite:
         server.add(registry_pb2.DESCRIPTOR.services_by_name["Registry"], self.registry)
         server.add(scheduler_pb2.DESCRIPTOR.services_by_name["Scheduler"], self.scheduler)
         server.add(messages.SERVICE, self.inference)
+        server.add(jobs_pb2.DESCRIPTOR.services_by_name["Jobs"], self.jobs)
         self.address = await server.start(address)
         try:
             yield self

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import signal
 import subprocess
 import sys
 import threading
@@ -14,8 +15,15 @@ import pytest
 
 import modelyard
 from modelyard import Client, aio
+from modelyard import client as sync
+from modelyard.catalogue import Signature, TensorSpec
 from modelyard.errors import CancelledError, NotFoundError, UnavailableError
+from modelyard.jobs.states import JobState
 from modelyard.results import Progress
+from modelyard.sdk.jobs import large
+from modelyard.sdk.jobs.calls import JobCalls
+from modelyard.v1 import jobs_pb2 as pb
+from tests.unit.fake_jobs import npy
 from tests.unit.fakes import FakeSuite, serve_in_thread
 from tests.waiting import wait_until
 
@@ -41,6 +49,57 @@ def test_both_clients_have_the_same_methods() -> None:
 
     assert methods(Client) == methods(aio.Client) | {"close": ["self"]}
     assert all(inspect.getdoc(getattr(Client, name)) for name in methods(Client))
+
+
+def test_both_faces_of_jobs_have_the_same_methods() -> None:
+    def methods(kind: type) -> dict[str, list[str]]:
+        found = inspect.getmembers(kind, inspect.isfunction)
+        return {name: list(inspect.signature(f).parameters) for name, f in found if not name.startswith("_")}
+
+    own = set(JobCalls.__dict__)
+    assert methods(sync.Jobs) == {name: found for name, found in methods(JobCalls).items() if name in own}
+    assert methods(sync.PendingCall) == methods(large.PendingCall)
+    assert all(inspect.getdoc(getattr(sync.Jobs, name)) for name in methods(sync.Jobs))
+
+
+def test_jobs_and_large_calls(fakes: FakeSuite, client: Client, tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(b"not looked into")
+    client.push("digits", path, declared=Signature((), (TensorSpec("y", "FP32", (-1,)),)))
+    y = np.arange(5, dtype=np.float32)
+    fakes.jobs.files = {"y": npy(y)}
+    fakes.jobs.tell("SNAPSHOT", "RUNNING", rows=5)
+    fakes.jobs.end(done_rows=5)
+    job = client.jobs.submit("digits", {"x": X})
+    assert [event.event for event in client.jobs.watch(job)] == [1, 2]
+    assert client.jobs.wait(job).state is JobState.SUCCEEDED
+    assert [found.id for found in client.jobs.list()] == [job.id]
+    seen: list[int] = []
+    batches = client.map("digits", {"x": X}, batch_rows=3, progress=lambda job: seen.append(job.progress.done_rows))
+    np.testing.assert_array_equal(np.concatenate([batch["y"] for batch in batches]), y)
+    assert seen == [0, 5]
+    call = client.submit("digits", {"x": X})
+    np.testing.assert_array_equal(call.result(timeout_s=20)["y"], y)
+    assert client.handle(call.id).done()
+
+
+def test_an_interrupted_map_cancels_its_job(fakes: FakeSuite, client: Client, tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(b"not looked into")
+    client.push("digits", path)
+    fakes.jobs.tell("SNAPSHOT", "RUNNING", rows=5)
+    fakes.jobs.silent = True
+    program = (
+        "from modelyard import Client\n"
+        f"with Client({fakes.address!r}) as client:\n"
+        "    list(client.map('digits', {'x': [1.0]}))"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: fakes.jobs.calls["WatchJob"])
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert said.splitlines()[-1] == "KeyboardInterrupt"
+    assert fakes.jobs.jobs["job-1"].state == pb.Job.CANCELLING
 
 
 def test_push_deploy_infer(fakes: FakeSuite, client: Client, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,56 @@ async def test_reports_arrive_in_order_and_end_with_the_child() -> None:
     assert [report async for report in child.reports()] == [{"state": "ready", "address": "a:1"}, {"n": 2}]
     assert await child.wait() == 0
     assert child.returncode == 0
+
+
+async def test_a_child_is_told_lines() -> None:
+    child = await process.start(
+        python("import sys; [parent.report(told=line) for line in sys.stdin]"), ENVIRON, None, orders=True
+    )
+    reports = child.reports()
+    for line in ("one", "two"):
+        await child.order(line.encode())
+        assert await anext(reports) == {"told": f"{line}\n"}
+    child.signal(signal.SIGKILL)
+    await child.wait()
+    await child.order(b"three")  # to nobody
+    await child.order(b"four")
+
+
+async def test_long_lines_of_several_threads_are_not_mixed() -> None:
+    text = """
+def say(letter):
+    for _ in range(20):
+        parent.report(said=letter * 100_000)
+import threading
+import time
+threads = [threading.Thread(target=say, args=(letter,)) for letter in "abcd"]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+"""
+    child = await process.start(python(text), ENVIRON, None)
+    said = [report["said"] async for report in child.reports()]
+    assert sorted(said) == [letter * 100_000 for letter in "abcd" for _ in range(20)]
+
+
+async def test_silence_begins_anew_with_each_line() -> None:
+    child = await process.start(
+        python("parent.report(n=1); time.sleep(0.1); parent.report(n=2); time.sleep(600)"), ENVIRON, None
+    )
+    lines = child.heard(30, 30)
+    await anext(lines)
+    since_s = time.monotonic()
+    await anext(lines)
+    silent_s = child.silent_s
+    assert silent_s < time.monotonic() - since_s
+    await asyncio.sleep(0.01)
+    assert child.silent_s > silent_s
+    await child.stop(0)
+
+
+async def test_a_child_without_orders_has_no_input() -> None:
+    child = await process.start(python("import sys; parent.report(read=sys.stdin.read())"), ENVIRON, None)
+    assert [report async for report in child.reports()] == [{"read": ""}]
 
 
 async def test_output_goes_to_the_file(tmp_path: Path) -> None:

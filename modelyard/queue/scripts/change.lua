@@ -1,10 +1,10 @@
 -- Write a job's record anew, if nobody has since it was read.
--- job:{job}  hash  record, plan, revision, epoch, phase, ended; and those of jobs and events
+-- job:{job}  hash  record, plan, revision, epoch, phase, ended; and those of jobs, events and parking
 -- ARGV: job, revision that is expected, epoch (0: of no leader), record, plan ('' to leave it), phase,
 --   ms until it is forgotten (-1: it has not ended)
 -- Returns {'changed', revision}, {'raced'}, {'deposed', the last epoch}, {'missing'} (or
 -- it is being deleted).
--- needs: keys events jobs
+-- needs: keys turns events parking jobs
 local job, expected, epoch, record, plan, phase = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
 local key, keep = job_key(job), tonumber(ARGV[7])
 local found = redis.call('HMGET', key, 'revision', 'record', 'plan', 'phase', 'tenant', 'ended', 'state')
@@ -31,5 +31,6 @@ elseif found[6] then
   redis.call('ZREM', P .. 'expiring', job)
   set_active(job, found[5], true)
 end
+if keep >= 0 or found[6] then settle_parked(job, lane_of(job)) end
 if phase ~= found[4] then emit(job, 'state', '', phase) end
 return {'changed', revision + 1}

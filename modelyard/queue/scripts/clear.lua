@@ -1,14 +1,18 @@
--- Remove tasks that a job which has ended has left, some at a time, but for its dead letters'.
--- job:{job}:closed  set  tasks
--- task:{job}/{task}, dedupe:{tenant}:{key}, and those of jobs
+-- Remove tasks that a job which has ended has left, some at a time, but for its dead letters'; first end those that are
+-- open, at last forget what has ended until now.
+-- job:{job}          hash  cleared: how many of its endings are forgotten
+-- job:{job}:endings  list  tasks, as they became done or dead
+-- job:{job}:closed   set   tasks
+-- task:{job}/{task}, and those of jobs and cancelling
 -- ARGV: job, cursor ('0' at first), how many
--- Returns {'cleared', cursor ('0' at last)}, {'missing', ''}, {'refused', the phase it is in}.
--- needs: keys jobs leftovers
+-- Returns {'more', cursor}, {'cleared', ''}, {'missing', ''}, {'refused', the phase it is in}.
+-- needs: keys turns entries counts events jobs parking endings cancelling leftovers
 local job = ARGV[1]
 local key, lane = job_key(job), lane_of(job)
 local found = redis.call('HMGET', key, 'phase', 'ended')
 if not lane or not found[1] then return {'missing', ''} end
 if not found[2] then return {'refused', found[1]} end
+if cancel_some(job, lane, ARGV[3]) > 0 then return {'more', ARGV[2]} end
 local page = redis.call('SSCAN', key .. ':closed', ARGV[2], 'COUNT', ARGV[3])
 for _, task in ipairs(page[2]) do
   if redis.call('HGET', task_key(job, task), 'state') ~= 'dead' then
@@ -16,5 +20,9 @@ for _, task in ipairs(page[2]) do
     remove_task(job, task, lane)
   end
 end
-if page[1] == '0' then set_active(job, lane.tenant, false) end
-return {'cleared', page[1]}
+if page[1] ~= '0' then return {'more', page[1]} end
+local endings = redis.call('LLEN', key .. ':endings')
+redis.call('DEL', key .. ':endings')
+redis.call('HINCRBY', key, 'cleared', endings)
+set_active(job, lane.tenant, false)
+return {'cleared', ''}

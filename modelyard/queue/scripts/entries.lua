@@ -14,11 +14,11 @@ local function add_entry(job, task, lane)
 end
 
 -- Frees first, so that it passes at maxmemory.
-local function remove_entry(job, task, lane, entry)
+local function remove_entry(job, task, lane, entry, known_token)
   redis.call('XACK', lane.stream, GROUP, entry)
   redis.call('XDEL', lane.stream, entry)
   local field = 'e:' .. entry
-  local token = redis.call('HGET', task_key(job, task), field)
+  local token = known_token or redis.call('HGET', task_key(job, task), field)
   redis.call('HDEL', task_key(job, task), field)
   if token == '' then one_less_ready(lane) end
   if redis.call('XLEN', lane.stream) == 0 then
@@ -36,6 +36,8 @@ local function entries_of(job, task)
   return found
 end
 
-local function remove_entries(job, task, lane)
-  for _, entry in ipairs(entries_of(job, task)) do remove_entry(job, task, lane, entry) end
+local function remove_entries(job, task, lane, claimed, token)
+  for _, entry in ipairs(entries_of(job, task)) do
+    remove_entry(job, task, lane, entry, entry == claimed and token or nil)
+  end
 end

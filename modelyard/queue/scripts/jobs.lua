@@ -1,6 +1,6 @@
 -- Part of scripts that know what a job is, and which jobs there are.
 -- job:{job}                hash  model, tenant, priority, retry policy, state, event (last number), counters; and of a job
---                                with a record: record, plan, revision (counts both), epoch, phase, ended
+--                                with a record: record, plan, revision (counts both), epoch, phase, ended, cleared
 -- jobs, jobs:{tenant}      zset  jobs with a record -> place: later ones have higher ones, each its own
 -- active, active:{tenant}  set   those that have not ended, or have left tasks
 -- expiring                 zset  those that have ended -> when they are to be forgotten, ms
@@ -9,7 +9,7 @@ local FACTS = {'model', 'tenant', 'priority', 'max_failures', 'max_deaths', 'fir
 local function create(job, given, from)
   for index, fact in ipairs(FACTS) do redis.call('HSET', job_key(job), fact, given[from + index - 1]) end
   redis.call('HSET', job_key(job), 'state', 'running', 'event', 0, 'queued', 0, 'in_flight', 0, 'done', 0, 'dead', 0,
-    'cancelled', 0)
+    'cancelled', 0, 'delayed', 0)
 end
 
 -- By Redis's clock, but always above the last.

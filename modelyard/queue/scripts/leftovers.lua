@@ -1,7 +1,6 @@
 -- Part of scripts that remove tasks which have ended.
--- task:{job}/{task}, dedupe:{tenant}:{key}: if the task holds it
+-- task:{job}/{task}, and those of endings
 local function remove_task(job, task, lane)
-  local dedupe = P .. 'dedupe:' .. lane.tenant .. ':' .. (redis.call('HGET', task_key(job, task), 'dedupe') or '')
-  if redis.call('GET', dedupe) == job .. '/' .. task then redis.call('DEL', dedupe) end
+  let_go_of_key(job, task, lane, redis.call('HGET', task_key(job, task), 'dedupe'))
   redis.call('DEL', task_key(job, task))
 end

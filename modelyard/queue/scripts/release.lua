@@ -9,6 +9,6 @@ local lane = lane_of(job)
 if not lane or redis.call('HGET', task_key(job, task), 'e:' .. entry) ~= token then return 0 end
 redis.call('XCLAIM', lane.stream, GROUP, RETURNED, 0, entry, 'JUSTID')
 redis.call('HSET', task_key(job, task), 'e:' .. entry, '')
-end_claim(job, task, lane)
+end_claim(job, task, lane, 'queued')
 one_more_ready(lane)
 return 1

@@ -1,10 +1,9 @@
 -- Bring a job into another state.
--- job:{job}         hash  state: running <-> paused -> cancelled; any -> deleting
--- job:{job}:parked  zset  what a fetch set aside: all of it is due when the job runs again
--- delayed:{model}   zset  {job}/{task} -> when it can be fetched again, ms
+-- job:{job}  hash  state: running <-> paused -> cancelled; any -> deleting
+-- and those of events and parking
 -- ARGV: job, state
 -- Returns {'ok'}, {'missing'}, {'refused', the state it is in}.
--- needs: keys turns counts events
+-- needs: keys turns events parking
 local job, wanted = ARGV[1], ARGV[2]
 local ALLOWED = {
   running = {running = true, paused = true, cancelled = true},
@@ -17,11 +16,7 @@ if wanted ~= 'deleting' and not (ALLOWED[lane.state] or {})[wanted] then return 
 if lane.state == wanted then return {'ok'} end
 go_on_when_full()
 redis.call('HSET', job_key(job), 'state', wanted)
-local parked, delayed = job_key(job) .. ':parked', delayed_key(lane.model)
-if wanted == 'running' and redis.call('EXISTS', parked) == 1 then
-  redis.call('ZUNIONSTORE', delayed, 2, delayed, parked)
-  redis.call('DEL', parked)
-  wake(lane.model)
-end
+lane.state = wanted
+settle_parked(job, lane)
 emit(job, wanted, '', '')
 return {'ok'}

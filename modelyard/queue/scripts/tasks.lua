@@ -1,11 +1,8 @@
 -- Read tasks as they stand.
--- task:{job}/{task}  hash  state, result, reason, attempts, failures, deaths
+-- those of statuses
 -- ARGV: job, task, ...
--- Returns those fields of each.
--- needs: keys
+-- Returns {state, result, reason, attempts, failures, deaths} of each.
+-- needs: keys statuses
 local found = {}
-for at = 2, #ARGV do
-  found[at - 1] = redis.call('HMGET', task_key(ARGV[1], ARGV[at]), 'state', 'result', 'reason', 'attempts', 'failures',
-    'deaths')
-end
+for at = 2, #ARGV do found[at - 1] = status_of(ARGV[1], ARGV[at]) end
 return found

@@ -13,7 +13,8 @@ from typing import Any
 import uvloop
 
 from modelyard import codec, keys, log
-from modelyard.config import load
+from modelyard.config import load, without_settings
+from modelyard.datasets.allowed import prefixes
 from modelyard.dependency import of_etcd, of_redis
 from modelyard.deployment import Member
 from modelyard.errors import PASSING
@@ -23,19 +24,27 @@ from modelyard.metrics.replica import ReplicaMetrics
 from modelyard.metrics.sampling import Samplers
 from modelyard.metrics.vitals import Vitals
 from modelyard.process import Parent, allow_descriptors
+from modelyard.queue import Caps, RedisQueue
 from modelyard.redis import Redis
+from modelyard.rpc.channel import method_path
 from modelyard.rpc.server import Server, on_termination
 from modelyard.session import Session
 from modelyard.tasks import BackgroundError, background, serving, unless
-from modelyard.v1 import scheduler_pb2
+from modelyard.v1 import jobs_pb2, scheduler_pb2
 from modelyard_scheduler.config import Config
 from modelyard_scheduler.frontdoors import FrontDoors, reserve
+from modelyard_scheduler.jobs.api import jobs_api
+from modelyard_scheduler.jobs.figures import JobMetrics
+from modelyard_scheduler.jobs.leading import Basis, supervising
+from modelyard_scheduler.jobs.records import Records
 from modelyard_scheduler.leader import Leader
 from modelyard_scheduler.metrics import DeploymentMetrics
 from modelyard_scheduler.peers import Replicas, find_version
 from modelyard_scheduler.service import Deployments
 from modelyard_scheduler.servicer import SchedulerServicer
 from modelyard_scheduler.state import State
+
+JOBS = jobs_pb2.DESCRIPTOR.services_by_name["Jobs"]
 
 
 async def serve(config: Config, parent: Parent) -> None:
@@ -58,10 +67,14 @@ async def serve(config: Config, parent: Parent) -> None:
             return
         registries = Replicas("registry", lambda: state.registries.items)
         stack.push_async_callback(registries.close)
-        server = Server(config.id)
+        server = Server(config.id, lasting=[method_path(JOBS.methods_by_name["WatchJob"])])
         deployments = Deployments(etcd, state, partial(find_version, registries))
         service = scheduler_pb2.DESCRIPTOR.services_by_name["Scheduler"]
         server.add(service, SchedulerServicer(deployments, state))
+        queue = RedisQueue(redis)
+        records = Records(queue, Caps())
+        allowed = prefixes(config.dataset_urls)
+        server.add(JOBS, await stack.enter_async_context(jobs_api(queue, records, registries, allowed)))
         bound = await server.start(f"{config.host}:{config.control_port}")
         stack.push_async_callback(server.stop)
         member = Member(config.id, f"{config.advertise or config.host}:{bound.rpartition(':')[2]}")
@@ -69,12 +82,16 @@ async def serve(config: Config, parent: Parent) -> None:
         await session.start()
         stack.push_async_callback(session.close)
         await session.put(keys.member("scheduler", config.id), codec.encode(member))
-        leader = Leader(etcd, state, member, changed)
+        basis = Basis(queue, records, etcd, registries)
+        leading = supervising(config.id, basis, state, allowed, without_settings(os.environ))
+        supervision, figures = await stack.enter_async_context(leading)
+        leader = Leader(etcd, state, member, changed, supervision.run)
         await stack.enter_async_context(background(session.run(), leader.run()))
         deployed = DeploymentMetrics(metrics.journal, state, leader.election)
         vitals = Vitals(metrics.journal, {"member": session, "leader": leader.election})
-        watching = _watching(metrics, deployed, vitals, server, etcd, redis)
-        await stack.enter_async_context(background(*watching))
+        looked_at = deployed, JobMetrics(metrics.journal, figures), vitals, metrics.gathering
+        samplers = Samplers(metrics.journal, deployed.deployed, *looked_at)
+        await stack.enter_async_context(background(samplers.run(), *_watching(vitals, server, etcd, redis)))
         port = held.getsockname()[1]
         front_doors = FrontDoors(config, port, metrics.environ)
         stack.push_async_callback(front_doors.stop)
@@ -84,15 +101,12 @@ async def serve(config: Config, parent: Parent) -> None:
             await stop.wait()
 
 
-def _watching(
-    metrics: ReplicaMetrics, deployed: DeploymentMetrics, vitals: Vitals, server: Server, etcd: Etcd, redis: Redis
-) -> list[Coroutine[Any, Any, None]]:
-    """What keeps metrics and health current. Without etcd nothing can be deployed; without Redis all that can go on."""
+def _watching(vitals: Vitals, server: Server, etcd: Etcd, redis: Redis) -> list[Coroutine[Any, Any, None]]:
+    """What keeps health current. Without etcd nothing can be deployed; without Redis all that can go on."""
     etcd_there = of_etcd(etcd, lambda: server.set_serving(etcd_there.answers))
     redis_there = of_redis(redis)
     vitals.dependencies |= {families.ETCD: etcd_there, families.REDIS: redis_there}
-    samplers = Samplers(metrics.journal, deployed.deployed, deployed, vitals, metrics.gathering)
-    return [etcd_there.run(), redis_there.run(), samplers.run()]
+    return [etcd_there.run(), redis_there.run()]
 
 
 def main() -> None:

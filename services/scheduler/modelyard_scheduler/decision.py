@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from modelyard.deployment import Deployment, Instance, InstanceState, Placement, Worker
 from modelyard.names import ModelVersion
 from modelyard.reservation import Need, need_of
-from modelyard_scheduler.eviction import Candidate, Evictions, Uses
-from modelyard_scheduler.load import Load
-from modelyard_scheduler.placement import Conditions, Outcome, Replicas, Site, assign
-from modelyard_scheduler.rollout import due, is_outdated, placement_of, ready_replicas
+from modelyard_scheduler.eviction import Uses
+from modelyard_scheduler.placement import Conditions, Site, assign
+from modelyard_scheduler.rollout import Kept, ready_replicas
+from modelyard_scheduler.room import Clearing, Wanted
 
 MOST_PLACED = 250
 """So many replicas are placed at a time: between two decisions the leader renews its lease."""
-MOST_HELPED = 50
-"""For so many deployments that wait for room others may be evicted at a time; every second others are drawn."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +22,8 @@ class View:
     """What there is.
 
     Attributes:
-        deployments: all of them.
+        deployments: all that users have deployed.
+        jobs: internal deployments: what jobs want loaded.
         uses: what has activity keys: on-demand deployments that are called, and since when not.
         evicted: for which it is written down why they were unloaded.
         lingering: workers that vanished but may come back.
@@ -35,6 +33,7 @@ class View:
     """
 
     deployments: Mapping[ModelVersion, Deployment]
+    jobs: Mapping[ModelVersion, Deployment]
     workers: Mapping[str, Worker]
     placements: Collection[Placement]
     instances: Collection[Instance]
@@ -87,15 +86,17 @@ def decide(view: View) -> Decision:
     placements = {(version_of(p), p.worker): p for p in view.placements}
     wanted = {version: d for version, d in view.deployments.items() if is_wanted(d, view.uses)}
     conditions = _conditions(view, wanted, placements)
-    outcome = assign(wanted.values(), view.workers, placements.values(), conditions)
-    kept = {(version, worker) for version, workers in outcome.assignment.items() for worker in workers}
-    new = [placement_of(wanted[version], worker) for version, worker in kept - set(placements)]
-    changed = _changed(view, wanted, placements, outcome)
+    outcome = assign(wanted.values(), view.workers, _users(placements, conditions), conditions)
+    room = Clearing(Wanted(wanted, view.jobs), placements, outcome, conditions).make_room(view.uses, view.now_s)
+    served = Kept(wanted, outcome.assignment, outcome.leaving)
+    internal = Kept(view.jobs, room.internal, internal=True)
+    kept = served.sites | internal.sites
+    written = [p for those in (served, internal) for p in those.written(placements, view.instances, view.lingering)]
     return Decision(
         withdrawn=sorted((p for site, p in placements.items() if site not in kept), key=_order),
-        written=sorted([*new, *changed], key=_order),
-        unloaded=_unloaded(view, wanted, placements, outcome, conditions),
-        complete=_complete(wanted, view),
+        written=sorted(written, key=_order),
+        unloaded=room.unloaded,
+        complete=_complete(wanted, served.sites, view),
         stray=sorted(v for v in view.uses.last if not _on_demand(v, view)),
         past=sorted(v for v in view.evicted if v in view.uses.last or not _on_demand(v, view)),
     )
@@ -111,13 +112,33 @@ def _order(placement: Placement) -> tuple[str, str, str]:
 
 def _conditions(view: View, wanted: Collection[ModelVersion], placements: Mapping[Site, Placement]) -> Conditions:
     ready = {(version_of(i), i.worker) for i in view.instances if i.state is InstanceState.READY}
-    staying = {site for site in placements if site[0] in wanted}
+    staying: set[Site] = set()
+    internal: dict[ModelVersion, dict[str, Need]] = {}
+    for (version, worker), placement in placements.items():
+        if version in wanted and not placement.internal:
+            staying.add((version, worker))
+        elif version in wanted or _is_for_jobs(placement, version, view):
+            staying.add((version, worker))
+            if worker in view.workers or worker in view.lingering:
+                internal.setdefault(version, {})[worker] = need_of(placement)
     unloading = [
         (i.worker, _left(i, view))
         for i in view.instances
         if i.worker in view.workers and (version_of(i), i.worker) not in staying
     ]
-    return Conditions(view.lingering, ready, view.avoided, unloading, MOST_PLACED)
+    return Conditions(view.lingering, ready, view.avoided, unloading, MOST_PLACED, internal)
+
+
+def _is_for_jobs(placement: Placement, version: ModelVersion, view: View) -> bool:
+    """Whether what no user wants is for jobs: what a user has left only for those that have not ended."""
+    return version in view.jobs and (placement.internal or view.jobs[version].replicas > 0)
+
+
+def _users(placements: Mapping[Site, Placement], conditions: Conditions) -> Iterable[Placement]:
+    """Those that are not internal."""
+    if not conditions.internal:
+        return placements.values()
+    return [p for (version, worker), p in placements.items() if worker not in conditions.internal.get(version, ())]
 
 
 def _left(instance: Instance, view: View) -> Need:
@@ -135,81 +156,10 @@ def remember(
     return still | {(version_of(p), p.worker): need_of(p) for p in placements}
 
 
-def _changed(
-    view: View, wanted: Mapping[ModelVersion, Deployment], placements: Mapping[Site, Placement], outcome: Outcome
-) -> Iterable[Placement]:
-    """The placements that take the options of their deployments now."""
-    held = {
-        version: [placements.get((version, w)) or placement_of(wanted[version], w) for w in workers]
-        for version, workers in outcome.assignment.items()
-        if any(is_outdated(placements.get((version, w)), wanted[version]) for w in workers)
-    }
-    instances: dict[ModelVersion, dict[str, Instance]] = {version: {} for version in held}
-    for instance in view.instances if held else ():
-        if version_of(instance) in held:
-            instances[version_of(instance)][instance.worker] = instance
-    fixed = {v: {*view.lingering, *(w for left, w in outcome.leaving if left == v)} for v in held}
-    return [p for v, those in held.items() for p in due(wanted[v], those, instances[v], fixed[v])]
-
-
-def _unloaded(
-    view: View,
-    wanted: Mapping[ModelVersion, Deployment],
-    placements: Mapping[Site, Placement],
-    outcome: Outcome,
-    conditions: Conditions,
-) -> dict[ModelVersion, str]:
-    """The on-demand deployments that nobody calls any more, and those that make room for others."""
-    reserved = _reserved(wanted, placements, outcome)
-    demanded = {v: d for v, d in wanted.items() if v in view.uses.last and not d.replaces and d.on_demand}
-    reasons = {v: view.uses.expired(d, v in reserved, view.now_s) for v, d in demanded.items()}
-    ended = {version: reason for version, reason in reasons.items() if reason}
-    waiting = [one for one in outcome.waiting if one.version not in ended]
-    candidates = [
-        Candidate(v, view.uses.idle_s(v, view.now_s), {w: n for w, n in reserved[v].items() if w in view.workers})
-        for v in demanded
-        if v in reserved and v not in ended and view.uses.evictable(v, view.now_s)
-    ]
-    if not waiting or not candidates:
-        return ended
-    freed = _without_what_goes(outcome.load, conditions, (reserved.get(v, {}) for v in ended))
-    chosen = Evictions(candidates, freed, conditions).choose(_drawn(waiting, view.now_s))
-    return {**ended, **{victim: f"{for_whom} needed the room" for victim, for_whom in chosen.items()}}
-
-
-def _drawn(waiting: Sequence[Replicas], now_s: float) -> Sequence[Replicas]:
-    """Some of many, in their order; those for whom nothing can be done do not keep the others from it."""
-    if len(waiting) <= MOST_HELPED:
-        return waiting
-    draw = random.Random(int(now_s))  # noqa: S311 (not a secret)
-    return [waiting[index] for index in sorted(draw.sample(range(len(waiting)), MOST_HELPED))]
-
-
-def _reserved(
-    wanted: Mapping[ModelVersion, Deployment], placements: Mapping[Site, Placement], outcome: Outcome
-) -> dict[ModelVersion, dict[str, Need]]:
-    """What the on-demand deployments take where they are placed, or will be."""
-    on_demand = {v: workers for v, workers in outcome.assignment.items() if workers and wanted[v].on_demand}
-    return {
-        v: {w: need_of(placements[v, w] if (v, w) in outcome.leaving else wanted[v]) for w in workers}
-        for v, workers in on_demand.items()
-    }
-
-
-def _without_what_goes(load: Load, conditions: Conditions, ended: Iterable[Mapping[str, Need]]) -> Load:
-    """What will be reserved when all that is on its way out is gone."""
-    for worker_id, need in conditions.unloading:
-        load.add(worker_id, need, -1)
-    for reserved in ended:
-        for worker_id, need in reserved.items():
-            load.add(worker_id, need, -1)
-    return load
-
-
-def _complete(wanted: Mapping[ModelVersion, Deployment], view: View) -> list[Deployment]:
-    """The deployments that replace others, and answer in full."""
+def _complete(wanted: Mapping[ModelVersion, Deployment], served: Collection[Site], view: View) -> list[Deployment]:
+    """The deployments that replace others, and answer in full by their own replicas."""
     replacing: dict[ModelVersion, list[Instance]] = {v: [] for v in sorted(wanted) if wanted[v].replaces}
     for instance in view.instances if replacing else ():
-        if version_of(instance) in replacing:
+        if version_of(instance) in replacing and (version_of(instance), instance.worker) in served:
             replacing[version_of(instance)].append(instance)
     return [wanted[v] for v, found in replacing.items() if ready_replicas(wanted[v], found) >= wanted[v].replicas]

@@ -13,7 +13,7 @@ from modelyard.deployment import Activity, Deployment, Worker
 from modelyard.names import ModelVersion
 from modelyard.reservation import Need
 from modelyard_scheduler.load import Load, has_room, unfit
-from modelyard_scheduler.placement import Conditions, Replicas, open_to
+from modelyard_scheduler.placement import Conditions, Replicas, Site, open_to
 
 RECENT_S = 8.0
 WAIT_S = 120.0
@@ -81,18 +81,34 @@ class Uses:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A deployment that may be evicted: what it has reserved on which workers."""
+    """A deployment that may be evicted, or one internal replica: what it has reserved on which workers.
+
+    Attributes:
+        idle_s: for how long nobody has called it; infinite for an internal replica, so that those go first.
+    """
 
     version: ModelVersion
     idle_s: float
     reserved: Mapping[str, Need]
+    internal: bool = False
 
 
 class Evictions:
-    """Chooses what makes room for those that wait: the least recently used first, no more than is needed."""
+    """Chooses what makes room for those that wait: the least recently used first, no more than is needed.
+
+    Attributes:
+        gone: the deployments that are to go, and for whom.
+        displaced: the internal replicas that are to go.
+        freed: what those have reserved, by worker.
+        promised: what those who wait are to have, by worker.
+    """
 
     def __init__(self, candidates: Iterable[Candidate], load: Load, conditions: Conditions) -> None:
         """`load`: without what is being unloaded: that room will be free without anybody's going."""
+        self.gone: dict[ModelVersion, ModelVersion] = {}
+        self.displaced: list[Site] = []
+        self.freed: list[tuple[str, Need]] = []
+        self.promised: list[tuple[str, Need]] = []
         self._load = load
         self._conditions = conditions
         self._by_worker: dict[str, list[Candidate]] = {}
@@ -100,17 +116,15 @@ class Evictions:
             for worker_id in candidate.reserved:
                 self._by_worker.setdefault(worker_id, []).append(candidate)
 
-    def choose(self, waiting: Sequence[Replicas]) -> dict[ModelVersion, ModelVersion]:
-        """Return what is to go, and for whom."""
-        gone: dict[ModelVersion, ModelVersion] = {}
+    def choose(self, waiting: Sequence[Replicas]) -> None:
+        """Choose what is to go for them."""
         for one in sorted(waiting, key=lambda r: r.deployment.on_demand):
             places = [w for w in open_to(one, self._load, self._conditions) if not unfit(one.need, w)]
             for _ in range(one.without_room):
-                if not places or not self._make_room(one, places, gone):
+                if not places or not self._make_room(one, places):
                     break
-        return gone
 
-    def _make_room(self, one: Replicas, places: list[Worker], gone: dict[ModelVersion, ModelVersion]) -> bool:
+    def _make_room(self, one: Replicas, places: list[Worker]) -> bool:
         """Reserve room on one of the places, which is then taken from them; return whether there is any."""
         free = next((w for w in places if has_room(one.need, w, self._load)), None)
         options = [] if free else [(w, victims) for w in places if (victims := self._victims(one, w))]
@@ -118,9 +132,9 @@ class Evictions:
             return False
         worker, victims = (free, []) if free else max(options, key=lambda o: (min(c.idle_s for c in o[1]), -len(o[1])))
         for victim in victims:
-            gone[victim.version] = one.version
-            self._remove(victim)
+            self._remove(victim, one.version)
         self._load.add(worker.id, one.need)
+        self.promised.append((worker.id, one.need))
         places.remove(worker)
         return True
 
@@ -153,7 +167,12 @@ class Evictions:
             self._load.add(worker.id, victim.reserved[worker.id])
         return enough
 
-    def _remove(self, victim: Candidate) -> None:
+    def _remove(self, victim: Candidate, for_whom: ModelVersion) -> None:
+        if victim.internal:
+            self.displaced += [(victim.version, worker_id) for worker_id in victim.reserved]
+        else:
+            self.gone[victim.version] = for_whom
+        self.freed += victim.reserved.items()
         for worker_id, need in victim.reserved.items():
             self._load.add(worker_id, need, -1)
             self._by_worker[worker_id].remove(victim)

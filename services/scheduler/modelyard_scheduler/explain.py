@@ -18,10 +18,10 @@ _TRYING = (InstanceState.LOADING, InstanceState.FAILED)
 def explain(deployment: Deployment, state: State, leader: bool) -> list[str]:
     """Return one finding a line."""
     version = ModelVersion(deployment.model, deployment.version)
-    instances = state.instances_of(version)
+    instances = [i for i in state.instances_of(version) if not state.is_internal(i)]
     ready = state.ready_replicas(deployment, instances)
     findings = [f"{version}: {ready} of {deployment.replicas} replicas READY; each needs {need_of(deployment)}"]
-    placed = state.assignment().get(version, [])
+    placed = state.placed(version)
     if deployment.on_demand and not deployment.replaces and str(version) not in state.activities.items:
         findings += _asleep(deployment, state.evictions.items.get(str(version)))
         return findings + [_instance(i, deployment, placed, state) for i in instances]
@@ -34,6 +34,37 @@ def explain(deployment: Deployment, state: State, leader: bool) -> list[str]:
     elif others := [w for w in placed if _leaves(deployment, w, state)]:
         findings += _unmoved(deployment, placed, others, state)
     return findings
+
+
+def explain_jobs(version: ModelVersion, state: State, leader: bool) -> list[str]:
+    """Return which jobs want a version loaded, and what has become of it on each worker; nothing if none does."""
+    wishes, deployment = state.wishes_of(version), state.internal().get(version)
+    if deployment is None:
+        return []
+    served, placed = state.placed(version), state.placed(version, internal=True)
+    beside = f" beside {len(served)} of its deployment" if served else ""
+    findings = [_wish(job, one) for job, one in wishes.items()]
+    findings.append(f"{version}: {len(placed)} replicas for jobs{beside}; each needs {need_of(deployment)}")
+    instances = [i for i in state.instances_of(version) if i.worker in placed]
+    findings += [_puller(i, deployment, placed, state) for i in instances]
+    reported = {i.worker for i in instances}
+    findings += [f"{w}: {_unreported(w, state)}" for w in placed if w not in reported]
+    if len(served) + len(placed) >= deployment.replicas:
+        return findings
+    if not leader or not state.workers.items:
+        return findings + _unplaced(deployment, [*served, *placed], state, leader)
+    return findings + _obstacles(deployment, [*served, *placed], state)
+
+
+def _wish(job: str, wish: Deployment) -> str:
+    if not wish.replicas:
+        return f"job {job}: it has ended; what is loaded stays for a minute, unless others need the room"
+    return f"job {job}: wants it on {wish.replicas} workers"
+
+
+def _puller(instance: Instance, deployment: Deployment, placed: Iterable[str], state: State) -> str:
+    pulls = ": it pulls tasks" if instance.state is InstanceState.READY else ""
+    return _instance(instance, deployment, placed, state) + pulls
 
 
 def _asleep(deployment: Deployment, eviction: Eviction | None) -> list[str]:
@@ -128,7 +159,8 @@ def _obstacle(deployment: Deployment, worker: Worker, load: Load, state: State) 
     if not reason:
         failure = state.failures.reason(deployment, worker.id)
         return f"it failed there, and is tried elsewhere first: {failure}" if failure else "would fit; being placed"
-    holders = sorted(f"{p.model}@{p.version}" for p in state.placements.items.values() if p.worker == worker.id)
+    held_here = (p for p in state.placements.items.values() if p.worker == worker.id)
+    holders = sorted(f"{p.model}@{p.version}{' (for jobs)' * p.internal}" for p in held_here)
     more = f" and {len(holders) - MOST_HOLDERS} more" if len(holders) > MOST_HOLDERS else ""
     held = f"; held by {', '.join(holders[:MOST_HOLDERS])}{more}" if "are free" in reason and holders else ""
     return reason + held

@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Coroutine
 from functools import partial
+from typing import Any
 
 from modelyard import codec, keys
 from modelyard.deployment import Member, Placement
@@ -22,18 +23,30 @@ from modelyard_scheduler.writer import Writer
 log = logging.getLogger(__name__)
 
 TICK_S = 1.0
+Work = Coroutine[Any, Any, None]
 
 
 class Leader:
     """Campaigns, and decides while it leads."""
 
-    def __init__(self, etcd: Etcd, state: State, member: Member, changed: asyncio.Event) -> None:
-        """`member`: this replica; `changed` is set after every change of the state."""
+    def __init__(
+        self, etcd: Etcd, state: State, member: Member, changed: asyncio.Event, *duties: Callable[[Term], Work]
+    ) -> None:
+        """Nothing is begun.
+
+        Args:
+            etcd: where is led.
+            state: what is decided about.
+            member: this replica.
+            changed: set after every change of the state.
+            duties: what else is done for as long as a term lasts, and cancelled then.
+        """
         self._etcd = etcd
         self._state = state
         self._member = member
         self.election = Election(etcd, keys.LEADER, codec.encode(member))
         self._changed = changed
+        self._duties = duties
         self._observer = Observer(state)
         self._caught_up = False
 
@@ -65,7 +78,8 @@ class Leader:
     async def _lead(self, term: Term) -> None:
         self._observer.forget()
         self._caught_up = False
-        works = [asyncio.ensure_future(self._decide_until_deposed(term)), asyncio.ensure_future(term.hold())]
+        duties = [duty(term) for duty in self._duties]
+        works = [asyncio.ensure_future(work) for work in (self._decide_until_deposed(term), term.hold(), *duties)]
         try:
             done, _ = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
             for work in done:

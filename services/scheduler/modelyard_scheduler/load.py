@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from modelyard.catalogue import Resources
+from modelyard.catalogue import Resources, Version
 from modelyard.config import format_bytes
 from modelyard.deployment import Selector, Worker
 from modelyard.reservation import Need, Reserved
 
 BOUND = 1.25
+RUNNER_BYTES = 128 << 20
+"""A runner's own memory, for a version that does not state its need."""
 
 
 def selected(on: Selector, worker: Worker) -> bool:
@@ -45,6 +48,7 @@ class Load:
     reserved: dict[str, Reserved] = field(default_factory=dict)
     _total_bytes: int = 0
     _capacity_bytes: int = -1
+    _apart_bytes: dict[str, int] = field(default_factory=dict)
 
     def on(self, worker_id: str) -> Reserved:
         """What is taken of a worker."""
@@ -62,11 +66,17 @@ class Load:
         self.on(worker_id).add(need, times)
         self._total_bytes += times * need.memory_bytes
 
+    def add_apart(self, worker_id: str, need: Need, times: int = 1) -> None:
+        """Reserve what does not count for the bound: an internal replica, or what is on its way out."""
+        self.on(worker_id).add(need, times)
+        self._apart_bytes[worker_id] = self._apart_bytes.get(worker_id, 0) + times * need.memory_bytes
+
     def within_bound(self, worker: Worker, need: Need) -> bool:
         """Whether the worker's load stays below the bound with one more instance."""
         if self._capacity_bytes < 0:
             self._capacity_bytes = sum(w.memory_bytes for w in self.workers.values() if not w.draining)
-        after = self.on(worker.id).memory_bytes + need.memory_bytes
+        counted = self.on(worker.id).memory_bytes - self._apart_bytes.get(worker.id, 0)
+        after = counted + need.memory_bytes
         mean = (self._total_bytes + need.memory_bytes) / max(self._capacity_bytes, 1)
         return after / worker.memory_bytes <= BOUND * mean
 
@@ -91,3 +101,10 @@ def has_room(need: Need, worker: Worker, load: Load) -> bool:
 def stated(resources: Resources) -> Need:
     """What a version states, of no options."""
     return Need(resources.cpu, resources.memory_bytes, resources.gpu)
+
+
+def estimate(version: Version, copies: int = 1) -> Resources:
+    """What an instance needs: as stated for each copy, else a runner and twice the artifact: as is, and prepacked."""
+    stated = version.resources
+    memory_bytes = copies * stated.memory_bytes or RUNNER_BYTES + 2 * copies * version.size_bytes
+    return dataclasses.replace(stated, memory_bytes=memory_bytes)

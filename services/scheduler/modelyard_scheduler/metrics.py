@@ -27,7 +27,8 @@ class DeploymentMetrics:
     def sample(self) -> None:
         """Write down how they are."""
         deployments = self._state.deployments.items.values()
-        instances = self._state.instances.items.values()
+        internal = {name for name, placement in self._state.placements.items.items() if placement.internal}
+        instances = (i for name, i in self._state.instances.items.items() if name not in internal)
         ready = Counter((i.model, i.version) for i in instances if i.state is InstanceState.READY)
         wanted = {(d.model, d.version): d.replicas for d in deployments}
         self._journal.replace(families.WANTED, wanted)

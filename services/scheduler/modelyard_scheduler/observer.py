@@ -61,9 +61,10 @@ class Observer:
         """What there is now; the placements are told, because the mirror may lag behind our own last writes."""
         state, now_s, placements = self._state, time.monotonic(), list(placements)
         self._reserved = remember(self._reserved, placements, state.instances.items.values())
-        deployments = {version_of(d): d for d in state.deployments.items.values()}
+        deployments, jobs = state.deployed(), state.internal()
         return View(
             deployments=deployments,
+            jobs=jobs,
             workers=dict(state.workers.items),
             placements=placements,
             instances=list(state.instances.items.values()),
@@ -71,7 +72,7 @@ class Observer:
             reserved=self._reserved,
             evicted={_version(name) for name in state.evictions.items},
             lingering=self.lost.lingering(len(state.workers.items), now_s),
-            avoided=state.failures.avoided(deployments),
+            avoided=state.failures.avoided({**deployments, **jobs}),
             now_s=now_s,
         )
 

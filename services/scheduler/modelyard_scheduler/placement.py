@@ -1,49 +1,27 @@
-"""Where replicas go: weighted rendezvous hashing with bounded load. Pure: state in, decisions out.
+"""Where replicas go: rendezvous hashing with bounded load. Pure: state in, decisions out.
 
-Every (version, worker) pair has a score; a version's preference list is the workers by descending score. A replica
-goes to the first worker of that list that can hold it and whose load would stay below 1.25 times the mean, else to the
-first that can hold it. What is placed stays while its worker lives, so that only what must move moves.
+A replica goes to the first worker of its version's preference list that can hold it and whose load would stay below
+1.25 times the mean, else to the first that can hold it. What is placed stays while its worker lives, so that only what
+must move moves.
 
 A replica must move if its worker drains, is not selected any more, cannot hold what the version needs by now, or failed
 to run it. One that answers stays beside its successor until that answers. One that failed stays if nobody else can hold
 it; one on a worker that drains goes at once if nobody else could ever hold it.
 
-Sources: Thaler and Ravishankar, "Using name-based mappings to increase hit rates" (1998); the weights after
-Schindelhauer and Schomaker, "Weighted distributed hash tables" (2005); the bound after Mirrokni, Thorup and
-Zadimoghaddam, "Consistent hashing with bounded loads" (2016). The hash is XXH3-64 with seed 0 of
-"model@version|worker" in UTF-8.
+Source of the bound: Mirrokni, Thorup and Zadimoghaddam, "Consistent hashing with bounded loads" (2016).
 """
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-
-import xxhash
 
 from modelyard.deployment import Deployment, Placement, Worker
 from modelyard.names import ModelVersion
 from modelyard.reservation import Need, need_of
 from modelyard_scheduler.load import Load, has_room, selected, unfit
-
-
-def score(version: ModelVersion, worker_id: str, weight: float) -> float:
-    """The rank of a worker for a version: the greatest is preferred, a worker of twice the weight twice as often."""
-    return _score(f"{version}|", worker_id, weight)
-
-
-def _score(version: str, worker_id: str, weight: float) -> float:
-    draw = (xxhash.xxh3_64_intdigest(f"{version}{worker_id}".encode()) + 0.5) / 2.0**64
-    return -weight / math.log(draw)
-
-
-def preference(version: ModelVersion, workers: Iterable[Worker]) -> list[Worker]:
-    """The workers in the order in which a version prefers them; weights are their memory."""
-    name = f"{version}|"
-    return sorted(workers, key=lambda w: _score(name, w.id, w.memory_bytes), reverse=True)
-
+from modelyard_scheduler.preference import preference, score
 
 Assignment = dict[ModelVersion, list[str]]
 """The workers of each version."""
@@ -69,6 +47,8 @@ class Conditions:
         avoided: which versions failed on which workers of late.
         unloading: what is on its way out of which workers: its room is not free yet.
         most: how many replicas are placed at a time.
+        internal: what replicas for jobs have reserved where. It is not free either; but a replica of the same version
+            may take the place of one, and nobody's choice depends on it.
     """
 
     lingering: Collection[str] = ()
@@ -76,6 +56,7 @@ class Conditions:
     avoided: Collection[Site] = ()
     unloading: Sequence[tuple[str, Need]] = ()
     most: int = sys.maxsize
+    internal: Mapping[ModelVersion, Mapping[str, Need]] = field(default_factory=dict)
 
 
 @dataclass
@@ -97,12 +78,20 @@ class Replicas:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The workers of each version, those still included that are to be left; who waits for room; what is reserved."""
+    """What was decided.
+
+    Attributes:
+        assignment: the workers of each version, those still included that are to be left.
+        waiting: who waits for room.
+        load: what is reserved.
+        most: how many more replicas may be placed now.
+    """
 
     assignment: Assignment
     leaving: Collection[Site]
     waiting: Sequence[Replicas]
     load: Load
+    most: int
 
 
 def assign(
@@ -117,9 +106,12 @@ def assign(
     load = Load(workers)
     held = _hold(everything, placements, load, conditions)
     for one in ordered:
-        _sort_out(one, held.get(one.version, {}), load, conditions)
+        sort_out(one, held.get(one.version, {}), load, conditions)
+    for reserved in conditions.internal.values():
+        for worker_id, need in reserved.items():
+            load.add_apart(worker_id, need)
     for worker_id, need in conditions.unloading:
-        load.add(worker_id, need)
+        load.add_apart(worker_id, need)
     left = conditions.most
     for one in sorted(ordered, key=lambda r: r.deployment.on_demand):
         left -= _fill(one, load, conditions, left)
@@ -130,6 +122,7 @@ def assign(
         {(one.version, worker) for one in ordered for worker in one.leave},
         [one for one in ordered if one.without_room],
         load,
+        left,
     )
 
 
@@ -152,10 +145,10 @@ def _hold(
     return held
 
 
-def _sort_out(one: Replicas, held: Mapping[str, Need], load: Load, conditions: Conditions) -> None:
+def sort_out(one: Replicas, held: Mapping[str, Need], load: Load, conditions: Conditions) -> None:
     """Tell who stays from who is to leave: who must move, and who is too many, first of all what does not answer."""
     ranked = sorted(held)
-    if len(held) > one.deployment.replicas:
+    if len(held) > one.missing:
         ranked.sort(key=lambda w: ((one.version, w) in conditions.ready, _rank(one.version, w, load)), reverse=True)
     for worker_id in ranked:
         if one.missing and _may_stay(one, worker_id, held[worker_id], load, conditions):
@@ -198,16 +191,28 @@ def _fill(one: Replicas, load: Load, conditions: Conditions, most: int) -> int:
     wanted = min(one.missing, most)
     if not wanted:
         return 0
-    placed = _place(one, load, conditions, wanted)
-    if placed < wanted and conditions.avoided:
-        # Where it failed it is tried anew rather than nowhere; what is there already is not moved to and fro.
-        anywhere = replace(conditions, avoided=())
-        placed += _place(one, load, anywhere, wanted - placed - len(one.leave))
+    own = conditions.internal.get(one.version, {})
+    for worker_id, need in own.items():
+        load.add_apart(worker_id, need, -1)
+    placed = _place_anywhere(one, load, conditions, wanted)
+    for worker_id, need in own.items():
+        if worker_id not in one.stay:
+            load.add_apart(worker_id, need)
     one.without_room = one.missing if placed < wanted else 0
     return placed
 
 
-def _place(one: Replicas, load: Load, conditions: Conditions, wanted: int) -> int:
+def _place_anywhere(one: Replicas, load: Load, conditions: Conditions, wanted: int) -> int:
+    placed = place(one, load, conditions, wanted)
+    if placed < wanted and conditions.avoided:
+        # Where it failed it is tried anew rather than nowhere; what is there already is not moved to and fro.
+        anywhere = replace(conditions, avoided=())
+        placed += place(one, load, anywhere, wanted - placed - len(one.leave))
+    return placed
+
+
+def place(one: Replicas, load: Load, conditions: Conditions, wanted: int) -> int:
+    """Place so many replicas, or as many as there is room for; return how many."""
     if wanted <= 0:
         return 0
     ranked = preference(one.version, (w for w in open_to(one, load, conditions) if has_room(one.need, w, load)))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from modelyard.deployment import Deployment, Instance, InstanceState, Placement
+from modelyard.names import ModelVersion
+from modelyard_scheduler.placement import Assignment, Site
 
 
 def placement_of(deployment: Deployment, worker: str) -> Placement:
@@ -66,3 +69,61 @@ def due(
 def _answers(placement: Placement, instances: Mapping[str, Instance]) -> bool:
     instance = instances.get(placement.worker)
     return bool(instance and instance.state is InstanceState.READY and instance.options == placement.options)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The replicas that are to be there, by their version's deployment.
+
+    Attributes:
+        leaving: those that stay only until others answer; they are not changed any more.
+        internal: they are there for jobs.
+    """
+
+    deployments: Mapping[ModelVersion, Deployment]
+    assignment: Assignment
+    leaving: Collection[Site] = ()
+    internal: bool = False
+
+    @property
+    def sites(self) -> set[Site]:
+        """Where they are."""
+        return {(version, worker) for version, workers in self.assignment.items() for worker in workers}
+
+    def written(
+        self, placements: Mapping[Site, Placement], instances: Collection[Instance], fixed: Collection[str]
+    ) -> list[Placement]:
+        """Return the placements that come, that change now, and that were of the other kind so far.
+
+        Args:
+            placements: what is placed.
+            instances: what became of it.
+            fixed: workers where no options are changed.
+        """
+        known = {v: [placements.get((v, w)) for w in workers] for v, workers in self.assignment.items()}
+        touched = {v for v, those in known.items() if any(self._differs(p, self.deployments[v]) for p in those)}
+        outdated = {v for v in touched if any(is_outdated(p, self.deployments[v]) for p in known[v])}
+        found: dict[ModelVersion, dict[str, Instance]] = {version: {} for version in touched}
+        for instance in instances if outdated else ():
+            version = ModelVersion(instance.model, instance.version)
+            if version in outdated:
+                found[version][instance.worker] = instance
+        made = [p for version in touched for p in self._changed(version, placements, found[version], fixed)]
+        return [p for p in made if p != placements.get((ModelVersion(p.model, p.version), p.worker))]
+
+    def _differs(self, placement: Placement | None, wanted: Deployment) -> bool:
+        return placement is None or placement.internal is not self.internal or is_outdated(placement, wanted)
+
+    def _changed(
+        self,
+        version: ModelVersion,
+        placements: Mapping[Site, Placement],
+        instances: Mapping[str, Instance],
+        fixed: Collection[str],
+    ) -> list[Placement]:
+        """All placements of a version, as they are to be."""
+        wanted, workers = self.deployments[version], self.assignment[version]
+        held = [placements.get((version, w)) or placement_of(wanted, w) for w in workers]
+        left = {worker for leaving, worker in self.leaving if leaving == version}
+        changed = {p.worker: p for p in due(wanted, held, instances, {*fixed, *left})}
+        return [dataclasses.replace(changed.get(p.worker, p), internal=self.internal) for p in held]

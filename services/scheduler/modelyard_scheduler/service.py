@@ -8,40 +8,25 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 from modelyard import codec, keys
-from modelyard.catalogue import Lifecycle, Model, Resources, Version
+from modelyard.catalogue import Version
 from modelyard.deployment import Deployment
-from modelyard.errors import AbortedError, ExhaustedError, NotFoundError, PreconditionError
+from modelyard.errors import AbortedError, ExhaustedError, NotFoundError
 from modelyard.etcd import Compare, Delete, Etcd, KeyValue, Put
 from modelyard.names import ModelVersion, check_name
-from modelyard.reservation import need_of
-from modelyard_scheduler.explain import explain
-from modelyard_scheduler.load import selected, stated, unfit
+from modelyard_scheduler.explain import explain, explain_jobs
+from modelyard_scheduler.load import estimate, stated, unfit
 from modelyard_scheduler.orders import Order, check_order
-from modelyard_scheduler.placement import preference
+from modelyard_scheduler.outlook import unfit_everywhere
+from modelyard_scheduler.preference import preference
+from modelyard_scheduler.publication import published
 from modelyard_scheduler.state import State
 
-RUNNER_BYTES = 128 << 20
-"""A runner's own memory, for a version that does not state its need."""
 ATTEMPTS = 20
 MOST_OTHERS = 100
 """Deployments that one transaction can change beside the one that it is about; etcd allows 128 operations."""
 Change = tuple[Compare, Put]
 """Of a record, under the condition that it is as it was read."""
 _READ = partial(codec.decode, Deployment)
-
-
-def estimate(version: Version, copies: int = 1) -> Resources:
-    """What an instance needs: as stated for each copy, else a runner and twice the artifact: as is, and prepacked."""
-    stated = version.resources
-    memory_bytes = copies * stated.memory_bytes or RUNNER_BYTES + 2 * copies * version.size_bytes
-    return dataclasses.replace(stated, memory_bytes=memory_bytes)
-
-
-def _unchanged(version: Version) -> Compare:
-    """The condition that a version is still what the registry said, which nobody has deleted."""
-    if version.state is Lifecycle.DELETED:
-        raise PreconditionError(f"{version.model}@{version.version}: it is deleted; undelete it first")
-    return Compare(keys.version(version.model, version.version), int(version.etag), "mod")
 
 
 class Deployments:
@@ -65,14 +50,14 @@ class Deployments:
         check_order(order)
         for _ in range(ATTEMPTS):
             version = await self._find_version(order.model, order.reference)
-            published = [await self._unchanged(order.model), _unchanged(version)]
+            unchanged = await published(self._etcd, version)
             held = await self._etcd.get(keys.deployment(order.model, version.version))
             siblings = {v: kv for v, kv in (await self._records(order.model)).items() if v != version.version}
             deployment = _ordered(order, version, tenant, held, siblings)
             self._check_fits(deployment)
             key = keys.deployment(order.model, version.version)
             own = Compare(key, held.mod_revision if held else 0, "mod"), Put(key, codec.encode(deployment))
-            if await self._write(published, [*_protected(deployment, siblings), own]):
+            if await self._write(unchanged, [*_protected(deployment, siblings), own]):
                 return deployment
         raise AbortedError(f"deployment {order.model!r}: others keep changing it")
 
@@ -87,19 +72,9 @@ class Deployments:
                 return False
         return True
 
-    async def _unchanged(self, model: str) -> Compare:
-        """The condition that a model stays as it is, which nobody has deleted."""
-        found = await self._etcd.get(keys.model(model))
-        if found and codec.decode(Model, found.value).state is Lifecycle.DELETED:
-            raise PreconditionError(f"model {model!r}: it is deleted; undelete it first")
-        return Compare(keys.model(model), found.mod_revision if found else -1, "mod")
-
     def _check_fits(self, deployment: Deployment) -> None:
-        workers = [w for w in self._state.workers.items.values() if selected(deployment.on, w)]
-        reasons = {w.id: unfit(need_of(deployment), w) for w in workers}
-        if workers and all(reasons.values()):
-            listed = "; ".join(f"{w}: {reason}" for w, reason in sorted(reasons.items())[:5])
-            raise ExhaustedError(f"{deployment.model}@{deployment.version}: no live worker can hold it: {listed}")
+        if reason := unfit_everywhere(deployment, self._state):
+            raise ExhaustedError(f"{deployment.model}@{deployment.version}: {reason}")
 
     async def undeploy(self, model: str, reference: str) -> list[str]:
         """Withdraw a version, or with an empty reference all versions of the model; return which.
@@ -163,14 +138,23 @@ class Deployments:
         return list(_understood(listing.items).values())
 
     async def explain(self, model: str, reference: str) -> Sequence[str]:
-        """Why it is, or is not, READY; of what is not deployed, that and where it would go."""
+        """Why it is, or is not, READY, and what jobs want of it; of what nobody wants, where it could go."""
+        leader = await self._etcd.get(keys.LEADER) is not None
         try:
             deployment = await self.get(model, reference)
         except NotFoundError:
             version = await self._find_version(model, reference)
-            return [f"{model}@{version.version}: registered, not deployed", *self._outlook(version)]
-        leader = await self._etcd.get(keys.LEADER)
-        return explain(deployment, self._state, leader is not None)
+            named = ModelVersion(model, version.version)
+            for_jobs = self._explain_jobs(named, leader, every=not reference)
+            return [f"{named}: registered, not deployed", *(for_jobs or self._outlook(version))]
+        named = ModelVersion(model, deployment.version)
+        findings = explain(deployment, self._state, leader)
+        return findings + self._explain_jobs(named, leader, every=not reference)
+
+    def _explain_jobs(self, version: ModelVersion, leader: bool, *, every: bool) -> list[str]:
+        """What jobs want of a version, or of `every` version of its model."""
+        wanted = sorted(v for v in self._state.internal() if v == version or (every and v.model == version.model))
+        return [finding for one in wanted for finding in explain_jobs(one, self._state, leader)]
 
     def _outlook(self, version: Version) -> list[str]:
         key, need = ModelVersion(version.model, version.version), stated(estimate(version))

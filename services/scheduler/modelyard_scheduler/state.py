@@ -14,6 +14,7 @@ from modelyard.etcd import Etcd, Mirror
 from modelyard.names import ModelVersion
 from modelyard.reservation import need_of
 from modelyard_scheduler.failures import Failures
+from modelyard_scheduler.jobs.demand import merged
 from modelyard_scheduler.load import Load, selected
 from modelyard_scheduler.placement import Assignment, assignment_of
 from modelyard_scheduler.rollout import ready_replicas
@@ -32,6 +33,9 @@ class State:
         self.instances = Mirror(etcd, keys.INSTANCES, lambda d: codec.decode(Instance, d), self._note_instances)
         self.activities = Mirror(etcd, keys.ACTIVITY, lambda d: codec.decode(Activity, d), on_change)
         self.evictions = Mirror(etcd, keys.EVICTIONS, lambda d: codec.decode(Eviction, d), on_change)
+        self.wishes = Mirror(etcd, keys.JOBS, lambda d: codec.decode(Deployment, d), on_change)
+        """What jobs want loaded, by "model@version/job"."""
+
         self.registries = Mirror(etcd, keys.members("registry"), lambda d: codec.decode(Member, d), on_change)
         self.schedulers = Mirror(etcd, keys.members("scheduler"), lambda d: codec.decode(Member, d), on_change)
         self.failures = Failures()
@@ -46,6 +50,7 @@ class State:
             self.instances,
             self.activities,
             self.evictions,
+            self.wishes,
         )
 
     def works(self) -> list[Coroutine[Any, Any, None]]:
@@ -75,12 +80,30 @@ class State:
 
     def note_failures(self) -> None:
         """Look at what fails now."""
-        deployed = {ModelVersion(d.model, d.version) for d in self.deployments.items.values()}
-        self.failures.observe(self.instances.items.values(), deployed, time.monotonic())
+        loaded = {*self.deployed(), *self.internal()}
+        self.failures.observe(self.instances.items.values(), loaded, time.monotonic())
+
+    def deployed(self) -> dict[ModelVersion, Deployment]:
+        """What users have deployed."""
+        return {ModelVersion(d.model, d.version): d for d in self.deployments.items.values()}
+
+    def internal(self) -> dict[ModelVersion, Deployment]:
+        """The internal deployments: what jobs want loaded."""
+        return merged(self.deployed(), self.wishes.items.values()) if self.wishes.items else {}
 
     def assignment(self) -> Assignment:
         """Which workers each version is placed on."""
         return assignment_of(self.placements.items.values())
+
+    def placed(self, version: ModelVersion, *, internal: bool = False) -> list[str]:
+        """The workers that a version is placed on for users, or for jobs."""
+        mine = (p for p in self.placements.items.values() if (p.model, p.version) == (version.model, version.version))
+        return sorted(p.worker for p in mine if p.internal is internal)
+
+    def wishes_of(self, version: ModelVersion) -> dict[str, Deployment]:
+        """What jobs want loaded of a version, by job."""
+        prefix = f"{version}/"
+        return {n.removeprefix(prefix): d for n, d in sorted(self.wishes.items.items()) if n.startswith(prefix)}
 
     def load(self) -> Load:
         """What is reserved on the live workers."""
@@ -96,8 +119,14 @@ class State:
         return sorted(found, key=lambda i: i.worker)
 
     def ready_replicas(self, deployment: Deployment, instances: Iterable[Instance]) -> int:
-        """How many of its instances answer as the deployment wants them, and where it wants them."""
-        return ready_replicas(deployment, (i for i in instances if self._may_be_on(deployment, i.worker)))
+        """How many of its instances, but for those of jobs, answer as the deployment wants them and where it wants."""
+        mine = (i for i in instances if self._may_be_on(deployment, i.worker) and not self.is_internal(i))
+        return ready_replicas(deployment, mine)
+
+    def is_internal(self, instance: Instance) -> bool:
+        """Whether an instance is there for jobs."""
+        placement = self.placements.items.get(f"{instance.worker}/{instance.model}@{instance.version}")
+        return placement is not None and placement.internal
 
     def _may_be_on(self, deployment: Deployment, worker_id: str) -> bool:
         worker = self.workers.items.get(worker_id)

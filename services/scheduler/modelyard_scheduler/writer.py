@@ -44,7 +44,8 @@ class Writer:
             seen = Compare(_activity(version), uses[version].revision, "mod")
             await self._commit([seen, self._unchanged(version)], Delete(_activity(version)))
         for version in decision.past:
-            await self._commit([self._unchanged(version)], Delete(_eviction(version)))
+            called = [Compare(_activity(version), uses[version].revision, "mod")] if version in uses else []
+            await self._commit([*called, self._unchanged(version)], Delete(_eviction(version)))
         for deployment in decision.complete:
             await self._end_replaced(deployment)
         return True

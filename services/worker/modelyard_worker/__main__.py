@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ import uvloop
 from modelyard import codec, keys, log
 from modelyard.backoff import Backoff
 from modelyard.config import load, parse_bytes, parse_pairs, without_settings
-from modelyard.dependency import of_etcd
+from modelyard.dependency import Dependency, of_etcd, of_redis
 from modelyard.deployment import Member, Worker
 from modelyard.errors import PASSING
 from modelyard.etcd import Etcd, Mirror
@@ -28,6 +28,8 @@ from modelyard.metrics.replica import ReplicaMetrics
 from modelyard.metrics.sampling import Samplers
 from modelyard.metrics.vitals import Vitals
 from modelyard.process import Parent, allow_descriptors
+from modelyard.queue import RedisQueue
+from modelyard.redis import Redis
 from modelyard.rpc.registry import RegistrySource
 from modelyard.rpc.server import Server, on_termination
 from modelyard.session import Session
@@ -38,6 +40,8 @@ from modelyard_worker.cache import ArtifactCache
 from modelyard_worker.capacity import Capacity, find_capacity
 from modelyard_worker.config import Config
 from modelyard_worker.drain import drain
+from modelyard_worker.jobs.puller import Puller
+from modelyard_worker.jobs.reader_process import ReaderSettings
 from modelyard_worker.logs import RunnerLogs
 from modelyard_worker.metrics import WorkerMetrics
 from modelyard_worker.runner_process import RunnerSettings
@@ -111,7 +115,7 @@ class Start:
 
 
 async def serve(start: Start, parent: Parent) -> None:
-    """Start in the order metrics → etcd → gRPC → announce → reconcile; stop in the reverse, after draining."""
+    """Start metrics → etcd → gRPC → announce → reconcile, Redis there or not; stop in the reverse, after draining."""
     stop = on_termination()
     config = start.config
     data_dir = Path(config.data_dir)
@@ -123,9 +127,19 @@ async def serve(start: Start, parent: Parent) -> None:
         stack.push_async_callback(etcd.close)
         if not await unless(stop, etcd.wait_ready()):
             return
-        registries = Mirror(etcd, keys.members("registry"), lambda data: codec.decode(Member, data), lambda: None)
+        redis = Redis(config.redis)
+        stack.push_async_callback(redis.close)
+
+        def live() -> list[str]:
+            return [member.address for member in registries.items.values()]
+
+        puller = _puller(start, redis, live, metrics)
+        registries = Mirror(etcd, keys.members("registry"), lambda data: codec.decode(Member, data), puller.announce)
+        source = RegistrySource(live)
+        stack.push_async_callback(source.close)
         session, logs = Session(etcd), RunnerLogs(data_dir / "logs")
-        agent = _agent(start, etcd, session, registries, logs, metrics)
+        agent = _agent(start, etcd, session, source, logs, metrics)
+        agent.admit = puller.admit
         server = Server(config.id)
         server.add(agent_pb2.DESCRIPTOR.services_by_name["Agent"], AgentServicer(logs, agent.runners_of))
         bound = await server.start(f"{config.host}:{config.port}")
@@ -137,22 +151,23 @@ async def serve(start: Start, parent: Parent) -> None:
         worker = _record(start, f"{config.advertise or config.host}:{bound.rpartition(':')[2]}")
         if not await unless(stop, announce(session, worker)):
             return
+        await stack.enter_async_context(background(puller.run()))
         stack.push_async_callback(agent.close)
-        watching = _watching(metrics, agent, session, etcd, start.capacity)
+        watching = _watching(metrics, agent, session, start.capacity, of_etcd(etcd), of_redis(redis))
         await stack.enter_async_context(background(agent.run(), logs.run(agent.runners_in_use), *watching))
         parent.report(state="ready", address=worker.address, metrics=page)
         await stop.wait()
         server.set_serving(False)
+        puller.drain()
         await drain(worker, etcd, session, agent, config.drain_s)
         # The name stays taken until the session is closed: by then all that this process has announced is withdrawn.
         await session.put(keys.worker(config.id), codec.encode(replace(worker, draining=True)))
 
 
 def _agent(
-    start: Start, etcd: Etcd, session: Session, registries: Mirror[Member], logs: RunnerLogs, metrics: ReplicaMetrics
+    start: Start, etcd: Etcd, session: Session, source: RegistrySource, logs: RunnerLogs, metrics: ReplicaMetrics
 ) -> Agent:
     config = start.config
-    source = RegistrySource(lambda: [m.address for m in registries.items.values()])
     cache = ArtifactCache(Path(config.data_dir) / "artifacts", source, start.cache_bytes)
     cache.clean()
     cores = max(1, int(start.capacity.cpu))
@@ -167,16 +182,25 @@ def _agent(
     return Agent(Host(config.id, start.capacity), etcd, session, cache, Runners(settings), metrics.journal)
 
 
+def _puller(start: Start, redis: Redis, registries: Callable[[], list[str]], metrics: ReplicaMetrics) -> Puller:
+    readers = ReaderSettings(start.environ, registries)
+    return Puller(start.config.id, RedisQueue(redis), readers, metrics.journal)
+
+
 def _watching(
-    metrics: ReplicaMetrics, agent: Agent, session: Session, etcd: Etcd, capacity: Capacity
+    metrics: ReplicaMetrics,
+    agent: Agent,
+    session: Session,
+    capacity: Capacity,
+    etcd_there: Dependency,
+    redis_there: Dependency,
 ) -> list[Coroutine[Any, Any, None]]:
-    """What keeps metrics current. Health does not depend on etcd: instances go on, and can be called, without it."""
-    etcd_there = of_etcd(etcd)
+    """What keeps metrics current. Health depends on neither: instances go on, and can be called, without them."""
     vitals = Vitals(metrics.journal, {"worker": session})
-    vitals.dependencies[families.ETCD] = etcd_there
+    vitals.dependencies |= {families.ETCD: etcd_there, families.REDIS: redis_there}
     placed = WorkerMetrics(metrics.journal, agent.placements.items.values, capacity.memory_bytes)
     samplers = Samplers(metrics.journal, placed.placed, placed, vitals, metrics.gathering)
-    return [etcd_there.run(), samplers.run()]
+    return [etcd_there.run(), redis_there.run(), samplers.run()]
 
 
 def _record(start: Start, address: str) -> Worker:

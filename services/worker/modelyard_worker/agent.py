@@ -16,7 +16,7 @@ from modelyard.reservation import Machine, Reserved, need_of
 from modelyard.session import Session
 from modelyard.tasks import stop_on_failure, unless
 from modelyard_worker.cache import ArtifactCache
-from modelyard_worker.instance import InstanceKeeper
+from modelyard_worker.instance import Admit, InstanceKeeper
 from modelyard_worker.metrics import InstanceLife
 from modelyard_worker.runners import Runners
 from modelyard_worker.slot import Announce, Slot, same
@@ -55,6 +55,8 @@ class Agent:
         self._slots: dict[str, Slot] = {}
         self._moving: set[str] = set()
         self._ending: set[asyncio.Future[None]] = set()
+        self.admit: Admit | None = None
+        """Has tasks of jobs executed by instances that are READY; None: there are none."""
         self.idle = asyncio.Event()
         """Set while nothing is placed here and nothing is left here."""
         self.placements = Mirror(
@@ -123,7 +125,7 @@ class Agent:
             life.observe(instance)
             await announce(instance)
 
-        return InstanceKeeper(placement, self._cache, self._runners, say)
+        return InstanceKeeper(placement, self._cache, self._runners, say, self.admit)
 
     async def publish(self, instance: Instance) -> None:
         """Announce an instance; with etcd away it is announced as soon as etcd is back."""

@@ -18,6 +18,10 @@ from modelyard_worker.runners import Runners, Seat
 
 log = logging.getLogger(__name__)
 
+Leave = Callable[[], asyncio.Future[None]]
+Admit = Callable[[Instance, Seat], Leave]
+"""Has tasks of jobs executed by an instance that is READY, until what it returns is called: it is done when none is
+under way any more, and need not be waited for."""
 MAX_REASON = 2000
 """Characters of a reason; an engine's message may have any length."""
 LONG_LIFE_S = 30.0
@@ -33,13 +37,17 @@ class InstanceKeeper:
         cache: ArtifactCache,
         runners: Runners,
         announce: Callable[[Instance], Awaitable[None]],
+        admit: Admit | None = None,
     ) -> None:
+        """`admit`: has tasks of jobs executed by it; None: there are none."""
         self.placement = placement
         self.said = _unloaded(placement)
         """What was announced last."""
         self._cache = cache
         self._runners = runners
         self._announce = announce
+        self._admit = admit
+        self._leave_jobs: Leave | None = None
         self._seat: Seat | None = None
         self._shuns_others = False
         self._ready_s = math.inf
@@ -78,6 +86,8 @@ class InstanceKeeper:
 
     async def leave(self) -> None:
         """Unload it in good order; nothing is announced. Call it when `run` has ended."""
+        if self._leave_jobs is not None:
+            await asyncio.shield(self._leave_jobs())
         if self._seat is not None:
             await self._seat.leave()
         self._artifact.close()
@@ -98,8 +108,11 @@ class InstanceKeeper:
             )
             await self._say(ready)
             self._ready_s = asyncio.get_running_loop().time()
+            self._leave_jobs = self._admit(ready, seat) if self._admit else None
             raise await seat.lost()
         except Exception:  # on cancellation the seat is left by `leave`, in good order
+            if self._leave_jobs is not None:
+                self._leave_jobs()
             await seat.leave()
             raise
 

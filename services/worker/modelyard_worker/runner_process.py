@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import signal
 import sys
 from collections.abc import Mapping
@@ -88,6 +89,11 @@ class RunnerProcess:
     def pid(self) -> int:
         """The process id; 0 before it has been started."""
         return self._child.result().pid if self._child.done() else 0
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since its last heartbeat; without end if it has ended, or was not started yet."""
+        return self._child.result().silent_s if self._child.done() and not self.life.done() else math.inf
 
     def endpoint(self, address: str) -> str:
         """Where others reach what listens at an address of ours."""
@@ -201,15 +207,4 @@ class RunnerProcess:
                     self._address.set_result(report["address"])
         except process.SilentError as error:
             return f"{error} and was killed"
-        return await _end(child)
-
-
-async def _end(child: process.Child) -> str:
-    """How a child ended that has closed its pipe; one that only closed the pipe is ended."""
-    try:
-        async with asyncio.timeout(SILENCE_S):
-            return process.describe_exit(await child.wait())
-    except TimeoutError:
-        child.signal(signal.SIGKILL)
-        await child.wait()
-        return "it closed its report pipe and was killed"
+        return await child.ended(SILENCE_S)

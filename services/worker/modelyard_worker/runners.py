@@ -75,6 +75,15 @@ class Seat:
         """What the whole process holds of the machine's memory."""
         return self._process.memory_bytes()
 
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the process's last heartbeat."""
+        return self._process.silent_s
+
+    async def kill(self) -> None:
+        """End the process at once, with all that is in it, if it still lives; who waits in `lost` is told."""
+        await self._process.kill()
+
     async def lost(self) -> RunnerFailedError:
         """Return why the runner is to be replaced, once it is."""
         ended = await asyncio.shield(self._process.life)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from modelyard.errors import (
     NotFoundError,
     PreconditionError,
 )
-from modelyard.queue import Caps, Idle, Job, RetryPolicy, Task, TaskName, TaskQueue
+from modelyard.queue import Caps, Claim, Idle, Job, RetryPolicy, Task, TaskName, TaskQueue
 from tests.queues import CAPS, MODEL, claimed, opened
 
 
@@ -68,18 +69,76 @@ async def test_a_dedupe_key_is_held_by_one_task_of_a_tenant(queue: TaskQueue) ->
     assert await queue.enqueue("b", [Task("of-b", dedupe="key")], CAPS) == [None]
 
 
-async def test_what_exceeds_a_cap_is_refused_whole(queue: TaskQueue) -> None:
+async def test_as_much_is_queued_from_the_front_as_a_cap_leaves_room_for(queue: TaskQueue) -> None:
     await opened(queue, tasks=2)
     await opened(queue, "other", 1)
-    for caps, what in ((Caps(queued=4), "3 tasks queued"), (Caps(stream=4), "3 tasks in the stream")):
+    some = [Task(name) for name in "a1bcd"]
+    assert await queue.enqueue("j", some, Caps(queued=5)) == [None, TaskName("j", "1"), None]
+    assert await queue.enqueue("j", some, Caps(stream=6)) == [TaskName("j", name) for name in "a1b"] + [None]
+    assert [status and status.task for status in await queue.tasks("j", list("abcd"))] == ["a", "b", "c", None]
+    assert (await queue.job("j")).counts.queued == 5
+
+
+async def test_where_a_cap_leaves_no_room_at_all_it_is_named(queue: TaskQueue) -> None:
+    await opened(queue, tasks=2)
+    await opened(queue, "other", 1)
+    await queue.fail(await claimed(queue), "odd")
+    for caps, what in ((Caps(queued=3), "3 tasks waiting"), (Caps(stream=2), "2 tasks in the stream")):
         with pytest.raises(ExhaustedError, match=what) as raised:
-            await queue.enqueue("j", [Task("2"), Task("3")], caps)
+            await queue.enqueue("j", [Task("0"), Task("2")], caps)
         assert raised.value.retry_after_s
-    await claimed(queue)
-    with pytest.raises(ExhaustedError, match="1 tasks in flight"):
-        await queue.enqueue("j", [Task("2")], Caps(in_flight=1))
     assert await queue.enqueue("j", [Task("0")], Caps(0, 0, 0)) == [TaskName("j", "0")]
-    assert await queue.tasks("j", ["2", "3"]) == [None, None]
+    assert await queue.enqueue("j", [], Caps(0, 0, 0)) == []
+    assert await queue.tasks("j", ["2"]) == [None]
+
+
+async def test_who_has_as_much_in_flight_as_it_may_waits_and_others_go_on(queue: TaskQueue) -> None:
+    caps = Caps(in_flight=2)
+    for job, tenant, model in (("a", "t", MODEL), ("b", "t", "other@1"), ("c", "u", MODEL)):
+        await queue.open(Job(job, model, tenant))
+        await queue.enqueue(job, [Task(task) for task in "0123"], caps)
+    first = await claimed(queue)
+    other = await queue.fetch("w", ["other@1"])
+    assert (first.job, isinstance(other, Claim)) == ("a", True)
+    assert [(await claimed(queue)).job for _ in range(2)] == ["c", "c"]
+    assert await queue.fetch("w", [MODEL, "other@1"]) == Idle(None)
+    waiting = asyncio.create_task(queue.wait([MODEL], 20))
+    await asyncio.sleep(0)
+    await queue.finish(first, b"")
+    assert await waiting
+    assert (await claimed(queue)).job == "a"
+    assert await queue.fetch("w", [MODEL]) == Idle(None)
+    await queue.enqueue("b", [Task("4")], replace(caps, in_flight=3))
+    assert (await claimed(queue)).job == "a"
+    assert await queue.fetch("w", [MODEL, "other@1"]) == Idle(None)
+
+
+async def test_one_that_waits_for_its_cap_has_its_share_afterwards_and_no_more(queue: TaskQueue) -> None:
+    for tenant, cap in (("t", 1), ("u", 100)):
+        await queue.open(Job(tenant, MODEL, tenant))
+        await queue.enqueue(tenant, [Task(str(number)) for number in range(30)], Caps(in_flight=cap))
+    claims = [await claimed(queue) for _ in range(12)]
+    assert [claim.tenant for claim in claims] == ["t", *["u"] * 11]
+    served = []
+    await queue.finish(claims[0], b"")
+    for _ in range(8):
+        claims.append(await claimed(queue))
+        served.append(claims[-1].tenant)
+        await queue.finish(claims[-1], b"")
+    assert abs(served.count("t") - served.count("u")) <= 2
+
+
+async def test_a_dedupe_key_ends_with_its_task(queue: TaskQueue) -> None:
+    await opened(queue, tasks=0)
+    await opened(queue, "k", 0)
+    await queue.enqueue("j", [Task(task, dedupe=task) for task in "abc"], CAPS)
+    await queue.finish(await claimed(queue), b"")
+    await queue.fail(await claimed(queue), "odd", retryable=False)
+    await queue.cancel("j")
+    again = await queue.enqueue("k", [Task(task, dedupe=task) for task in "abc"], CAPS)
+    assert again == [None, TaskName("j", "b"), None]
+    await queue.delete("j")
+    assert await queue.enqueue("k", [Task("b", dedupe="b")], CAPS) == [None]
 
 
 async def test_a_cap_is_a_tenants_own(queue: TaskQueue) -> None:

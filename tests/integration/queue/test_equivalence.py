@@ -30,7 +30,7 @@ JOBS = {
     )
 }
 TASKS = tuple("0123")
-WORKERS = ("w", "v")
+WORKERS = ("w", "v", "x")
 jobs, tasks, workers = st.sampled_from(list(JOBS)), st.sampled_from(TASKS), st.sampled_from(WORKERS)
 epochs = st.sampled_from([0, 0, 0, 3, 4])
 Pair = tuple[Claim, Claim]
@@ -44,6 +44,8 @@ def bare(value: Any) -> Any:
         return Idle(None if value.due_s is None else round(value.due_s / 30))
     if isinstance(value, list) and value and isinstance(value[0], Listed):
         return [one.job for one in value]
+    if isinstance(value, list) and value and isinstance(value[0], str):
+        return sorted(value)  # of one time, in either order
     if isinstance(value, ModelyardError):
         return type(value), str(value)
     return value
@@ -113,6 +115,7 @@ class Machine(RuleBasedStateMachine):
             self.ask("job", job)
             self.ask("record", job)
             self.ask("tasks", job, TASKS)
+            self.ask("ended", job, 1, 20)
             events, letters, running = (self.look(name, job) for name in ("events", "dead_letters", "running"))
             assert events[0] == events[1]
             assert letters[0] == letters[1]
@@ -142,17 +145,18 @@ class Machine(RuleBasedStateMachine):
         job=jobs,
         some=st.lists(tasks, max_size=4),
         cap=st.sampled_from([3, 8, 100]),
+        in_flight=st.sampled_from([1, 2, 100]),
         dedupe=st.sampled_from(["", "k"]),
         epoch=epochs,
     )
-    def enqueue(self, job: str, some: list[str], cap: int, dedupe: str, epoch: int) -> None:
+    def enqueue(self, job: str, some: list[str], cap: int, in_flight: int, dedupe: str, epoch: int) -> None:
         listed = [Task(task, task.encode(), dedupe=dedupe, cost=1 + int(task)) for task in some]
-        self.ask("enqueue", job, listed, Caps(cap, 4, cap), epoch)
+        self.ask("enqueue", job, listed, Caps(cap, in_flight, cap), epoch)
         self.compare()
 
-    @rule(worker=workers, models=st.permutations(MODELS))
-    def fetch(self, worker: str, models: Sequence[str]) -> None:
-        first, second = self.ask("fetch", worker, models)
+    @rule(worker=workers, models=st.permutations(MODELS), slot=st.integers(0, 1))
+    def fetch(self, worker: str, models: Sequence[str], slot: int) -> None:
+        first, second = self.ask("fetch", worker, models, slot)
         if isinstance(first, Claim):
             self.pairs.append((first, second))
         self.compare()
@@ -169,10 +173,10 @@ class Machine(RuleBasedStateMachine):
             self.ask_each("fail", pair, "odd", retryable=end == "fail")
         self.compare()
 
-    @rule(worker=workers, beats=st.booleans())
-    def pass_time(self, worker: str, beats: bool) -> None:
+    @rule(worker=workers, beats=st.booleans(), part=st.sampled_from([0.4, 0.4, 0.8, 1.4]))
+    def pass_time(self, worker: str, beats: bool, part: float) -> None:
         for number, aged in enumerate(self.both):
-            self.do(aged.advance(0.4 * LEASE_S))
+            self.do(aged.advance(part * LEASE_S))
             if beats:
                 self.do(aged.queue.extend(worker, [pair[number] for pair in self.pairs]))
         found = [sorted(map(repr, self.do(aged.queue.recover(LEASE_S)))) for aged in self.both]
@@ -193,9 +197,9 @@ class Machine(RuleBasedStateMachine):
         assert found[0] == found[1]
         self.compare()
 
-    @rule(job=jobs, task=tasks, what=st.sampled_from(["speculate", "retry_dead"]))
-    def again(self, job: str, task: str, what: str) -> None:
-        self.ask(what, job, task)
+    @rule(job=jobs, task=tasks, what=st.sampled_from(["speculate", "speculate", "retry_dead"]), epoch=epochs)
+    def again(self, job: str, task: str, what: str, epoch: int) -> None:
+        self.ask(what, job, task, epoch)
         self.compare()
 
     @rule(job=jobs, change=st.sampled_from(["pause", "pause", "resume", "resume", "resume", "cancel", "clear"]))

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 
 from modelyard.errors import NotFoundError, PreconditionError
-from modelyard.queue import Counts, Depth, Idle, Job, Task, TaskName, TaskQueue
+from modelyard.queue import Counts, Depth, Idle, Job, RetryPolicy, Task, TaskName, TaskQueue
 from tests.queues import CAPS, MODEL, Aged, claimed, opened
 
 
@@ -20,6 +21,23 @@ async def test_a_paused_jobs_tasks_are_not_fetched_and_others_are(queue: TaskQue
     assert (await queue.job("held")).counts == Counts(queued=69, done=1)
     await queue.resume("held")
     assert sorted([int((await claimed(queue)).task) for _ in range(69)]) == list(range(1, 70))
+
+
+async def test_what_was_set_aside_comes_back_in_its_order_even_if_it_is_paused_again(queue: TaskQueue) -> None:
+    await opened(queue, tasks=40)
+    for _ in range(2):
+        await queue.pause("j")
+        assert await queue.fetch("w", [MODEL]) == Idle(None)
+        await queue.resume("j")
+        assert await queue.wait([MODEL], 20)
+    taken = [await claimed(queue) for _ in range(10)]
+    await queue.pause("j")
+    assert await queue.fetch("w", [MODEL]) == Idle(None)
+    assert (await queue.job("j")).counts == Counts(queued=30, in_flight=10)
+    await queue.resume("j")
+    taken += [await claimed(queue) for _ in range(30)]
+    assert sorted(int(claim.task) for claim in taken) == list(range(40))
+    assert [int(claim.task) for claim in taken[:10]] == list(range(10))
 
 
 async def test_pausing_and_resuming_again_change_nothing(queue: TaskQueue) -> None:
@@ -97,12 +115,15 @@ async def test_dead_letters_are_listed_in_pages_and_retried(queue: TaskQueue) ->
     first = await queue.dead_letters("j", limit=3)
     rest = await queue.dead_letters("j", after=first[-1].letter)
     assert [letter.task for letter in first + rest] == list("01234")
-    await queue.retry_dead("j", "2")
+    assert await queue.retry_dead("j", "2")
     claim = await claimed(queue)
     assert (claim.task, claim.failures, claim.payload) == ("2", 0, b"p2")
     assert [letter.task for letter in await queue.dead_letters("j")] == list("0134")
-    with pytest.raises(NotFoundError):
-        await queue.retry_dead("j", "2")
+    assert not await queue.retry_dead("j", "2")
+    assert (await queue.job("j")).counts == Counts(in_flight=1, dead=4)
+    for job, task in (("j", "?"), ("?", "2")):
+        with pytest.raises(NotFoundError, match=f"no task {re.escape(task)}"):
+            await queue.retry_dead(job, task)
     await queue.cancel("j")
     with pytest.raises(PreconditionError):
         await queue.retry_dead("j", "1")
@@ -115,16 +136,18 @@ async def test_a_watch_goes_on_from_a_number(queue: TaskQueue) -> None:
     seen = await queue.events("j", 0)
     assert [(event.number, event.kind, event.task, event.detail) for event in seen] == [
         (1, "running", "", ""),
-        (2, "done", "0", ""),
-        (3, "dead", "1", "odd"),
+        (2, "started", "0", "w"),
+        (3, "done", "0", ""),
+        (4, "started", "1", "w"),
+        (5, "dead", "1", "odd"),
     ]
-    assert seen[1].counts == Counts(in_flight=0, queued=1, done=1)
+    assert [event.counts for event in seen[1:3]] == [Counts(queued=1, in_flight=1), Counts(queued=1, done=1)]
     assert await queue.events("j", 2) == seen[2:]
-    waiting = asyncio.create_task(queue.events("j", 3, 20))
+    waiting = asyncio.create_task(queue.events("j", 5, 20))
     await asyncio.sleep(0)
     await queue.pause("j")
     assert [event.kind for event in await waiting] == ["paused"]
-    assert await queue.events("j", 4, 0.01) == []
+    assert await queue.events("j", 6, 0.01) == []
 
 
 async def test_the_last_thousand_events_are_kept(queue: TaskQueue) -> None:
@@ -184,6 +207,29 @@ async def test_depths_are_told_by_tenant_and_model(aged: Aged) -> None:
     ]
     assert [depth for depth in found if not 0 <= depth.oldest_s < 60] == []
     assert found[2] == Depth("u", "other@2", 0, 1, 0.0)
+
+
+async def test_what_waits_for_its_retry_is_told_apart_from_what_is_queued(aged: Aged) -> None:
+    queue = aged.queue
+    await queue.open(Job("j", MODEL, "t", 5, RetryPolicy(max_failures=2, first_s=1000, max_s=1000)))
+    await queue.enqueue("j", [Task(task) for task in "012"], CAPS)
+    await queue.fail(await claimed(queue), "odd")
+    assert (await queue.job("j")).counts == Counts(queued=2, delayed=1)
+    assert (await queue.events("j", 0))[-1].counts == Counts(queued=2, delayed=1)
+    assert [(one.queued, one.delayed, one.dead) for one in await queue.depths()] == [(2, 1, 0)]
+    for _ in range(2):
+        await queue.fail(await claimed(queue), "odd", retryable=False)
+    assert await queue.depths() == [Depth("t", MODEL, 0, 0, 0.0, 1, 2)]
+    await aged.advance(1000)
+    claim = await claimed(queue)
+    assert (claim.failures, (await queue.job("j")).counts) == (1, Counts(in_flight=1, dead=2))
+    await queue.retry_dead("j", "1")
+    assert [(one.queued, one.in_flight, one.dead) for one in await queue.depths()] == [(1, 1, 1)]
+    await queue.release(claim)
+    await queue.cancel("j")
+    assert (await queue.job("j")).counts == Counts(dead=1, cancelled=2)
+    await queue.delete("j")
+    assert await queue.depths() == []
 
 
 async def test_a_cancelled_task_wakes_who_waits_for_it(queue: TaskQueue) -> None:

@@ -67,10 +67,10 @@ async def test_changes_of_phase_and_what_becomes_of_tasks_have_one_numbering(que
     await queue.change("j", replace(RUNNING, record=b"progress"), 2)
     await queue.pause("j")
     await queue.change("j", Written(b"p", "PAUSED"), 3)
-    events = ["state QUEUED", "state RUNNING", "done 0", "paused ", "state PAUSED"]
+    events = ["state QUEUED", "state RUNNING", "started w", "done 0", "paused ", "state PAUSED"]
     assert [f"{kind} {what}" for _, kind, what in await told(queue)] == events
-    assert [number for number, _, _ in await told(queue)] == [1, 2, 3, 4, 5]
-    assert (await queue.events("j", 2))[0].counts == Counts(done=1)
+    assert [number for number, _, _ in await told(queue)] == [1, 2, 3, 4, 5, 6]
+    assert (await queue.events("j", 3))[0].counts == Counts(done=1)
 
 
 async def test_a_deposed_leader_changes_nothing_and_hears_so(queue: TaskQueue) -> None:
@@ -199,7 +199,7 @@ async def test_a_cleared_job_keeps_its_record_its_events_and_its_dead_letters(qu
     assert (await queue.job("j")).counts == Counts(done=1, dead=1, cancelled=1)
     assert [letter.task for letter in await queue.dead_letters("j")] == ["b"]
     assert (await queue.record("j")).record == b"ended"
-    assert len(await told(queue)) == 6
+    assert len(await told(queue)) == 8
     await submitted(queue, "k")
     again = await queue.enqueue("k", [Task(name, dedupe=name) for name in "abc"], CAPS)
     assert [holder and holder.job for holder in again] == [None, "j", None]

@@ -1,42 +1,23 @@
-"""What only a real Redis shows: full memory, absence, and what survives a kill."""
+"""What only a real Redis shows: what a fetch costs, absence, and what survives a kill."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import pytest
 
-from modelyard.errors import ExhaustedError, UnavailableError
-from modelyard.queue import Claim, Counts, Idle, Job, RedisQueue, Task, TaskName, Written
+from modelyard.errors import UnavailableError
+from modelyard.queue import Claim, Counts, Idle, Job, RedisQueue, Written
 from modelyard.queue.script import PREFIX
 from modelyard.redis import Redis
-from tests.queues import CAPS, LEASE_S, MODEL, claimed, opened
-from tests.servers import ProgramServer, new_redis
+from tests.queues import CAPS, MODEL, claimed, opened
+from tests.servers import ProgramServer
 
-FULL = b"x" * 60_000
 T = TypeVar("T")
-
-
-@pytest.fixture
-async def own_redis(tmp_path: Path) -> AsyncIterator[ProgramServer]:
-    """A Redis of the test's own, to be killed."""
-    server = new_redis(tmp_path)
-    server.start()
-    await server.wait_ready()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-async def own(own_redis: ProgramServer) -> AsyncIterator[Redis]:
-    client = Redis(own_redis.endpoint)
-    yield client
-    await client.close()
 
 
 async def test_extending_does_not_count_as_a_delivery(redis: Redis) -> None:
@@ -54,10 +35,56 @@ async def test_extending_does_not_count_as_a_delivery(redis: Redis) -> None:
 async def test_a_fetch_that_is_repeated_with_its_token_gets_the_same_claim(redis: Redis) -> None:
     queue = RedisQueue(redis)
     await opened(queue, tasks=2)
-    first, again, other = [await queue.run("fetch", "w", token, MODEL) for token in ("w/1", "w/1", "w/2")]
+    first, again, other = [await queue.run("fetch", "w", 0, token, MODEL) for token in ("w/1", "w/1", "w/2")]
     assert first[:11] == again[:11]
     assert (first[2], other[2]) == (b"0", b"1")
     assert (await queue.job("j")).counts == Counts(in_flight=2)
+
+
+async def test_each_slot_of_a_worker_has_its_own_last_claim(redis: Redis) -> None:
+    queue = RedisQueue(redis)
+    await opened(queue, tasks=3)
+    first = await queue.run("fetch", "w", 0, "w/1", MODEL)
+    await queue.run("fetch", "w", 1, "w/2", MODEL)
+    again = await queue.run("fetch", "w", 0, "w/1", MODEL)
+    assert first[:11] == again[:11]
+    assert [event.kind for event in await queue.events("j", 1)] == ["started", "started"]
+    assert isinstance(await queue.fetch("w", [MODEL], 1), Claim)
+    assert (await queue.job("j")).counts == Counts(in_flight=3)
+
+
+async def commands_of(redis: Redis, call: Awaitable[T]) -> tuple[T, int]:
+    """What a call returns, and how many commands it cost."""
+
+    async def so_far() -> int:
+        return sum(facts["calls"] for facts in (await redis.command("INFO", "commandstats")).values())
+
+    before = await so_far()
+    found = await call
+    return found, await so_far() - before
+
+
+async def test_a_paused_job_with_very_many_tasks_does_not_slow_its_neighbours(redis: Redis) -> None:
+    queue = RedisQueue(redis)
+    for number in range(3):
+        await opened(queue, f"big-{number}", 500, "a", number)
+    await opened(queue, "small", 6, "b")
+    await opened(queue, "same", 1, "a", 9)
+    _, usual = await commands_of(redis, queue.fetch("w", [MODEL]))
+    for number in range(3):
+        await queue.pause(f"big-{number}")
+    most, served = 3 * 16 * 15, []
+    for _ in range(7):
+        claim, calls = await commands_of(redis, queue.fetch("w", [MODEL]))
+        assert isinstance(claim, Claim)
+        assert calls < usual + most
+        served.append(claim.job)
+    assert sorted(served) == ["same", *["small"] * 6]
+    idle, calls = await commands_of(redis, queue.fetch("w", [MODEL]))
+    assert idle == Idle(0.0)
+    assert calls < 8 * most
+    _, calls = await commands_of(redis, queue.resume("big-0"))
+    assert calls < 20
 
 
 async def test_queues_of_different_prefixes_do_not_see_each_other(redis: Redis) -> None:
@@ -80,50 +107,6 @@ async def test_many_fetchers_share_the_tasks(redis: Redis) -> None:
     found = await asyncio.gather(*(work(f"w{number}") for number in range(6)))
     assert sorted(int(task) for tasks in found for task in tasks) == list(range(60))
     assert (await queue.job("j")).counts == Counts(done=60)
-
-
-async def fill(redis: Redis) -> None:
-    """Let Redis be full: what comes now would need more than there is."""
-    used = int((await redis.command("INFO", "memory"))["used_memory"])
-    await redis.command("CONFIG", "SET", "maxmemory", used + 300_000)
-    with pytest.raises(ExhaustedError):
-        await asyncio.gather(*(redis.command("SET", f"filler-{number}", FULL) for number in range(20)))
-    await redis.command("CONFIG", "SET", "maxmemory", used)
-
-
-async def test_when_redis_is_full_work_goes_on_and_no_more_is_taken(own: Redis) -> None:
-    queue = RedisQueue(own)
-    await opened(queue, tasks=0)
-    await queue.enqueue("j", [Task(str(number), reply="r") for number in range(8)], CAPS)
-    await opened(queue, "other", 3, priority=9)
-    await queue.submit(Job("recorded", MODEL, "t"), Written(b"new", "QUEUED"), CAPS)
-    done, failed, gone, released = [await claimed(queue, worker) for worker in ("w", "w", "dead", "w")]
-    await fill(own)
-    with pytest.raises(ExhaustedError, match="full") as raised:
-        await queue.enqueue("j", [Task("more")], CAPS)
-    assert raised.value.retry_after_s
-    assert await queue.extend("w", [done, failed]) == []
-    assert await queue.finish(done, b"ref")
-    assert (await queue.fail(failed, "odd")).ending == "retry"
-    assert [one.task for one in await queue.recover_from("dead")] == [gone.task]
-    assert await queue.recover(LEASE_S) == []
-    assert await queue.release(released)
-    assert await queue.lost(await claimed(queue))
-    assert await queue.finish(await claimed(queue), b"ref")
-    assert (await queue.fail(await claimed(queue), "bad", retryable=False)).ending == "dead"
-    await queue.pause("j")
-    await queue.resume("j")
-    assert await queue.replies("r", 5) == [TaskName("j", task) for task in (done.task, gone.task, released.task)]
-    await queue.cancel("j")
-    await queue.delete("other")
-    assert (await queue.job("j")).counts == Counts(done=2, dead=1, cancelled=5)
-    assert await queue.change("recorded", Written(b"end", "FAILED", keep_s=1), 1, 7) == 2
-    await queue.clear("recorded")
-    with pytest.raises(ExhaustedError):
-        await opened(queue, "another", 0)
-    with pytest.raises(ExhaustedError):
-        await queue.submit(Job("another", MODEL, "t"), Written(b"new", "QUEUED"), CAPS)
-    assert [one.job for one in await queue.listed()] == ["recorded"]
 
 
 async def test_what_was_acknowledged_survives_a_kill(own_redis: ProgramServer, own: Redis) -> None:

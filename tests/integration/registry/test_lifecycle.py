@@ -147,6 +147,39 @@ async def test_a_deployed_version_keeps_its_model(catalogue: Catalogue, etcd: Et
     assert await listed(catalogue) == ["1", "2", "3"]
 
 
+async def wish(etcd: Etcd, version: str, job: str, replicas: int = 1) -> None:
+    wanted = Deployment("digits", version, replicas, Resources(), DIGEST, "onnx")
+    await etcd.put(keys.job("digits", version, job), codec.encode(wanted))
+
+
+async def test_a_version_that_jobs_use_is_not_deleted_until_they_have_ended(catalogue: Catalogue, etcd: Etcd) -> None:
+    for job in ("a", "b", "c", "d"):
+        await wish(etcd, "2", job)
+    await wish(etcd, "3", "over", replicas=0)
+    for purge in (False, True):
+        with pytest.raises(PreconditionError, match="model 'digits': jobs use it: a, b, c and 1 more; cancel them"):
+            await catalogue.models.delete("digits", purge=purge)
+        with pytest.raises(PreconditionError, match="digits@2: jobs use it: a, b, c and 1 more"):
+            await catalogue.versions.delete("digits", "2", purge=purge)
+    await catalogue.versions.delete("digits", "3", purge=True)
+    for job in ("a", "b", "c", "d"):
+        await wish(etcd, "2", job, replicas=0)
+    await catalogue.models.delete("digits", purge=True)
+
+
+async def test_a_wish_that_cannot_be_read_is_one(catalogue: Catalogue, etcd: Etcd) -> None:
+    await etcd.put(keys.job("digits", "2", "later"), b"?")
+    with pytest.raises(PreconditionError, match="jobs use it: later"):
+        await catalogue.versions.delete("digits", "2")
+
+
+async def test_what_jobs_use_is_kept_beside_the_last(catalogue: Catalogue, etcd: Etcd) -> None:
+    await wish(etcd, "1", "a")
+    await wish(etcd, "2", "over", replicas=0)
+    await catalogue.models.update("digits", {"keep_last": 1})
+    assert await listed(catalogue) == ["1", "3"]
+
+
 async def test_only_the_last_are_kept_and_what_is_used(catalogue: Catalogue, etcd: Etcd) -> None:
     await deploy(etcd, "1")
     await catalogue.aliases.set("digits", Alias("prod", "2"))

@@ -181,6 +181,18 @@ async def test_what_has_just_been_deployed_is_not_deleted(catalogue: Catalogue, 
     assert await state(overtaken) == {"digits", "digits/versions/1"}
 
 
+async def test_what_a_job_has_just_begun_to_use_is_not_deleted(catalogue: Catalogue, overtaken: OvertakenEtcd) -> None:
+    wish = Deployment("digits", "1", 1, Resources(), "d" * 64, "onnx")
+    overtaken.rival = lambda: overtaken.put(keys.job("digits", "1", "a"), codec.encode(wish))
+    with pytest.raises(PreconditionError, match="jobs use it: a"):
+        await catalogue.versions.delete("digits", "1", purge=True)
+    await overtaken.delete(keys.job("digits", "1", "a"))
+    overtaken.rival = lambda: overtaken.put(keys.job("digits", "1", "b"), codec.encode(wish))
+    with pytest.raises(PreconditionError, match="jobs use it: b"):
+        await catalogue.models.delete("digits", purge=True)
+    assert await state(overtaken) == {"digits", "digits/versions/1"}
+
+
 async def test_a_model_that_has_just_been_changed_is_deleted(
     catalogue: Catalogue, rival: Catalogue, overtaken: OvertakenEtcd
 ) -> None:

@@ -13,9 +13,10 @@ from modelyard.deployment import Deployment, Instance, InstanceState, Placement,
 from modelyard.errors import AbortedError, ExhaustedError, InvalidInputError, NotFoundError, PreconditionError
 from modelyard.etcd import Etcd, Put
 from modelyard.names import ModelVersion
+from modelyard_scheduler.load import RUNNER_BYTES, estimate
 from modelyard_scheduler.orders import Order
 from modelyard_scheduler.rollout import ready_replicas
-from modelyard_scheduler.service import ATTEMPTS, RUNNER_BYTES, Deployments, estimate
+from modelyard_scheduler.service import ATTEMPTS, Deployments
 from modelyard_scheduler.state import State
 from tests.integration.serving.catalogue import GIB, Catalogue, stored, version
 

@@ -53,8 +53,8 @@ class Servers:
             return answers == list(expected.values())
 
         await eventually(as_expected, 60)
-        names = (MODEL, f"{MODEL}@1", OIP, "modelyard.v1.Registry", "modelyard.v1.Scheduler", "modelyard.v1.Router")
-        for name in names:
+        services = ("modelyard.v1.Registry", "modelyard.v1.Scheduler", "modelyard.v1.Jobs", "modelyard.v1.Router")
+        for name in (MODEL, f"{MODEL}@1", OIP, *services):
             assert await self.serves(FRONT_DOOR, name), name
 
     async def becomes(self, value: float, process: str, family: Family, *labels: str) -> None:
@@ -113,11 +113,13 @@ async def test_without_etcd_models_are_served_and_nothing_can_be_deployed(server
 
 async def test_without_redis_all_serve(servers: Servers) -> None:
     servers.suite.signal("redis", signal.SIGSTOP)
-    await servers.becomes(0, "scheduler-0", families.REDIS)
+    for process in ("scheduler-0", WORKER):
+        await servers.becomes(0, process, families.REDIS)
     await servers.say(front_door=True, controller=True, registry=True, worker=True)
     await infers(servers.suite)
     servers.suite.signal("redis", signal.SIGCONT)
-    await servers.becomes(1, "scheduler-0", families.REDIS)
+    for process in ("scheduler-0", WORKER):
+        await servers.becomes(1, process, families.REDIS)
 
 
 async def test_without_its_store_a_registry_does_not_serve(servers: Servers) -> None:

@@ -27,7 +27,7 @@ from modelyard_worker.cache import ArtifactCache
 from modelyard_worker.instance import InstanceKeeper
 from modelyard_worker.logs import RunnerLogs
 from modelyard_worker.runner_process import RunnerSettings
-from modelyard_worker.runners import Runners
+from modelyard_worker.runners import Runners, Seat
 from tests import models
 from tests.integration.serving.traffic import own_runners
 from tests.waiting import eventually
@@ -61,13 +61,25 @@ class Kept:
         runners = Runners(RunnerSettings("127.0.0.1", "127.0.0.1", 1, RunnerLogs(directory / "logs"), os.environ))
         self.said: list[Instance] = []
         self.refuse: type[Exception] | None = None
-        self.keeper = InstanceKeeper(placement, ArtifactCache(directory / "artifacts", source), runners, self._announce)
+        self.admitted: list[Seat] = []
+        self.left: list[int] = []
+        """How many runners lived when tasks of jobs were not to be executed any more."""
+        cache = ArtifactCache(directory / "artifacts", source)
+        self.keeper = InstanceKeeper(placement, cache, runners, self._announce, self._admit)
         self.task = asyncio.ensure_future(self.keeper.run())
 
     async def _announce(self, instance: Instance) -> None:
         self.said.append(instance)
         if self.refuse is not None and instance.state is READY:
             raise self.refuse("refused")
+
+    def _admit(self, instance: Instance, seat: Seat) -> Callable[[], asyncio.Future[None]]:
+        assert instance.state is READY
+        self.admitted.append(seat)
+        return lambda: asyncio.ensure_future(self._leave())
+
+    async def _leave(self) -> None:
+        self.left.append(len(own_runners()))
 
     @property
     def states(self) -> list[InstanceState]:
@@ -158,6 +170,21 @@ async def test_a_runner_that_dies_is_replaced(stored: Callable[..., None], kept:
     reason = "the runner ended: killed by SIGKILL; loading anew"
     assert one.said[2] == Instance("m", "1", "w0", LOADING, reason, failures=1)
     assert second.failures == 1
+
+
+async def test_tasks_of_jobs_come_while_it_is_ready(stored: Callable[..., None], kept: Callable[[], Kept]) -> None:
+    stored(models.mlp((4, 2)))
+    one = kept()
+    await eventually(lambda: len(one.admitted) == 1)
+    first = one.admitted[0]
+    assert first.silent_s < processes.SILENCE_S
+    await first.kill()
+    await one.says(READY, 2)
+    assert first.silent_s == math.inf
+    await eventually(lambda: len(one.admitted) == 2)
+    assert len(one.left) == 1
+    await one.unload()
+    assert one.left[1:] == [1]
 
 
 async def test_after_a_long_life_failures_are_counted_anew(

@@ -19,8 +19,9 @@ from modelyard.deployment import (
 )
 from modelyard.errors import ExhaustedError, InvalidInputError
 from modelyard.etcd import Etcd
+from modelyard_scheduler.load import RUNNER_BYTES
 from modelyard_scheduler.orders import Order
-from modelyard_scheduler.service import RUNNER_BYTES, Deployments
+from modelyard_scheduler.service import Deployments
 from modelyard_scheduler.state import State
 from tests.integration.serving.catalogue import GIB, Catalogue, stored, version
 

@@ -23,6 +23,7 @@ def server() -> Iterator[FakeSuite]:
 @pytest.fixture
 def fakes(server: FakeSuite) -> FakeSuite:
     server.registry.clear()
+    server.jobs.clear()
     for part in (server.scheduler, server.inference):
         part.failures.clear()
         part.calls.clear()

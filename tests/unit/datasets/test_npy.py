@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from typing import Any
 
 import numpy as np
@@ -80,3 +81,35 @@ def test_a_corrupt_member_is_told_when_it_is_read() -> None:
     dataset = open_npz(source(bytes(data), "x.npz"))
     with pytest.raises(InvalidInputError, match=r"x\.npz/a\.npy: the archive is corrupt"):
         dataset.read(0, dataset.rows)
+
+
+class Counting:
+    """A source that counts what is read of it."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        self._source = source(data, name)
+        self.name = name
+        self.size_bytes = len(data)
+        self.read_bytes = 0
+
+    def read(self, offset: int, length: int) -> bytes:
+        self.read_bytes += length
+        return self._source.read(offset, length)
+
+
+def test_a_header_is_not_believed_to_be_gigabytes() -> None:
+    endless = Counting(b"\x93NUMPY\2\0" + struct.pack("<I", 3 << 30) + bytes(8 << 20), "x.npy")
+    with pytest.raises(InvalidInputError, match=r"x\.npy: expected an npy file: EOF: reading array header, expected"):
+        open_npy(endless)
+    assert endless.read_bytes <= 1 << 20
+
+
+def test_a_header_that_is_no_python_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match=r"x\.npy: expected an npy file"):
+        open_npy(source(npy(np.zeros(3)).replace(b"{'descr'", b"{('desc'"), "x.npy"))
+
+
+def test_an_archive_whose_names_are_no_text_is_refused() -> None:
+    data = npz(zürich=np.zeros(3)).replace("zürich".encode(), b"z\xff\xffrich")
+    with pytest.raises(InvalidInputError, match="expected an npz archive"):
+        open_npz(source(data, "x.npz"))

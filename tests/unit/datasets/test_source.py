@@ -3,16 +3,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import fsspec
 import pytest
 
-from modelyard.datasets.opening import is_directory
-from modelyard.datasets.remote import RemoteFile, open_url
 from modelyard.datasets.source import FileSource, LocalDirectory, SourceFile, Window, local
-from modelyard.errors import DataLossError, InvalidInputError, NotFoundError
+from modelyard.errors import DataLossError, NotFoundError
 from tests.unit.datasets.written import source
-
-ALLOWED = ("memory://data/in", "https://example.org/sets")
 
 
 def test_a_file_is_read_by_range(tmp_path: Path) -> None:
@@ -57,71 +52,3 @@ def test_a_source_is_a_file_for_others() -> None:
     buffer = bytearray(3)
     assert file.readinto(memoryview(buffer)) == 3
     assert bytes(buffer) == b"234"
-
-
-def test_what_is_below_an_allowed_url_can_be_read() -> None:
-    with fsspec.open("memory://data/in/deep/x.npy", "wb") as out:
-        out.write(b"0123456789")
-    file = open_url("memory://data/in/deep/x.npy", ALLOWED)
-    assert isinstance(file, RemoteFile)
-    assert file.name == "memory://data/in/deep/x.npy"
-    assert (file.size_bytes, file.read(2, 3), file.read(2, 0)) == (10, b"234", b"")
-    with pytest.raises(DataLossError, match="expected 5 bytes at 8, got 2"):
-        file.read(8, 5)
-    directory = open_url("memory://data/in", ALLOWED)
-    assert is_directory(directory)
-    assert directory.paths() == ["deep/x.npy"]
-    assert directory.open("deep/x.npy").read(9, 1) == b"9"
-    with pytest.raises(NotFoundError, match="memory://data/in/nope: no such file"):
-        open_url("memory://data/in/nope", ALLOWED)
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "memory://data/inner/x",
-        "memory://data",
-        "memory://data/in/../secret",
-        "memory://data/in/%2e%2e/secret",
-        "memory://data/in/..\\secret",
-        "simplecache::memory://data/in/x",
-        "memory://data/in/x::file:///etc/passwd",
-        "file:///etc/passwd",
-        "/etc/passwd",
-        "https://example.org.evil.net/sets/x",
-        "https://example.org/setsx",
-    ],
-)
-def test_any_other_url_is_refused_with_what_is_allowed(url: str) -> None:
-    with pytest.raises(InvalidInputError, match=r"expected a URL below memory://data/in, https://example\.org/sets"):
-        open_url(url, ALLOWED)
-    with pytest.raises(InvalidInputError, match="this server allows no URLs"):
-        open_url(url, ())
-
-
-def test_messages_have_no_credentials_of_urls() -> None:
-    with pytest.raises(InvalidInputError) as told:
-        open_url("https://user:word@example.org/x?token=secret", ALLOWED)
-    assert "https://example.org/x:" in told.value.message
-    assert "word" not in told.value.message
-    assert "secret" not in told.value.message
-
-
-def test_a_store_that_is_not_installed_is_told() -> None:
-    with pytest.raises(InvalidInputError, match="cannot be read: Protocol not known: nope"):
-        open_url("nope://x", ("nope://x",))
-
-
-def test_links_do_not_lead_out_of_what_is_allowed(tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    (tmp_path / "secret").write_text("secret")
-    (tmp_path / "in" / "x").write_text("x")
-    (tmp_path / "in" / "link").symlink_to(tmp_path / "secret")
-    root = f"file://{tmp_path}/in"
-    assert open_url(f"{root}/x", [root]).name == f"{root}/x"
-    with pytest.raises(InvalidInputError, match="it is a link out of them"):
-        open_url(f"{root}/link", [root])
-    directory = open_url(root, [root])
-    assert is_directory(directory)
-    with pytest.raises(InvalidInputError, match="it is a link out of"):
-        directory.open("link")

@@ -23,6 +23,7 @@ def test_whatever_the_pace_each_row_has_one_task_and_what_was_planned_stays(
         before, plan = plan, extend(plan, pace, tasks)
         planned, old = list(plan.tasks()), list(before.tasks())
         assert planned[: len(old)] == old
+        assert list(plan.tasks(before.planned)) == planned[len(old) :]
         assert [row for task in planned for row in range(task.begin, task.end)] == list(range(plan.planned))
         largest = pace.rows_a_task(rows - before.planned)
         assert all(0 < task.rows <= largest * 1.25 for task in planned[len(old) :])
@@ -39,6 +40,7 @@ def test_each_shard_has_one_task(shard_rows: list[int], steps: list[tuple[Pace, 
         before, plan = plan, extend(plan, pace, tasks)
         planned, old = list(plan.tasks()), list(before.tasks())
         assert planned[: len(old)] == old
+        assert list(plan.tasks(before.planned)) == planned[len(old) :]
         assert len(plan.segments) <= len(before.segments) + tasks
     assert plan.whole
     owner: dict[int, int] = {}

@@ -15,9 +15,10 @@ def with_entries(weights: dict[str, float], **numbers: int) -> Turns:
 
 def serve(turns: Turns) -> str:
     """Serve who comes next."""
-    tenant, priority = turns.next()
+    tenant = turns.next(())
+    assert tenant
     turns.charge(tenant, 1.0)
-    turns.lanes[tenant, priority].ready()[0].token = "w/1"
+    turns.ready(tenant)[0].ready()[0].token = "w/1"
     turns.update(tenant)
     return tenant
 
@@ -42,3 +43,13 @@ def test_when_nothing_is_left_nothing_is_remembered() -> None:
 def test_what_was_given_back_comes_first_and_what_is_claimed_not_at_all() -> None:
     lane = Lane({at: Entry(at, "j", str(at), 0.0, token="w" * (at == 0), returned=at == 3) for at in range(4)})
     assert [entry.number for entry in lane.ready()] == [3, 1, 2]
+
+
+def test_a_tenant_that_is_passed_or_has_left_is_not_next_and_keeps_what_it_was_served() -> None:
+    turns = with_entries({}, a=5, b=5)
+    assert [serve(turns) for _ in range(3)] == ["a", "b", "a"]
+    assert (turns.next(()), turns.next({"b"}), turns.next({"a", "b"})) == ("b", "a", None)
+    turns.leave("a")
+    assert [turns.next(()), turns.next({"b"})] == ["b", None]
+    turns.update("a")
+    assert [serve(turns), serve(turns)] == ["b", "a"]

@@ -12,7 +12,13 @@ from modelyard.queue.script import source_of
 SCRIPTS = [
     file for file in resources.files("modelyard.queue").joinpath("scripts").iterdir() if file.name[-4:] == ".lua"
 ]
-PARTS = {"keys", "turns", "entries", "counts", "events", "jobs", "leftovers", "losses"}
+PARTS = {"keys", "turns", "entries", "counts", "events", "jobs", "statuses"} | {
+    "endings",
+    "losses",
+    "parking",
+    "cancelling",
+    "leftovers",
+}
 
 
 def test_every_file_is_a_script_that_is_run_or_a_part_of_one() -> None:
@@ -40,7 +46,7 @@ def test_every_kind_of_key_is_in_the_map() -> None:
     rows = script.__doc__.partition("content\n")[2].partition("\n\n")[0].splitlines()
     kinds = {word.strip(",").partition(":")[0] for row in rows for word in row[:36].split()}
     used = {"job", "task", "tasks", "delayed", "ready", "turns", "bell", "load", "dedupe", "reply", "fetched", "sweep"}
-    assert used | {"jobs", "active", "expiring", "rota", "lanes", "served", "weights", "tenants"} == kinds
+    assert used | {"jobs", "active", "expiring", "rota", "held", "lanes", "served", "weights", "tenants"} == kinds
 
 
 def test_every_key_that_a_script_makes_is_of_a_kind_in_the_map() -> None:

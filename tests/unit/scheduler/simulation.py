@@ -24,6 +24,7 @@ from modelyard.reservation import Need
 from modelyard_scheduler.decision import Decision, View, decide, remember, version_of
 from modelyard_scheduler.eviction import Uses
 from modelyard_scheduler.failures import Failures
+from modelyard_scheduler.jobs.demand import merged
 from modelyard_scheduler.placement import Site
 
 GIB = 1 << 30
@@ -57,6 +58,9 @@ class Cluster:
     def __init__(self, *workers: Worker) -> None:
         self.workers = {w.id: w for w in workers}
         self.deployments: dict[ModelVersion, Deployment] = {}
+        self.wishes: dict[tuple[str, str], Deployment] = {}
+        """What jobs want loaded, by model and job."""
+
         self.placements: dict[tuple[str, ModelVersion], Placement] = {}
         self.instances: dict[tuple[str, ModelVersion], Instance] = {}
         self.needs: dict[tuple[str, ModelVersion], Placement] = {}
@@ -77,6 +81,17 @@ class Cluster:
     def undeploy(self, model: str) -> None:
         self.deployments = {v: d for v, d in self.deployments.items() if v.model != model}
 
+    def wish(self, model: str, replicas: int, gib: int = 1, job: str = "job", **said: object) -> None:
+        """A job wants a model loaded on so many workers."""
+        self.wishes[model, job] = deployment(model, replicas, gib, **said)  # type: ignore[arg-type]
+
+    def end(self, job: str = "job") -> None:
+        """A job wants nothing any more."""
+        self.wishes = {site: one for site, one in self.wishes.items() if site[1] != job}
+
+    def internal(self) -> dict[ModelVersion, Deployment]:
+        return merged(self.deployments, self.wishes.values())
+
     def call(self, model: str, version: str = "1") -> None:
         """As a front door: say that it is called."""
         self.revision += 1
@@ -93,7 +108,7 @@ class Cluster:
     def decide(self) -> Decision:
         """Decide, and write that down."""
         ready = {version_of(i) for i in self.instances.values() if i.state is READY}
-        self.failures.observe(self.instances.values(), self.deployments, self.now_s)
+        self.failures.observe(self.instances.values(), {*self.deployments, *self.internal()}, self.now_s)
         self.uses.observe(self.activities, ready, self.now_s, self.now_s)
         decision = decide(self.view())
         for placement in decision.withdrawn:
@@ -117,6 +132,7 @@ class Cluster:
         self.reserved = remember(self.reserved, self.placements.values(), self.instances.values())
         return View(
             deployments=dict(self.deployments),
+            jobs=self.internal(),
             workers=dict(self.workers),
             placements=list(self.placements.values()),
             instances=list(self.instances.values()),
@@ -124,7 +140,7 @@ class Cluster:
             evicted=set(self.evictions),
             lingering=(),
             reserved=self.reserved,
-            avoided=self.failures.avoided(self.deployments),
+            avoided=self.failures.avoided({**self.deployments, **self.internal()}),
             now_s=self.now_s,
         )
 
@@ -182,11 +198,12 @@ class Cluster:
                 memory[name] += placement.resources.memory_bytes
             assert all(memory[name] <= w.memory_bytes for name, w in self.workers.items()), memory
 
-    def placed(self) -> dict[str, list[str]]:
-        """Which models are placed on which workers."""
+    def placed(self, *, internal: bool = False) -> dict[str, list[str]]:
+        """Which models are placed on which workers: those of users, or those of jobs."""
         found: dict[str, list[str]] = {}
         for name, version in sorted(self.placements, key=str):
-            found.setdefault(str(version), []).append(name)
+            if self.placements[name, version].internal is internal:
+                found.setdefault(str(version), []).append(name)
         return {version: sorted(names) for version, names in found.items()}
 
     def ready(self, version: ModelVersion, options: InstanceOptions | None = None) -> int:

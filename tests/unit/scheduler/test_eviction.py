@@ -76,7 +76,9 @@ class Room:
                 self.load.add(name, need)
 
     def evicted(self, *those: Replicas, conditions: Conditions | None = None) -> dict[ModelVersion, ModelVersion]:
-        return Evictions(self.candidates, self.load, conditions or Conditions()).choose(those)
+        evictions = Evictions(self.candidates, self.load, conditions or Conditions())
+        evictions.choose(those)
+        return evictions.gone
 
 
 def test_the_longest_idle_goes_and_the_reason_is_for_whom() -> None:

@@ -16,10 +16,11 @@ from modelyard.deployment import (
 )
 from modelyard.etcd import Etcd
 from modelyard.names import ModelVersion
-from modelyard_scheduler.explain import explain
+from modelyard_scheduler.explain import explain, explain_jobs
 from modelyard_scheduler.state import State
 
 GIB = 1 << 30
+ONE = ModelVersion("m", "1")
 NEED = Resources(cpu=2, memory_bytes=3 * GIB, gpu=0)
 
 
@@ -207,3 +208,64 @@ async def test_a_shared_gpu_is_part_of_the_need() -> None:
     findings = explain(wanted, view, leader=True)
     assert findings[0].endswith("each needs 3 GiB, 2 cores, a shared GPU")
     assert findings[-1] == "a: needs 1 GPUs, it has 0"
+
+
+async def for_jobs(workers: dict[str, int], placed: tuple[str, ...], *instances: Instance) -> State:
+    """A state in which a job wants the version on three workers, and it is placed for that."""
+    built = await state(workers, placed, *instances)
+    held = built.placements.items
+    held.update({name: replace(placement, internal=True) for name, placement in held.items()})
+    built.wishes.items["m@1/job-a"] = deployment(3)
+    return built
+
+
+async def test_what_jobs_want_step_by_step() -> None:
+    ready, loading = instance("a", InstanceState.READY), instance("b", InstanceState.LOADING)
+    view = await for_jobs(dict.fromkeys("abc", 8 * GIB) | {"d": GIB}, ("a", "b", "c"), ready, loading)
+    view.wishes.items["m@1/job-b"] = deployment(2)
+    view.wishes.items["m@1/job-c"] = deployment(0)
+    view.wishes.items["m@2/job-d"] = replace(deployment(), version="2")
+    assert explain_jobs(ONE, view, leader=True) == [
+        "job job-a: wants it on 3 workers",
+        "job job-b: wants it on 2 workers",
+        "job job-c: it has ended; what is loaded stays for a minute, unless others need the room",
+        "m@1: 3 replicas for jobs; each needs 3 GiB, 2 cores",
+        "a: READY: it pulls tasks",
+        "b: LOADING",
+        "c: placed here, the worker has not begun to load it",
+        "d: needs 3 GiB of memory, it has 1 GiB",
+    ]
+
+
+async def test_what_no_job_wants() -> None:
+    assert explain_jobs(ONE, await state({"a": 8 * GIB}, ("a",)), leader=True) == []
+
+
+async def test_jobs_without_a_leader_or_a_worker() -> None:
+    assert explain_jobs(ONE, await for_jobs({"a": 8 * GIB}, ()), leader=False)[2:] == [
+        "3 replicas not placed: no scheduler leads"
+    ]
+    assert explain_jobs(ONE, await for_jobs({}, ()), leader=True)[2:] == ["3 replicas not placed: no worker is live"]
+
+
+async def test_a_deployment_beside_its_jobs_counts_its_own_replicas() -> None:
+    ready = [instance(name, InstanceState.READY) for name in "ab"]
+    view = await for_jobs(dict.fromkeys("ab", 8 * GIB), ("a", "b"), *ready)
+    view.placements.items["a/m@1"] = replace(view.placements.items["a/m@1"], internal=False)
+    view.deployments.items["m@1"] = deployment()
+    assert explain(deployment(), view, leader=True) == [
+        "m@1: 1 of 1 replicas READY; each needs 3 GiB, 2 cores",
+        "a: READY",
+    ]
+    assert explain_jobs(ONE, view, leader=True) == [
+        "job job-a: wants it on 3 workers",
+        "m@1: 1 replicas for jobs beside 1 of its deployment; each needs 3 GiB, 2 cores",
+        "b: READY: it pulls tasks",
+    ]
+
+
+async def test_who_holds_the_room_for_jobs_is_said() -> None:
+    view = await state({"a": 8 * GIB})
+    other = Placement("other", "1", "a", "d", "onnx", Resources(memory_bytes=6 * GIB), 1, internal=True)
+    view.placements.items["a/other@1"] = other
+    assert explain(deployment(), view, leader=True)[-1].endswith("held by other@1 (for jobs)")

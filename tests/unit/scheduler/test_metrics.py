@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from modelyard.catalogue import Resources
-from modelyard.deployment import Deployment, Eviction, Instance, InstanceState, Worker
+from modelyard.deployment import Deployment, Eviction, Instance, InstanceState, Placement, Worker
 from modelyard.etcd import Etcd
 from modelyard.metrics import Journal, families
 from modelyard.names import ModelVersion
@@ -100,6 +100,22 @@ async def test_deployments_are_looked_at(state: State, tmp_path: Path) -> None:
     assert values(tmp_path, families.WANTED) == {("m", "1"): 3, ("m", "2"): 1}
     assert values(tmp_path, families.READY) == {("m", "1"): 2, ("m", "2"): 0}
     assert values(tmp_path, families.WORKERS) == {(): 3}
+
+
+async def test_what_is_there_for_jobs_is_not_among_what_users_have(state: State, tmp_path: Path) -> None:
+    metrics = DeploymentMetrics(Journal(tmp_path), state, Leadership())  # type: ignore[arg-type]
+    state.deployments.items["m@1"] = deployment("1")
+    state.wishes.items |= {"m@1/job": deployment("1", 2), "m@2/job": deployment("2", 2)}
+    for worker, version, internal in (("a", "1", False), ("b", "1", True), ("a", "2", True)):
+        name = f"{worker}/m@{version}"
+        state.instances.items[name] = Instance("m", version, worker, InstanceState.READY)
+        state.placements.items[name] = Placement(
+            "m", version, worker, "d" * 64, "onnx", Resources(), 1, internal=internal
+        )
+    metrics.sample()
+    assert metrics.deployed() == {ONE}
+    assert values(tmp_path, families.WANTED) == {("m", "1"): 1}
+    assert values(tmp_path, families.READY) == {("m", "1"): 1}
 
 
 async def test_evictions_are_counted_by_who_leads(state: State, tmp_path: Path) -> None:

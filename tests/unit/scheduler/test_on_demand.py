@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from modelyard.deployment import Activity, Deployment
-from modelyard_scheduler import decision
-from modelyard_scheduler.decision import MOST_HELPED
-from modelyard_scheduler.eviction import RECENT_S, WAIT_S
+from modelyard_scheduler.eviction import RECENT_S, WAIT_S, Evictions
+from modelyard_scheduler.room import MOST_HELPED
 from tests.unit.scheduler.simulation import Cluster, deployment, key, on, worker
 
 
@@ -186,5 +185,5 @@ def test_with_nobody_to_evict_nobody_is_looked_for(monkeypatch: pytest.MonkeyPat
     cluster = full(1)
     cluster.call("old0")
     cluster.deploy(deployment("new", gib=4))
-    monkeypatch.delattr(decision, "Evictions")
+    monkeypatch.delattr(Evictions, "choose")
     assert not cluster.decide()

@@ -13,7 +13,8 @@ from modelyard.deployment import Deployment, Placement, Worker
 from modelyard.names import ModelVersion
 from modelyard_scheduler import placement
 from modelyard_scheduler.load import BOUND
-from modelyard_scheduler.placement import Assignment, Conditions, Site, preference, score
+from modelyard_scheduler.placement import Assignment, Conditions, Site
+from modelyard_scheduler.preference import preference, score
 
 GIB = 1 << 30
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, ValuesView
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import pytest
@@ -90,3 +91,23 @@ async def test_replicas_on_workers_that_are_not_selected_any_more_do_not_count(s
 async def test_what_is_grouped_is_what_is_found_one_by_one(state: State) -> None:
     grouped = state.instances_by_version()
     assert grouped == {ModelVersion(m, "1"): state.instances_of(ModelVersion(m, "1")) for m in ("x", "y", "z")}
+
+
+async def test_what_answers_for_jobs_is_not_a_replica_of_the_deployment(state: State) -> None:
+    instances = state.instances_of(ModelVersion("x", "1"))
+    state.placements.items["w0/x@1"] = replace(state.placements.items["w0/x@1"], internal=True)
+    assert state.ready_replicas(deployment("x", 2), instances) == 1
+    assert state.placed(ModelVersion("x", "1")) == ["w1"]
+    assert state.placed(ModelVersion("x", "1"), internal=True) == ["w0"]
+
+
+async def test_internal_deployments_follow_wishes_and_what_users_say(state: State) -> None:
+    assert state.internal() == {}
+    state.wishes.items |= {
+        "x@1/a": deployment("x", 2),
+        "x@1/b": deployment("x", 3),
+        "x@10/a": deployment("x", version="10"),
+    }
+    state.deployments.items["x@1"] = deployment("x", 9, on=W0)
+    assert state.internal()[ModelVersion("x", "1")] == deployment("x", 5, on=W0)
+    assert set(state.wishes_of(ModelVersion("x", "1"))) == {"a", "b"}

@@ -88,6 +88,18 @@ async def test_a_ready_instance_of_a_deployed_version_gets_a_stream(keys: Table)
         assert await stream.call(b"x", None) == b"x"
 
 
+async def test_what_is_loaded_for_jobs_is_routed_to_only_while_a_user_has_deployed_it(keys: Table) -> None:
+    async with FakeRunner().serve() as runner:
+        keys.announce(runner)
+        await keys.table.changed()
+        assert (keys.stream(), keys.meant("m", ""), keys.table.versions("m")) == (None, None, [])
+        keys.deploy("1", 1.0)
+        await keys.connected()
+        keys.undeploy("1")
+        await eventually(lambda: keys.meant("m", "1") is None)
+        assert keys.stream() is None
+
+
 @pytest.mark.parametrize("state", [InstanceState.LOADING, InstanceState.FAILED, InstanceState.UNLOADING])
 async def test_an_instance_that_is_not_ready_gets_none(keys: Table, state: InstanceState) -> None:
     async with FakeRunner().serve() as runner:

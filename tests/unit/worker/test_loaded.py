@@ -20,6 +20,7 @@ from modelyard.errors import (
     SequenceError,
     UnavailableError,
 )
+from modelyard_worker.runner import callqueue
 from modelyard_worker.runner.callqueue import CallQueue, Look
 from modelyard_worker.runner.loaded import BatchRecord, LoadedModel, Work
 from tests.unit.worker.instances import Echo, loaded, request, told, values
@@ -111,6 +112,19 @@ async def test_at_most_one_batch_of_a_job_goes_before_a_call(serve: Serve, echo:
     echo.go.set()
     await calls.done(5)
     assert echo.batches == [[0], [3, 4], [1], [2]]
+
+
+async def test_a_call_of_a_job_that_has_waited_for_long_goes_first(
+    serve: Serve, echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callqueue, "PATIENCE_S", 0.0)
+    calls = Calls(serve(echo))
+    await busy(echo, calls)
+    calls.submit(request(1), first=1)
+    calls.submit(request(2), first=2, background=True)
+    echo.go.set()
+    await calls.done(3)
+    assert echo.batches == [[0], [2], [1]]
 
 
 async def test_calls_of_jobs_take_no_room_from_others(serve: Serve, echo: Echo) -> None:

@@ -12,6 +12,7 @@ from modelyard.catalogue import Lifecycle, Model
 from modelyard.errors import InvalidInputError, PreconditionError
 from modelyard.etcd import Compare, Etcd
 from modelyard.names import check_name
+from modelyard_registry.catalogue.jobs import uses_by_jobs
 from modelyard_registry.catalogue.records import (
     Records,
     Stored,
@@ -114,7 +115,7 @@ class Models:
         Raises:
             NotFoundError: there is none.
             AbortedError: an etag is given, and it is not the model's any more.
-            PreconditionError: a version of it is deployed.
+            PreconditionError: a version of it is deployed, or a job uses one.
         """
         tries = Tries(f"model {name!r}")
         while True:
@@ -125,9 +126,11 @@ class Models:
                 return await self._records.completed(held)
             new = marked_deleted(held.value, self._grace_s)
             before = await self._records.completed(dataclasses.replace(held, value=new))
+            uses = await uses_by_jobs(self._etcd, name)
+            uses.check_none(f"model {name!r}")
             undeployed = Compare(keys.deployments(name), 0, prefix=True)
             operations = whole_model(name) if purge else [put(held.key, new)]
-            if revision := await self._etcd.commit([held.unchanged(), undeployed], operations):
+            if revision := await self._etcd.commit([held.unchanged(), undeployed, uses.unchanged], operations):
                 return dataclasses.replace(before, etag=str(revision))
             if await self._etcd.keys(keys.deployments(name)):
                 raise PreconditionError(f"model {name!r}: a version of it is deployed; undeploy it first")

@@ -8,6 +8,7 @@ from modelyard import keys
 from modelyard.catalogue import Alias, Lifecycle, Version
 from modelyard.errors import ModelyardError
 from modelyard.etcd import Compare, Etcd
+from modelyard_registry.catalogue.jobs import uses_by_jobs
 from modelyard_registry.catalogue.records import Records, Stored, Tries, marked_deleted, put
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ class Retention:
         self._grace_s = grace_s
 
     async def apply(self, model: str) -> None:
-        """Delete the versions beyond the newest `keep_last` that are neither deployed nor aliased.
+        """Delete the versions beyond the newest `keep_last` that are neither deployed nor aliased, nor used by jobs.
 
         What was asked for is done when this is called: a failure is logged, and the next publication tries again.
         """
@@ -59,6 +60,8 @@ class Retention:
         prefixes = (keys.versions(model), keys.aliases(model), keys.deployments(model))
         published, aliased, deployed = [await self._etcd.list(prefix) for prefix in prefixes]
         used = {key.removeprefix(keys.deployments(model)) for key in deployed.items}
+        uses = await uses_by_jobs(self._etcd, model)
+        used |= uses.jobs.keys()
         aliases = [stored.value for stored in Stored[Alias].read_all(Alias, aliased.items.values())]
         used |= {version for alias in aliases for version in (alias.version, alias.canary_version)}
         newest_first = sorted(published.items.values(), key=lambda kv: kv.create_revision, reverse=True)
@@ -66,4 +69,5 @@ class Retention:
         active = [version for version in versions if version.state is Lifecycle.ACTIVE]
         listings = zip(prefixes, (published, aliased, deployed), strict=True)
         unchanged = [Compare.unchanged_below(prefix, listing.revision) for prefix, listing in listings]
-        return [version for version in active[keep_last:] if version.version not in used], unchanged
+        old = [version for version in active[keep_last:] if version.version not in used]
+        return old, [*unchanged, uses.unchanged]

@@ -11,6 +11,7 @@ from modelyard.catalogue import Lifecycle, Version
 from modelyard.errors import InvalidInputError, PreconditionError
 from modelyard.etcd import Compare, Delete, Etcd
 from modelyard.names import check_name
+from modelyard_registry.catalogue.jobs import uses_by_jobs
 from modelyard_registry.catalogue.records import (
     Records,
     Stored,
@@ -96,7 +97,7 @@ class Versions:
             NotFoundError: no such model or version.
             InvalidInputError: that is an alias.
             AbortedError: an etag is given, and it is not the version's any more.
-            PreconditionError: it is deployed, or an alias names it; or the model is deleted.
+            PreconditionError: it is deployed, a job uses it, or an alias names it; or the model is deleted.
         """
         tries = Tries(f"{model}@{name}")
         while True:
@@ -116,11 +117,14 @@ class Versions:
         """The conditions that it stays unused, which it is now; raise PreconditionError if it is not."""
         if await self._etcd.get(keys.deployment(model, name)):
             raise PreconditionError(f"{model}@{name}: it is deployed; undeploy it first")
+        uses = await uses_by_jobs(self._etcd, model, name)
+        uses.check_none(f"{model}@{name}")
         aliases, revision = await self._records.aliases(model)
         for alias in aliases:
             if name in {alias.version, alias.canary_version}:
                 raise PreconditionError(f"{model}@{name}: the alias {alias.name!r} names it; move or delete that first")
-        return [Compare(keys.deployment(model, name), 0), Compare.unchanged_below(keys.aliases(model), revision)]
+        undeployed = Compare(keys.deployment(model, name), 0)
+        return [undeployed, uses.unchanged, Compare.unchanged_below(keys.aliases(model), revision)]
 
     async def undelete(self, model: str, name: str) -> Version:
         """Bring a deleted version back; one that is not deleted is returned as it is.

@@ -42,7 +42,7 @@ class ModelMethods:
         return convert.model_to_pb(await self._models.update(request.model.name, values, request.model.etag))
 
     async def DeleteModel(self, request: pb.DeleteModelRequest, context: Context) -> pb.Model:
-        """Delete a model that is not deployed."""
+        """Delete a model that is neither deployed nor used by a job."""
         return convert.model_to_pb(await self._models.delete(request.name, request.etag, purge=request.purge))
 
     async def UndeleteModel(self, request: pb.UndeleteModelRequest, context: Context) -> pb.Model:

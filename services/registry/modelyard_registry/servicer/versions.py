@@ -63,7 +63,7 @@ class VersionMethods:
         return convert.version_to_pb(await self._versions.update(wanted.model, wanted.version, values, wanted.etag))
 
     async def DeleteVersion(self, request: pb.DeleteVersionRequest, context: Context) -> pb.Version:
-        """Delete a version that is neither deployed nor aliased."""
+        """Delete a version that is neither deployed nor aliased, nor used by a job."""
         deleted = await self._versions.delete(request.model, request.version, request.etag, purge=request.purge)
         return convert.version_to_pb(deleted)
 

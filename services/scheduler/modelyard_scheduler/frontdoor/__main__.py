@@ -28,7 +28,7 @@ from modelyard.process import Parent
 from modelyard.rpc.channel import method_path
 from modelyard.rpc.server import Server, on_termination
 from modelyard.tasks import BackgroundError, background, serving, unless
-from modelyard.v1 import registry_pb2, router_pb2, scheduler_pb2
+from modelyard.v1 import jobs_pb2, registry_pb2, router_pb2, scheduler_pb2
 from modelyard_scheduler.frontdoor.aliases import Aliases
 from modelyard_scheduler.frontdoor.control import Control
 from modelyard_scheduler.frontdoor.demand import Demand
@@ -87,7 +87,8 @@ async def serve(options: Options, parent: Parent, journal: Journal) -> None:
         if not await unless(stop, table.wait_built()):
             return
         registry = registry_pb2.DESCRIPTOR.services_by_name["Registry"]
-        lasting = [method_path(registry.methods_by_name["Watch"])]
+        jobs = jobs_pb2.DESCRIPTOR.services_by_name["Jobs"]
+        lasting = [method_path(registry.methods_by_name["Watch"]), method_path(jobs.methods_by_name["WatchJob"])]
         server = Server(options.name, reuse_port=True, lasting=lasting)
         aliases, demand, refusals = Aliases(etcd), Demand(etcd), SharedRefusals(etcd)
         for writer in (aliases, demand, refusals):
@@ -105,7 +106,8 @@ async def serve(options: Options, parent: Parent, journal: Journal) -> None:
         server.add(messages.SERVICE, InferenceServicer(router, table, extensions, stop), RAW_METHODS)
         scheduler = scheduler_pb2.DESCRIPTOR.services_by_name["Scheduler"]
         server.add_generic(registry, Relay(registry.full_name, registries))
-        server.add_generic(scheduler, Relay(scheduler.full_name, schedulers))
+        for served in (scheduler, jobs):
+            server.add_generic(served, Relay(served.full_name, schedulers))
         address = await server.start(options.address)
         stack.push_async_callback(server.stop)
         await stack.enter_async_context(background(*_watching(journal, calls, table, etcd, server)))
@@ -126,6 +128,7 @@ def _watching(
     relayed = {
         registry_pb2.DESCRIPTOR.services_by_name["Registry"].full_name: lambda: bool(table.registries.items),
         scheduler_pb2.DESCRIPTOR.services_by_name["Scheduler"].full_name: lambda: bool(table.schedulers.items),
+        jobs_pb2.DESCRIPTOR.services_by_name["Jobs"].full_name: lambda: bool(table.schedulers.items),
     }
     health = FrontDoorHealth(table, server.health, relayed)
     return [etcd_there.run(), samplers.run(), health.run()]

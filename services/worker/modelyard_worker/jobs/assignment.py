@@ -1,4 +1,10 @@
-"""What the agent and a reader process say to each other: one JSON object a line, by modelyard.codec."""
+"""What the agent and a reader process say to each other: one JSON object a line, by modelyard.codec.
+
+Orders come on the reader's standard input, of which the end says nothing: the agent kills it. Registries is the first.
+Reports go to the parent (modelyard.process.Parent), after {"state": "ready"}, which is said before an order is read,
+and between heartbeats: silent for some seconds, a reader is killed. When it ends, its attempts are taken for lost if it
+was ready, for undone if it was not. After every Begin comes one report with its token, unless it is dropped first.
+"""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@ The event loop only puts calls into a list. The copy that looks for work reads a
 will execute it, then takes what is due; one copy does this at a time. Whoever takes a call out of `_waiting` decides
 its fate: the copy that begins it or lets it fail, or the loop that cancels it.
 
-Calls of jobs wait in a line of their own, in the background: none is begun while another call is due, each is a batch
-by itself, and however many there are, they leave others their room in the queue.
+Calls of jobs wait in a line of their own, in the background: none is begun while another call is due, but for one that
+has waited for PATIENCE_S; each is a batch by itself, and however many there are, they leave others their room.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from modelyard_worker.runner.requests import Request, Requests
 from modelyard_worker.runner.sequences import Sequences
 from modelyard_worker.runner.work import Work
 
+PATIENCE_S = 5.0
+"""Of calls of jobs: however much else there is to do, they get on, and whoever waits for one knows that it is alive."""
 Settled = list[tuple[Work, Outcome]]
 
 
@@ -177,13 +179,15 @@ class CallQueue:
     def _take(self, copy: int, now_s: float) -> list[Work]:
         """A batch that is due: of what only this copy may execute or of what any may, whichever has come first.
 
-        Else one of a job.
+        Else one of a job; before them all one of a job that has waited for too long.
         """
         own = self._own[copy]
         batchers = [own, self._shared] if own else [self._shared]
         if own and (first := self._shared.first) and first.arrived_s < own.first.arrived_s:  # type: ignore[union-attr]
             batchers.reverse()
-        for batcher in (*batchers, self._background):
+        first = self._background.first
+        late = first is not None and now_s - first.arrived_s >= PATIENCE_S
+        for batcher in (self._background, *batchers) if late else (*batchers, self._background):
             while taken := batcher.take(now_s):
                 for waiting in taken:
                     del self._places[waiting.call]

@@ -1,0 +1,1 @@
+"""`modelyard jobs`: batch jobs, submitted, watched, changed; their results."""

@@ -1,0 +1,102 @@
+"""What is said of jobs in words."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from modelyard.cli.output import span
+from modelyard.jobs.job import EventKind, Job, JobEvent, Progress, TaskNews
+
+_INTERNAL = {"asked", "found", "outcomes", "retrying"}
+_NEWS = {
+    EventKind.TASK_RETRY: "failed, is tried again",
+    EventKind.TASK_RECOVERED: "was lost with its worker, is tried again",
+    EventKind.TASK_SPLIT: "was split",
+    EventKind.TASK_DEAD: "was given up",
+    EventKind.TASK_REVIVED: "is tried once more",
+}
+SLOW_ROWS_PER_S = 10
+MINUTE_S = 60
+HOUR_S = 3600
+
+
+def document(job: Job) -> dict[str, Any]:
+    """A job for programs: what the server tells of it."""
+    fields = dataclasses.fields(job)
+    return {field.name: getattr(job, field.name) for field in fields if field.name not in _INTERNAL}
+
+
+def model(job: Job) -> str:
+    """Its model as model@version."""
+    return f"{job.spec.inference.model}@{job.spec.inference.version}"
+
+
+def state(job: Job) -> str:
+    """Its state and, if there is one, the reason."""
+    return f"{job.state}: {job.reason}" if job.reason else job.state.value
+
+
+def rows(progress: Progress) -> str:
+    """How many of its rows have their result."""
+    if not progress.counted:
+        return "rows not counted yet"
+    share = f" ({100 * progress.done_rows / progress.rows:.1f}%)" if progress.rows else ""
+    return f"{progress.done_rows:,} of {progress.rows:,} rows{share}"
+
+
+def speed(rows_per_s: float) -> str:
+    """Rows a second; empty if that is not known."""
+    if not rows_per_s:
+        return ""
+    return f"{rows_per_s:,.0f} rows/s" if rows_per_s >= SLOW_ROWS_PER_S else f"{rows_per_s:.2g} rows/s"
+
+
+def course(progress: Progress, now_s: float) -> str:
+    """How it goes: speed, workers, what went wrong, how long it will last."""
+    left_s = progress.estimated_end_s - now_s
+    parts = (
+        speed(progress.rows_per_s),
+        count(len(progress.workers), "worker"),
+        count(progress.retries, "retry", "retries") if progress.retries else "",
+        count(progress.dead_rows, "row") + " given up" if progress.dead_rows else "",
+        f"{duration(left_s)} left" if progress.estimated_end_s and left_s > 0 else "",
+    )
+    return ", ".join(filter(None, parts))
+
+
+def duration(seconds: float) -> str:
+    """A duration; of some minutes the seconds, too."""
+    if MINUTE_S <= seconds < HOUR_S:
+        return f"{int(seconds // MINUTE_S)} min {int(seconds % MINUTE_S)} s"
+    return span(seconds)
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """So many of something."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def ended(job: Job) -> str:
+    """What a job has come to."""
+    took_s = job.end_time_s - job.start_time_s if job.start_time_s else 0.0
+    rate = speed(job.progress.done_rows / took_s) if took_s > 0 else ""
+    facts = (f"in {duration(took_s)}" if took_s > 0 else "", f"({rate})" if rate else "")
+    retries = f", {count(job.progress.retries, 'retry', 'retries')}" if job.progress.retries else ""
+    return f"{job.id} {state(job)}: {' '.join(filter(None, (rows(job.progress), *facts)))}{retries}"
+
+
+def failure(event: JobEvent) -> str:
+    """A line on what went wrong with a task; empty: nothing did."""
+    if event.task is None or event.kind not in _NEWS:
+        return ""
+    reason = f": {event.task.reason}" if event.task.reason else ""
+    worker = f" ({event.task.worker})" if event.task.worker else ""
+    return f"{task_rows(event.task)} {_NEWS[event.kind]}{worker}{reason}"
+
+
+def task_rows(task: TaskNews) -> str:
+    """Which rows a task has; of one of shards its name tells."""
+    if task.id.startswith("k"):
+        return f"task {task.id}"
+    return f"row {task.begin:,}" if task.end == task.begin + 1 else f"rows {task.begin:,} to {task.end - 1:,}"

@@ -1,0 +1,1 @@
+"""Jobs from the client's side: submitted, watched, their results fetched. A job itself is a plain value."""

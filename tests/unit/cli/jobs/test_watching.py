@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from modelyard.cli.app import app
+from tests.unit.fakes import FakeSuite
+
+
+@pytest.fixture
+def told(digits: FakeSuite, rows: str) -> FakeSuite:
+    """A job that has had its troubles."""
+    jobs = digits.jobs
+    jobs.tell("SNAPSHOT", "PLANNING", rows=-1)
+    jobs.tell("STATE", "RUNNING", rows=2000)
+    jobs.tell_task("TASK_STARTED", "r0-500", worker="w1")
+    jobs.tell_task("TASK_RETRY", "r0-500", reason="odd\x1b[1m value")
+    jobs.tell_task("TASK_RECOVERED", "r500-501", worker="w2")
+    jobs.tell_task("TASK_SPLIT", "r0-500", worker="w1", reason="row 7")
+    jobs.tell_task("TASK_DEAD", "k0-1-4.r7-8", reason="odd")
+    jobs.tell_task("TASK_REVIVED", "r7-8")
+    jobs.tell_task("TASK_DONE", "r8-500", worker="w1")
+    event = jobs.tell("PROGRESS", done_rows=500, dead_rows=1, retries=2, rows_per_second=50.5, workers=["w1", "w2"])
+    event.job.progress.estimated_end_time.seconds = event.time.seconds + 5400
+    return digits
+
+
+def watch(fakes: FakeSuite, *arguments: str) -> tuple[int, list[str], str]:
+    result = CliRunner(env={"MODELYARD_ADDRESS": fakes.address}).invoke(app, ["jobs", *arguments])
+    return result.exit_code, result.stdout.splitlines(), result.stderr
+
+
+def test_into_a_pipe_what_matters_is_a_line(told: FakeSuite, rows: str) -> None:
+    told.jobs.end(done_rows=1999, retries=2)
+    status, lines, error = watch(told, "submit", "digits", rows, "--watch")
+    assert (status, error) == (0, "")
+    assert lines == [
+        "submitted job-1: digits@1",
+        "2023-11-14 22:13:20  PLANNING: rows not counted yet",
+        "2023-11-14 22:13:21  RUNNING: 0 of 2,000 rows (0.0%)",
+        r"2023-11-14 22:13:23  rows 0 to 499 failed, is tried again: odd\x1b[1m value",
+        "2023-11-14 22:13:24  row 500 was lost with its worker, is tried again (w2)",
+        "2023-11-14 22:13:25  rows 0 to 499 was split (w1): row 7",
+        "2023-11-14 22:13:26  task k0-1-4.r7-8 was given up: odd",
+        "2023-11-14 22:13:27  row 7 is tried once more",
+        "2023-11-14 22:13:29  RUNNING: 500 of 2,000 rows (25.0%): 50 rows/s, 2 workers, 2 retries, 1 row given up, "
+        "1 h 30 min left",
+        "2023-11-14 22:13:30  SUCCEEDED: 1,999 of 2,000 rows (100.0%)",
+        "job-1 SUCCEEDED: 1,999 of 2,000 rows (100.0%), 2 retries",
+    ]
+
+
+@pytest.mark.parametrize("state", ["FAILED", "CANCELLED", "PARTIALLY_SUCCEEDED"])
+def test_a_job_that_has_not_succeeded_fails_the_command(told: FakeSuite, rows: str, state: str) -> None:
+    told.jobs.end(state, "because")
+    watch(told, "submit", "digits", rows)
+    status, lines, error = watch(told, "watch", "job-1")
+    assert (status, lines[-1].partition(":")[0]) == (1, f"job-1 {state}")
+    assert error == f"error: job job-1: expected it SUCCEEDED, it is {state}: because\n"
+
+
+def test_each_event_is_a_line_of_json(told: FakeSuite, rows: str) -> None:
+    told.jobs.end(done_rows=2000)
+    watch(told, "submit", "digits", rows)
+    status, lines, error = watch(told, "watch", "job-1", "--from", "2", "--json")
+    assert (status, error) == (0, "")
+    events: list[Any] = [json.loads(line) for line in lines]
+    assert [event["event"] for event in events] == list(range(3, 12))
+    assert [event["kind"] for event in events][:2] == ["TASK_STARTED", "TASK_RETRY"]
+    assert events[0]["task"] == {"id": "r0-500", "begin": 0, "end": 500, "worker": "w1", "reason": ""}
+    assert (events[-1]["job"]["state"], events[-1]["task"]) == ("SUCCEEDED", None)
+    assert watch(told, "watch", "absent")[0] == 1

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from grpc.aio import UsageError
+
+from modelyard.errors import NotFoundError, UnavailableError
+from modelyard.rpc import channel
+from modelyard.rpc.registry import patiently
+from modelyard.rpc.replicas import Replicas
+from modelyard.rpc.server import Server
+from modelyard.v1 import registry_pb2 as pb
+
+SERVICE = pb.DESCRIPTOR.services_by_name["Registry"]
+
+
+class Registry:
+    """Says who it is; of one model it has none."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def GetModel(self, request: Any, context: Any) -> Any:  # noqa: N802 (the protocol's name)
+        if request.name == "none":
+            raise NotFoundError("none")
+        return pb.Model(name=self.name)
+
+
+@contextlib.asynccontextmanager
+async def serving(name: str, address: str = "127.0.0.1:0") -> AsyncIterator[str]:
+    server = Server(name)
+    server.add(SERVICE, Registry(name))
+    yield await server.start(address)
+    await server.stop(0)
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The addresses that channels were opened to."""
+    found: list[str] = []
+
+    def noting(address: str) -> Any:
+        found.append(address)
+        return channel.open_channel(address)
+
+    monkeypatch.setattr("modelyard.rpc.replicas.open_channel", noting)
+    return found
+
+
+async def asked(replicas: Replicas, name: str = "m") -> str:
+    async with replicas.stub() as stub:
+        return str((await stub.GetModel(pb.GetModelRequest(name=name), timeout=10)).name)
+
+
+async def test_replicas_take_turns_over_a_channel_each(opened: list[str]) -> None:
+    async with serving("a") as one, serving("b") as other:
+        replicas = Replicas(lambda: [one, other], SERVICE)
+        assert sorted([await asked(replicas) for _ in range(6)]) == ["a"] * 3 + ["b"] * 3
+        with pytest.raises(NotFoundError, match="none"):
+            await asked(replicas, "none")
+        assert sorted(opened) == sorted([one, other])
+        await replicas.close()
+
+
+async def test_after_a_failure_it_connects_anew(opened: list[str]) -> None:
+    async with serving("a") as address:
+        replicas = Replicas(lambda: [address], SERVICE)
+        assert await asked(replicas) == "a"
+    with pytest.raises(UnavailableError):
+        await asked(replicas)
+    async with serving("b", address):
+        assert await patiently(lambda: asked(replicas)) == "b"
+    assert len(opened) >= 2
+    await replicas.close()
+
+
+async def test_what_is_under_way_at_a_replica_that_left_goes_on(opened: list[str]) -> None:
+    async with serving("a") as one, serving("b") as other:
+        live = [one]
+        replicas = Replicas(lambda: live, SERVICE)
+        async with replicas.stub() as stub:
+            live = [other]
+            assert await asked(replicas) == "b"
+            assert (await stub.GetModel(pb.GetModelRequest(name="m"), timeout=10)).name == "a"
+        with pytest.raises(UsageError, match="closed"):
+            await stub.GetModel(pb.GetModelRequest(name="m"), timeout=10)
+        live = [one]
+        assert await asked(replicas) == "a"
+        assert opened == [one, other, one]
+        await replicas.close()
+
+
+async def test_nobody_is_live() -> None:
+    with pytest.raises(UnavailableError, match="no registry is live"):
+        await asked(Replicas(list, SERVICE))
