@@ -105,8 +105,8 @@ class LargeCalls(VersionCalls):
         """Execute a model on all rows, however many, and yield its outputs, in the order of the rows.
 
         The first batch comes when the last row has ended, from files in the temporary directory that are as large as
-        all outputs. Who stops before cancels the job; if the server cannot be reached for long the job goes on, its
-        errors name it.
+        all outputs. Who stops before cancels the job. If the server cannot be reached for long the job goes on: where
+        the options had a request id the same call takes it up again.
 
         Args:
             name: the model.
