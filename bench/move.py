@@ -18,7 +18,7 @@ from modelyard.catalogue import CHUNK_SIZE_BYTES
 from modelyard.results import Progress
 from modelyard.rpc.channel import open_channel
 from modelyard.sdk import routes
-from modelyard.sdk.connection import registry_stub
+from modelyard.sdk.stubs import registry_stub
 from modelyard.sdk.upload import PIECE_BYTES
 from modelyard.v1 import registry_pb2 as pb
 

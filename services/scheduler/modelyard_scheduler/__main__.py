@@ -33,9 +33,9 @@ from modelyard.tasks import BackgroundError, background, serving, unless
 from modelyard.v1 import jobs_pb2, scheduler_pb2
 from modelyard_scheduler.config import Config
 from modelyard_scheduler.frontdoors import FrontDoors, reserve
-from modelyard_scheduler.jobs.api import jobs_api
-from modelyard_scheduler.jobs.figures import JobMetrics
-from modelyard_scheduler.jobs.leading import Basis, supervising
+from modelyard_scheduler.jobs.api.assembly import jobs_api
+from modelyard_scheduler.jobs.leader.assembly import Basis, supervising
+from modelyard_scheduler.jobs.leader.metrics import JobMetrics
 from modelyard_scheduler.jobs.records import Records
 from modelyard_scheduler.leader import Leader
 from modelyard_scheduler.metrics import DeploymentMetrics

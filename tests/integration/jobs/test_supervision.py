@@ -45,7 +45,7 @@ async def test_a_job_is_executed_by_a_leader_that_is_woken(stage: Stage) -> None
     stage.reader.rows = 5000
     await stage.submit()
     leader = await stage.lead()
-    works = leader.supervision.run(leader.office.term), execute(stage, "w1"), execute(stage, "w2")
+    works = leader.supervision.run(leader.context.term), execute(stage, "w1"), execute(stage, "w2")
     async with background(*works):
         await eventually(is_cleared(stage))
     job, found = await stage.job(), await stage.harvest()
@@ -60,10 +60,10 @@ async def test_leaders_that_follow_each_other_lose_nothing(stage: Stage) -> None
     async with background(execute(stage, "w1")):
         for effects in (2, 3, 4):  # a job takes more, so that none of them sees its end
             leader = await stage.lead(effects)
-            async with background(leader.supervision.run(leader.office.term)):
+            async with background(leader.supervision.run(leader.context.term)):
                 await eventually(lambda leaving=leader.leaving: leaving.left <= 0)  # type: ignore[misc]
         leader = await stage.lead()
-        async with background(leader.supervision.run(leader.office.term)):
+        async with background(leader.supervision.run(leader.context.term)):
             await eventually(is_cleared(stage))
     assert (await stage.job()).state is JobState.SUCCEEDED
     assert sum(task.rows for task, _ in (await stage.harvest()).done) == 3000
@@ -77,7 +77,7 @@ async def test_a_job_is_cancelled_on_redis(stage: Stage) -> None:
     async def has_results() -> bool:
         return (await stage.job()).progress.done_rows > 0
 
-    async with background(leader.supervision.run(leader.office.term), execute(stage, "w1")):
+    async with background(leader.supervision.run(leader.context.term), execute(stage, "w1")):
         await eventually(has_results)
         await stage.records.change("job-1", lambda job: lifecycle.cancel(job, 1.0))
         await eventually(is_cleared(stage))

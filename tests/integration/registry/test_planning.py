@@ -17,7 +17,7 @@ from modelyard.etcd import Etcd
 from modelyard.jobs.spec import Artifact, Dataset, Sharding
 from modelyard.rpc.storing import Storing
 from modelyard_scheduler.jobs.planner.messages import Limits
-from modelyard_scheduler.jobs.planning_process import Planner
+from modelyard_scheduler.jobs.planner.process import Planner
 from tests.integration.registry.remote import RegistryServer, Remote, sha256
 from tests.planning import ROWS_OF_FOUR, ROWS_OF_ONE, job_of
 

@@ -14,11 +14,11 @@ from modelyard.jobs.spec import JobSpec
 from modelyard.jobs.tasks import Outcome
 from modelyard.queue import Caps, Claim, Task
 from modelyard.queue.memory import MemoryQueue
-from modelyard_scheduler.jobs.letters import DeadLetters
+from modelyard_scheduler.jobs.api.dead_letters import DeadLetters
+from modelyard_scheduler.jobs.api.service import Jobs
+from modelyard_scheduler.jobs.api.submission import Submission
+from modelyard_scheduler.jobs.api.watching import Watching
 from modelyard_scheduler.jobs.records import Held, Records, queue_job
-from modelyard_scheduler.jobs.service import Jobs
-from modelyard_scheduler.jobs.submission import Submission
-from modelyard_scheduler.jobs.watching import Watching
 from tests.unit.jobs.submitted import DIGEST, SPEC
 
 ALLOWED = ("s3://bucket/data", "https://example.org/sets")

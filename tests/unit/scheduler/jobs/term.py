@@ -28,16 +28,16 @@ from modelyard.queue import Caps, Claim, Idle, RedisQueue
 from modelyard.queue.memory import MemoryQueue
 from modelyard.redis import Redis
 from modelyard.session import Term
-from modelyard_scheduler.jobs.figures import Figures
-from modelyard_scheduler.jobs.forgetting import Forgetting
-from modelyard_scheduler.jobs.holds import JobHolds
-from modelyard_scheduler.jobs.office import Depots, Office
+from modelyard_scheduler.jobs.leader.context import Backends, LeaderContext
+from modelyard_scheduler.jobs.leader.expiry import Expiry
+from modelyard_scheduler.jobs.leader.holds import JobHolds
+from modelyard_scheduler.jobs.leader.loop import JobLoop
+from modelyard_scheduler.jobs.leader.metrics import Figures
+from modelyard_scheduler.jobs.leader.rounds import Rounds
+from modelyard_scheduler.jobs.leader.supervision import Services, Supervision
+from modelyard_scheduler.jobs.leader.wishes import Wishes
 from modelyard_scheduler.jobs.outcomes import outcomes_of
 from modelyard_scheduler.jobs.records import Held, Records
-from modelyard_scheduler.jobs.rounds import Rounds
-from modelyard_scheduler.jobs.shift import Shift
-from modelyard_scheduler.jobs.supervision import Means, Supervision
-from modelyard_scheduler.jobs.wishes import Wishes
 from modelyard_scheduler.state import State
 from tests.unit.jobs.submitted import SPEC
 from tests.waiting import eventually
@@ -259,15 +259,15 @@ class Leading:
         self.stage = stage
         self.leaving = leaving
         queue = leaving.through(stage.queue)
-        depots = Depots(
+        backends = Backends(
             queue, Records(queue, stage.caps), leaving.through(stage.etcd), leaving.through(stage.shelf), stage.shelf
         )
-        means = Means(stage.state, stage.reader, stage.find_version)
-        self.supervision = Supervision("scheduler-0", depots, means, stage.figures, stage.caps, stage.clock)
-        self.office = Office(depots, term, "scheduler-0", stage.caps, stage.clock, stage.clock)
-        self.holds, self.wishes = JobHolds(self.office), Wishes(self.office)
-        self.rounds = Rounds(self.office, self.holds, lambda model: [], lambda job, attempts: None)
-        self.shift: Shift = self.supervision._shift(self.office, self.holds, self.wishes)
+        services = Services(stage.state, stage.reader, stage.find_version)
+        self.supervision = Supervision("scheduler-0", backends, services, stage.figures, stage.caps, stage.clock)
+        self.context = LeaderContext(backends, term, "scheduler-0", stage.caps, stage.clock, stage.clock)
+        self.holds, self.wishes = JobHolds(self.context), Wishes(self.context)
+        self.rounds = Rounds(self.context, self.holds, lambda model: [], lambda job, attempts: None)
+        self.loop: JobLoop = self.supervision._loop_over_jobs(self.context, self.holds, self.wishes)
 
     async def look(self, times: int = 1) -> None:
         """Look so often, and let all be done that follows."""
@@ -277,7 +277,7 @@ class Leading:
 
     async def _look(self, group: Tracked) -> None:
         self.stage.now_s += 0.6
-        for step in (self.shift.sweep, partial(self.shift.look, group)):
+        for step in (self.loop.sweep, partial(self.loop.look, group)):
             with suppress(*PASSING):  # as the loops do that they are called from
                 await step()
         if group.tasks:
@@ -293,7 +293,7 @@ class Leading:
                     return job
                 for worker in ("w1", "w2"):
                     await self.stage.work(worker, 2)
-                self.shift.wake([task.job for task in await self.stage.queue.replies("scheduler-0", 0.0)])
+                self.loop.wake([task.job for task in await self.stage.queue.replies("scheduler-0", 0.0)])
         raise AssertionError(f"{job.state}: {job.reason}: {job.progress}")
 
     async def look_without_waiting(self, done: Callable[[], bool]) -> None:
@@ -301,7 +301,7 @@ class Leading:
         self.group = Tracked()
         await self.group.__aenter__()
         self.stage.now_s += 0.6
-        await self.shift.look(self.group)
+        await self.loop.look(self.group)
         await eventually(done, 5.0)
 
     async def settle(self) -> None:
@@ -309,7 +309,7 @@ class Leading:
         await self.group.__aexit__(None, None, None)
 
     async def forget(self) -> None:
-        await Forgetting(self.office, self.holds).go()
+        await Expiry(self.context, self.holds).go()
 
     async def until_dead_of(self, name: str, *, cancel: bool) -> bool:
         """Lead until death; False: the job had ended before. Its owner may cancel it once it has results."""

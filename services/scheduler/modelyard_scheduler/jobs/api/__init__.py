@@ -1,0 +1,1 @@
+"""The Jobs API: what any replica of the scheduler answers."""

@@ -1,0 +1,74 @@
+"""What collection of garbage spares for a job, until it is forgotten.
+
+holds/jobs/{job}/input/dataset    catalogue.Hold: the manifest of its dataset
+holds/jobs/{job}/input/index      of where the blocks of its dataset begin
+holds/jobs/{job}/results/{part}   of pieces of its results, and of its outcomes once they are stored; `part` is a hash
+                                  of them, so that to hold the same again changes nothing
+
+Whoever stored these bytes holds them for a day, so that they are never without a hold in between.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator
+
+from modelyard import codec, keys
+from modelyard.catalogue import Hold
+from modelyard.etcd import Delete, Put
+from modelyard.jobs.job import Job
+from modelyard_scheduler.jobs.leader.context import LeaderContext
+
+MARK_DIGITS = 16
+"""So much of a sha256 names a chunk in a hold."""
+PART_CHUNKS = 2_000
+
+
+class JobHolds:
+    """Holds for jobs, under the term's fence. Every method raises UnavailableError while etcd is away."""
+
+    def __init__(self, context: LeaderContext) -> None:
+        self._context = context
+
+    async def hold_input(self, job: Job) -> None:
+        """Hold what is read for as long as there can be something to do."""
+        dataset, index = job.spec.inference.dataset.artifact, job.found.index if job.found else None
+        if dataset:
+            hold = Hold(manifests=(dataset.manifest_digest,), tenant=job.tenant)
+            await self._context.commit(Put(_key(job.id, "input/dataset"), codec.encode(hold)))
+        if index:
+            hold = Hold(chunks=tuple(map(_mark, index.chunks)), tenant=job.tenant)
+            await self._context.commit(Put(_key(job.id, "input/index"), codec.encode(hold)))
+
+    async def hold_results(self, job: Job, chunks: Collection[str]) -> None:
+        """Hold pieces of results beside those that are held already."""
+        for put in _parts(job, chunks):
+            await self._context.commit(put)
+
+    async def hold_final(self, job: Job, chunks: Collection[str]) -> None:
+        """Hold these chunks as all that there is of results."""
+        parts = list(_parts(job, chunks))
+        for put in parts:
+            await self._context.commit(put)
+        past = set(await self._context.backends.etcd.keys(_key(job.id, "results/"))) - {put.key for put in parts}
+        for key in sorted(past):
+            await self._context.commit(Delete(key))
+
+    async def release(self, job: str) -> None:
+        """Let go everything."""
+        await self._context.commit(Delete(_key(job, ""), prefix=True))
+
+
+def _key(job: str, name: str) -> str:
+    return keys.hold(f"jobs/{job}/{name}")
+
+
+def _mark(digest: str) -> str:
+    return digest[:MARK_DIGITS]
+
+
+def _parts(job: Job, chunks: Collection[str]) -> Iterator[Put]:
+    marks = sorted(set(map(_mark, chunks)))
+    for start in range(0, len(marks), PART_CHUNKS):
+        record = codec.encode(Hold(chunks=tuple(marks[start : start + PART_CHUNKS]), tenant=job.tenant))
+        yield Put(_key(job.id, f"results/{hashlib.blake2b(record, digest_size=8).hexdigest()}"), record)
