@@ -113,7 +113,7 @@ async def inject(suite: RunningSuite, going_on: Callable[[], bool]) -> Counter[s
 
 
 async def test_a_million_rows(suite: Callable[..., RunningSuite], tmp_path: Path) -> None:
-    running, model, rows = suite(workers=2), models.mlp((WIDTH, 1024, 1024, 10)), data()
+    running, model, rows = suite(workers=2), models.mlp((WIDTH, 3072, 3072, 10)), data()
     np.save(tmp_path / "rows.npy", rows)
     seen: Counter[str] = Counter()
     async with Client(running.address, timeout_s=300) as client:
