@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from modelyard.aio import Client
 from modelyard.errors import AlreadyExistsError, InvalidInputError, NotFoundError, PreconditionError
+from modelyard.jobs.job import Job
 from modelyard.jobs.states import JobState
 from modelyard.sdk.jobs.options import JobOptions
 from tests import models
@@ -57,18 +59,22 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-async def test_data_that_does_not_fit_fails_the_job(client: Client, model: str, case: str, tmp_path: Path) -> None:
-    name, content, options, said = CASES[case]
-    path = tmp_path / name
+async def test_data_that_does_not_fit_fails_the_job(client: Client, model: str, tmp_path: Path) -> None:
+    found = await asyncio.gather(*(_failed(client, model, tmp_path / case, case) for case in CASES))
+    for case, job in zip(CASES, found, strict=True):
+        assert job.state is JobState.FAILED, case
+        assert CASES[case][-1] in job.reason, case
+        assert "internal" not in job.reason.lower(), case
+
+
+async def _failed(client: Client, model: str, directory: Path, case: str) -> Job:
+    name, content, options, _ = CASES[case]
+    directory.mkdir()
     if content is None:
-        saved(path, np.zeros((3, 64), np.float64))
+        saved(directory / name, np.zeros((3, 64), np.float64))
     else:
-        path.write_bytes(content)
-    done = await ended(client, await client.jobs.submit(model, path, options))
-    assert done.state is JobState.FAILED
-    assert said in done.reason
-    assert "internal" not in done.reason.lower()
+        (directory / name).write_bytes(content)
+    return await ended(client, await client.jobs.submit(model, directory / name, options))
 
 
 async def test_a_request_id_that_was_used_for_something_else(client: Client, model: str) -> None:
