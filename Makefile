@@ -9,7 +9,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 PYTHON ?= $(shell for python in python3.11 python3.12 python3 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: setup clients peers stubs check test chaos cuda demo example-image_classifier bench bench-peers bench-overload bench-loads clean
+.PHONY: setup clients peers stubs check test chaos cuda demo example-image_classifier example-batch bench bench-peers bench-overload bench-loads bench-jobs clean
 
 setup: .venv/.installed
 
@@ -49,8 +49,9 @@ check: setup
 	$(BIN)/lint-imports --no-logo
 
 # Unit, integration and conformance tests, on a real etcd, a real Redis and real processes.
+# In the order of collection, which ends with the unit tests: short files keep both processes busy to the end.
 test: setup clients
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # What takes long: killing, stopping and cutting off processes again and again.
 chaos: setup
@@ -66,6 +67,10 @@ demo: setup
 # Registered with what it needs, found by conditions, loaded where it fits, called, unloaded.
 example-image_classifier: setup
 	@$(BIN)/python -m examples.image_classifier.demo
+
+# A CSV file in, a Parquet file out, and one row that is given up.
+example-batch: setup
+	@$(BIN)/python -m examples.batch.demo
 
 # JSON on standard output: what a call costs; how long a search, a push and a pull, and a registry's start take.
 bench: setup
@@ -85,6 +90,14 @@ bench-overload: setup
 # Memory over 200 loads and unloads.
 bench-loads: setup
 	@$(BIN)/python -m bench.loads $(ARGS)
+
+# Jobs: the queue alone, fairness, balance, overtaking, speculation, the leader's cost, leftovers. Each is a bound in its
+# exit status; all are run, whatever becomes of one.
+JOB_BENCHES := bench.queue $(addprefix bench.lane.,fairness balance overtaking speculation leader leftovers) bench.jobs
+
+bench-jobs: setup
+	@failed=; for bench in $(JOB_BENCHES); do $(BIN)/python -m $$bench || failed="$$failed $$bench"; done; \
+		test -z "$$failed" || { echo "missed:$$failed" >&2; exit 1; }
 
 clean:
 	rm -rf .venv $(CLIENTS) $(PEERS) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache examples/node/node_modules

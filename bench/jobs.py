@@ -1,8 +1,10 @@
 """Batch jobs on two workers beside a plain loop around onnxruntime in two processes: rows a second, in turns.
 
-Both read the same npy file by the same number of rows and write Parquet; the model is loaded on both sides before the
-clock starts, and the dataset is in the artifact store. A job's time is from SubmitJob to its last state, so that it has
-planning, queueing and putting results together in it.
+Both read the same file by the same number of rows and write Parquet; the model is loaded on both sides before the clock
+starts, and the dataset is in the artifact store. A job's time is from SubmitJob to its last state, so that it has
+planning, queueing and putting results together in it. The CPU time of both sides is measured too: on a machine with no
+more cores than loops it bounds the ratio, and other programs disturb it less than the clock. `resident_mb` is the most
+that each program had in memory while the job ran.
 """
 
 from __future__ import annotations
@@ -13,8 +15,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,16 +27,19 @@ import numpy as np
 import onnx
 
 from bench.peers.served import resnet50
-from bench.processes import clean_up_on_termination, cpu_by_program, machine
+from bench.processes import clean_up_on_termination, cpu_by_program, machine, resident_by_program
 from bench.suite import running
 from modelyard import Client
 from modelyard.deployment import InstanceOptions
 from modelyard.jobs.job import Job
 from modelyard.jobs.states import JobState
 from modelyard.sdk.jobs.options import JobOptions
+from modelyard_worker.jobs.reader.sizes import MOST_ROWS
 from tests import models
 
 WORKERS = 2
+LOOK_S = 0.05
+"""So often it is looked what the programs have in memory."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +73,8 @@ def write_rows(path: Path, case: Case) -> None:
     out.flush()
 
 
-def local_s(case: Case, directory: Path) -> float:
-    """Seconds that plain loops in two processes take for all rows."""
+def local_s(case: Case, directory: Path) -> tuple[float, float]:
+    """Seconds that plain loops in two processes take for all rows, by the clock and of computing."""
     middle = case.rows // WORKERS
     with ExitStack() as stack:
         loops = []
@@ -83,22 +90,42 @@ def local_s(case: Case, directory: Path) -> float:
                 raise RuntimeError("a local loop did not start")
         began_s = time.perf_counter()
         for loop in loops:
-            loop.communicate("go\n")
+            assert loop.stdin is not None
+            loop.stdin.write("go\n")
+            loop.stdin.flush()
+        computed_s = [float(loop.stdout.readline() or "nan") for loop in loops if loop.stdout]
         took_s = time.perf_counter() - began_s
-        if any(loop.returncode for loop in loops):
+        if any(loop.wait() for loop in loops):
             raise RuntimeError("a local loop failed")
-    return took_s
+    return took_s, sum(computed_s)
 
 
-def job_s(client: Client, case: Case, directory: Path) -> tuple[float, Job]:
-    """Seconds from the submission of a job to its end."""
-    began_s = time.perf_counter()
-    job = client.jobs.submit(case.name, directory / "rows.npy", JobOptions())
-    done = client.jobs.wait(job)
-    took_s = time.perf_counter() - began_s
+def job_of(client: Client, case: Case, directory: Path) -> Job:
+    """A job that has been done."""
+    done = client.jobs.wait(client.jobs.submit(case.name, directory / "rows.npy", JobOptions()))
     if done.state is not JobState.SUCCEEDED or done.progress.done_rows != case.rows:
         raise RuntimeError(f"job {done.id}: {done.state} {done.reason}, {done.progress}")
-    return took_s, done
+    return done
+
+
+@contextmanager
+def most_resident(pid: int) -> Iterator[dict[str, int]]:
+    """The most bytes that each program below a process has in memory in this scope, all of a kind together."""
+    most: dict[str, int] = {}
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(LOOK_S):
+            for name, size in resident_by_program([pid]).items():
+                most[name] = max(most.get(name, 0), size)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield most
+    finally:
+        ended.set()
+        thread.join()
 
 
 def measure(case: Case, rounds: int) -> dict[str, Any]:
@@ -110,27 +137,32 @@ def measure(case: Case, rounds: int) -> dict[str, Any]:
         onnx.save(case.model, path)
         client.push(case.name, path)
         client.deploy(case.name, replicas=WORKERS, options=InstanceOptions(threads=1), timeout_s=120)
-        job_s(client, case, directory)  # uploads the dataset, and warms up
+        job_of(client, case, directory)  # uploads the dataset, and warms up
         found = []
         for _ in range(rounds):
-            alone_s = local_s(case, directory)
+            alone = local_s(case, directory)
             before = cpu_by_program([suite.pid])
-            took_s, job = job_s(client, case, directory)
+            with most_resident(suite.pid) as resident:
+                job = job_of(client, case, directory)
             cpu_s = {p: s - before.get(p, 0.0) for p, s in cpu_by_program([suite.pid]).items()}
-            found.append(_round(case, alone_s, took_s, job, cpu_s))
+            memory = {program: size >> 20 for program, size in sorted(resident.items())}
+            found.append(_round(case, alone, job, cpu_s) | {"resident_mb": memory})
             print(found[-1], file=sys.stderr)
     ratio = statistics.median(one["ratio"] for one in found)
     return {"case": case.name, "rows": case.rows, "aim": case.aim, "ratio": round(ratio, 3), "rounds": found}
 
 
-def _round(case: Case, alone_s: float, took_s: float, job: Job, cpu_s: dict[str, float]) -> dict[str, Any]:
+def _round(case: Case, alone: tuple[float, float], job: Job, cpu_s: dict[str, float]) -> dict[str, Any]:
+    took_s = job.end_time_s - job.create_time_s
     return {
-        "local_rows_per_s": round(case.rows / alone_s, 1),
+        "local_rows_per_s": round(case.rows / alone[0], 1),
         "job_rows_per_s": round(case.rows / took_s, 1),
-        "ratio": round(alone_s / took_s, 3),
+        "ratio": round(alone[0] / took_s, 3),
+        "cpu_ratio": round(alone[1] / sum(cpu_s.values()), 3),
         "planned_after_s": round(job.start_time_s - job.create_time_s, 3),
         "running_s": round(job.end_time_s - job.start_time_s, 3),
         "tasks": job.progress.tasks,
+        "local_cpu_s": round(alone[1], 2),
         "cpu_s": {program: round(s, 2) for program, s in sorted(cpu_s.items()) if s > 0.05},
     }
 
@@ -140,7 +172,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--images", type=int, default=2_000)
-    parser.add_argument("--batch", type=int, default=1024, help="rows at a time of the local loop, of digits")
+    parser.add_argument("--batch", type=int, default=MOST_ROWS, help="rows at a time of the local loop, of digits")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=["digits", "resnet50"])
     arguments = parser.parse_args()

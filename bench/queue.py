@@ -1,4 +1,8 @@
-"""The queue alone, on a Redis of its own: tasks/s, latency on an idle queue, and what growth costs."""
+"""The queue alone, on a Redis of its own: tasks/s, latency on an idle queue, and what growth costs.
+
+Growth: some workers fetch and finish no-op tasks, and queue a new one for each, so that the queue stays as long as it
+is. What a task costs then must not depend on how long that is, nor on how many workers there are.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +10,20 @@ import argparse
 import asyncio
 import contextlib
 import itertools
-import json
 import multiprocessing
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from bench.processes import clean_up_on_termination, machine
+from bench.lane.stores import redis_work
+from bench.lane.verdicts import Bound, conclude, table
+from bench.processes import clean_up_on_termination
 from modelyard.local.health import redis_answers
 from modelyard.local.ports import Port
 from modelyard.local.programs import redis_command
@@ -29,34 +32,24 @@ from modelyard.queue import Caps, Claim, Job, RedisQueue, Task
 from modelyard.redis import Redis
 
 MODEL = "digits@1"
-BATCH = 500
+BATCH = 1000
 TENANTS = 4
 CAPS = Caps(10**8, 10**8, 10**8)
-
-
-class Server:
-    """A Redis in a directory that goes with it."""
-
-    def __init__(self, process: subprocess.Popen[bytes], address: str) -> None:
-        self.address = address
-        self._process = psutil.Process(process.pid)
-
-    def cpu_s(self) -> float:
-        """CPU seconds so far."""
-        times = self._process.cpu_times()
-        return float(times.user + times.system)
+COMMANDS_MOST, CPU_MOST = 1.2, 2.0
+"""What a task may cost at most, to what it costs one worker on the shortest queue. CPU time is that of a
+machine with other work, and of a memory that no cache holds: twice is little for a queue 10,000 times as long."""
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Server]:
-    """Start it with the queue's settings (appendfsync always), end it."""
+def running() -> Iterator[str]:
+    """Start a Redis with the queue's settings (appendfsync always) in a directory of its own; yield its address."""
     port = Port()
     with tempfile.TemporaryDirectory() as directory:
         command, environ = redis_command(Path(directory), port.number), {**os.environ, PARENT: str(os.getpid())}
         process = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL)
         try:
             asyncio.run(asyncio.wait_for(redis_answers(port.address), 30))
-            yield Server(process, port.address)
+            yield port.address
         finally:
             process.kill()
             process.wait()
@@ -81,43 +74,41 @@ async def fill(queue: RedisQueue, job: str, tasks: int, tenants: int = 1) -> Non
             await queue.enqueue(name, [Task(str(number), b"{}") for number in numbers], CAPS)
 
 
-async def empty(queue: RedisQueue, job: str, tenants: int = 1) -> None:
-    """Delete what `fill` has made."""
-    for tenant in range(tenants):
-        await queue.delete(f"{job}-{tenant}")
-
-
-async def rates(server: Server, tasks: int) -> dict[str, Any]:
-    """Tasks/s of one caller: each step waits for its answer, and so for the disk."""
-    async with connected(server.address) as queue:
+async def rates(address: str, tasks: int) -> dict[str, Any]:
+    """Tasks/s of one caller: each step waits for its answer, and so for the disk; enqueueing is a batch at a time."""
+    async with connected(address) as queue:
         marks = [time.perf_counter()]
         await fill(queue, "rate", tasks)
         marks.append(time.perf_counter())
         claims = [await queue.fetch("w", [MODEL]) for _ in range(tasks)]
         marks.append(time.perf_counter())
         for claim in claims:
-            assert isinstance(claim, Claim)
-            assert await queue.finish(claim, b"ref")
+            await _finish(queue, claim)
         marks.append(time.perf_counter())
-        await empty(queue, "rate")
+        await queue.delete("rate-0")
     spans = [end - start for start, end in itertools.pairwise(marks)]
     names = ("enqueue", "fetch", "finish")
     return {f"{name}_tasks_per_s": round(tasks / span) for name, span in zip(names, spans, strict=True)}
 
 
-async def latency(server: Server, tasks: int) -> dict[str, Any]:
+async def _finish(queue: RedisQueue, claim: object) -> None:
+    if not isinstance(claim, Claim) or not await queue.finish(claim, b"ref"):
+        raise RuntimeError(f"expected a task to be fetched and finished, got {claim}")
+
+
+async def latency(address: str, tasks: int) -> dict[str, Any]:
     """From before enqueueing until the replica that waits is told, one task at a time, by one worker that waits."""
 
     async def work(queue: RedisQueue) -> None:
         while True:
             claim = await queue.fetch("w", [MODEL])
             if isinstance(claim, Claim):
-                await queue.finish(claim, b"ref")
+                await _finish(queue, claim)
             else:
                 await queue.wait([MODEL], 5)
 
     times_ms = []
-    async with connected(server.address) as queue, connected(server.address) as other:
+    async with connected(address) as queue, connected(address) as other:
         worker = asyncio.create_task(work(other))
         await queue.open(Job("idle", MODEL, "t"))
         for number in range(tasks):
@@ -135,90 +126,115 @@ async def latency(server: Server, tasks: int) -> dict[str, Any]:
     }
 
 
-def fetch_and_finish(address: str, worker: str, tasks: int) -> None:
-    """One fetcher, in a process of its own."""
+def fetcher(address: str, name: str, turn: Connection) -> None:
+    """One worker, a process: whenever it is told how many, it executes no-op tasks and says what CPU time it took."""
 
-    async def work() -> None:
+    async def work(tasks: int, first: int) -> None:
         async with connected(address) as queue:
-            for _ in range(tasks):
-                claim = await queue.fetch(worker, [MODEL])
-                assert isinstance(claim, Claim)
-                assert await queue.finish(claim, b"ref")
+            for number in range(first, first + tasks):
+                claim = await queue.fetch(name, [MODEL])
+                await _finish(queue, claim)
+                job = claim.job if isinstance(claim, Claim) else ""
+                await queue.enqueue(job, [Task(f"{name}-{number}", b"{}")], CAPS)
 
-    asyncio.run(work())
-
-
-async def commands(redis: Redis) -> dict[str, int]:
-    """Calls so far, from outside and by scripts."""
-    found = await redis.command("INFO", "commandstats")
-    calls = {name: facts["calls"] for name, facts in found.items()}
-    sent = sum(calls.get(f"cmdstat_{name}", 0) for name in ("evalsha", "eval"))
-    return {"sent": sent, "all": sum(calls.values()) - sent}
+    first = 0
+    while tasks := turn.recv():
+        began_s = time.process_time()
+        asyncio.run(work(tasks, first))
+        first += tasks
+        turn.send(time.process_time() - began_s)
 
 
-def fetch_in_processes(address: str, fetchers: int, each: int) -> None:
-    """Fetch and finish so many tasks in each of so many processes."""
+@contextlib.contextmanager
+def fetchers(address: str, count: int, prefix: str) -> Iterator[list[Connection]]:
+    """Start some, each having executed a task; end them."""
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=fetch_and_finish, args=(address, f"w{n}", each)) for n in range(fetchers)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-        assert worker.exitcode == 0
+    pipes = [context.Pipe() for _ in range(count)]
+    processes = [
+        context.Process(target=fetcher, args=(address, f"{prefix}-{number}", theirs), daemon=True)
+        for number, (_, theirs) in enumerate(pipes)
+    ]
+    for process in processes:
+        process.start()
+    ours = [pipe for pipe, _ in pipes]
+    execute(ours, 1)
+    yield ours
+    for pipe, process in zip(ours, processes, strict=True):
+        pipe.send(0)
+        process.join()
 
 
-async def cost(server: Server, redis: Redis, fetchers: int, each: int) -> dict[str, Any]:
-    """What a no-op task costs with so many fetchers."""
-    before, cpu, start = await commands(redis), server.cpu_s(), time.perf_counter()
-    await asyncio.to_thread(fetch_in_processes, server.address, fetchers, each)
-    cpu_s, wall_s, after = server.cpu_s() - cpu, time.perf_counter() - start, await commands(redis)
-    total = each * fetchers
+def execute(turns: Sequence[Connection], tasks: int) -> float:
+    """Have so many tasks executed by each; return the CPU seconds that they took."""
+    for turn in turns:
+        turn.send(tasks)
+    return sum(float(turn.recv()) for turn in turns)
+
+
+async def cost(redis: Redis, turns: Sequence[Connection], tasks: int) -> dict[str, Any]:
+    """What a no-op task costs with so many workers: a fetch, a finish and an enqueue."""
+    each = max(1, tasks // len(turns))
+    before, began_s = await redis_work(redis), time.perf_counter()
+    worker_s = await asyncio.to_thread(execute, turns, each)
+    wall_s, after = time.perf_counter() - began_s, await redis_work(redis)
+    total = each * len(turns)
+    spent = {name: (after[name] - before[name]) / total for name in before}
     return {
-        "fetchers": fetchers,
+        "workers": len(turns),
         "tasks": total,
-        "scripts_per_task": round((after["sent"] - before["sent"]) / total, 2),
-        "commands_per_task": round((after["all"] - before["all"]) / total, 1),
-        "redis_cpu_us_per_task": round(cpu_s / total * 1e6),
-        "tasks_per_s_with_start": round(total / wall_s),
+        "scripts": round(spent["scripts"], 2),
+        "commands": round(spent["commands"], 1),
+        "redis_us": round(spent["cpu_s"] * 1e6),
+        "worker_us": round(worker_s / total * 1e6),
+        "tasks_per_s": round(total / wall_s),
     }
 
 
-async def growth(server: Server, queued: int, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """The same with so many queued: of a queue of less than twice as many tasks, half is taken."""
+async def growth(address: str, queued: int, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """The same with so many queued: of each number of workers the round with the least CPU time of Redis."""
     rows = []
-    async with connected(server.address) as queue:
+    async with connected(address) as queue:
+        await queue.redis.command("FLUSHALL")
         await fill(queue, "growth", queued, TENANTS)
-        for fetchers in options.fetchers:
-            each = min(options.tasks, queued // 2) // fetchers
-            rows.append({"queued": queued} | await cost(server, queue.redis, fetchers, each))
-            print(rows[-1], file=sys.stderr)
-            await fill(queue, f"more-{fetchers}", each * fetchers, TENANTS)
-        for name in ("growth", *(f"more-{fetchers}" for fetchers in options.fetchers)):
-            await empty(queue, name, TENANTS)
+        for count in options.fetchers:
+            with fetchers(address, count, f"w{count}") as turns:
+                found = [await cost(queue.redis, turns, options.tasks) for _ in range(options.rounds)]
+            rows.append({"queued": queued} | min(found, key=lambda one: one["redis_us"]))
     return rows
 
 
-async def measure(server: Server, options: argparse.Namespace) -> dict[str, Any]:
+def bounds(rows: Sequence[dict[str, Any]]) -> list[Bound]:
+    """Flat: everywhere as at the first."""
+    first = rows[0]
+    names = (("commands", COMMANDS_MOST), ("scripts", COMMANDS_MOST), ("redis_us", CPU_MOST))
+    return [
+        Bound(
+            f"{name} a task, the most to that of the first line", max(row[name] for row in rows) / first[name], most=m
+        )
+        for name, m in names
+    ]
+
+
+async def measure(address: str, options: argparse.Namespace) -> dict[str, Any]:
     """All of it."""
-    rows = [row for queued in options.queued for row in await growth(server, queued, options)]
-    return {
-        "machine": machine(),
-        "rates": await rates(server, options.tasks),
-        "idle": await latency(server, options.tasks // 2),
-        "growth": rows,
-    }
+    found = {"rates": await rates(address, options.tasks), "idle": await latency(address, options.tasks // 2)}
+    return found | {"growth": [row for queued in options.queued for row in await growth(address, queued, options)]}
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tasks", type=int, default=2000)
+    parser.add_argument("--tasks", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--fetchers", type=int, nargs="+", default=[1, 2, 4, 8])
-    parser.add_argument("--queued", type=int, nargs="+", default=[10**2, 10**3, 10**4, 10**5])
+    parser.add_argument("--queued", type=int, nargs="+", default=[10**2, 10**4, 10**6])
     clean_up_on_termination()
     options = parser.parse_args()
-    with running() as server:
-        print(json.dumps(asyncio.run(measure(server, options)), indent=1))
+    with running() as address:
+        found = asyncio.run(measure(address, options))
+    table([found["rates"] | found["idle"]])
+    table(found["growth"])
+    conclude(found, bounds(found["growth"]))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ T = TypeVar("T")
 PREFIX = "MODELYARD_"
 TEST_RUNTIME = "MODELYARD_TEST_RUNTIME"
 """For tests and benchmarks: not a setting, but handed down from process to process, as far as the runners."""
+CLIENT = "MODELYARD_ADDRESS"
+"""Where the SDK's user has the front door: no setting of a service, which may be started from the same shell."""
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 _UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
@@ -31,7 +33,7 @@ def load(kind: type[T], argv: Sequence[str], environ: Mapping[str, str]) -> T:
     types = get_type_hints(kind)
     fields = dataclasses.fields(kind)  # type: ignore[arg-type]
     known = {PREFIX + f.name.upper() for f in fields}
-    unknown = sorted(k for k in environ if k.startswith(PREFIX) and k not in {*known, TEST_RUNTIME})
+    unknown = sorted(k for k in environ if k.startswith(PREFIX) and k not in {*known, TEST_RUNTIME, CLIENT})
     if unknown:
         parser.error(f"unknown variable {unknown[0]}; expected one of {', '.join(sorted(known))}")
     for f in fields:

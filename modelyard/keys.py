@@ -32,6 +32,8 @@ settings/{log|trace}                JSON object of Triton's settings       no
 members/{role}/{id}                 deployment.Member (registry,           the member's
                                     scheduler)
 leader/scheduler                    deployment.Member                      the leader's
+epochs/offset                       what is added to its revision in what  no
+                                    it writes to Redis; absent: 0
 """
 
 from __future__ import annotations
@@ -57,6 +59,7 @@ FENCE = PREFIX + "search/fence"
 CONDEMNED = PREFIX + "collection/condemned"
 COLLECTOR = PREFIX + "collection/collector"
 LEADER = PREFIX + "leader/scheduler"
+EPOCH_OFFSET = PREFIX + "epochs/offset"
 
 
 def model(name: str) -> str:

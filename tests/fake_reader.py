@@ -38,7 +38,8 @@ def main() -> None:
 
 def _words(order: Order) -> str:
     if order.begin is not None:
-        return f"begin {order.begin.task} at {order.begin.target.endpoint}"
+        cautiously = f" by {order.begin.cautious_rows}" if order.begin.cautious_rows else ""
+        return f"begin {order.begin.task} at {order.begin.target.endpoint}{cautiously}"
     if order.registries is not None:
         return f"registries {','.join(order.registries.addresses)}"
     return "drop" if order.drop else "nothing"
@@ -51,7 +52,8 @@ def _report(begin: Begin) -> Report | None:
         "many-chunks": lambda: Report(executed=Executed(token, SECONDS, (PIECE,) * 1000)),
         "raise": lambda: Report(failed=Failed(token, "below 0", SECONDS)),
         "malformed": lambda: Report(failed=Failed(token, "row 2: no number", 0.0, (2,), permanent=True)),
-        "lost": lambda: Report(lost=Lost(token, "no answer")),
+        "lost": lambda: Report(lost=Lost(token, "the runner ended", *_rows(detail))),
+        "stuck": lambda: Report(lost=Lost(token, "no answer", stuck=True)),
         "undone": lambda: Report(undone=Undone(token, "no registry is live")),
         "crash": lambda: os._exit(3),
         "stop": lambda: os.kill(os.getpid(), 19),
@@ -60,6 +62,11 @@ def _report(begin: Begin) -> Report | None:
     }
     found: Report | None = reports[behaviour]()
     return found
+
+
+def _rows(words: str) -> tuple[int, int]:
+    begin, end = words.split() or (0, 0)
+    return int(begin), int(end)
 
 
 def _executed(begin: Begin) -> Executed:

@@ -143,10 +143,15 @@ def crash_at_load() -> onnx.ModelProto:
     return build(nodes, [tensor("x", "INT32", [-1])], [tensor("y", "INT32", [-1])], weights)
 
 
-def crash_on_input() -> onnx.ModelProto:
-    """Returns INT32_MIN / x for x INT32 [-1]; an element of -1 kills the process (SIGFPE on x86-64)."""
+def crash_on_input(datatype: str = "INT32") -> onnx.ModelProto:
+    """Returns the least integer / x for x [-1]; an element of -1 kills the process (SIGFPE on x86-64).
+
+    Of INT32 it need not where eight and more are divided at once, of INT64 it always does.
+    """
     node = helper.make_node("Div", ["a", "x"], ["y"])
-    return build([node], [tensor("x", "INT32", [-1])], [tensor("y", "INT32", [-1])], [_scalar("a", INT32_MIN)])
+    least = np.iinfo(datatype.lower()).min
+    weights = [numpy_helper.from_array(np.array([least], datatype.lower()), "a")]
+    return build([node], [tensor("x", datatype, [-1])], [tensor("y", datatype, [-1])], weights)
 
 
 def unimplemented() -> onnx.ModelProto:

@@ -38,6 +38,7 @@ class Runner:
     def __init__(self) -> None:
         self.silent_s = 0.0
         self.is_killed = False
+        self.instances = {"m@1", "beside@1"}
 
     async def kill(self) -> None:
         self.is_killed, self.silent_s = True, math.inf
@@ -105,11 +106,11 @@ class Admitted:
 
     def __init__(self, puller: Puller, instance: Instance) -> None:
         self.runner = Runner()
-        self._leave = puller.admit(instance, self.runner)
+        self.site = puller.admit(instance, self.runner)
 
     async def leave(self) -> None:
         """Unload it."""
-        await self._leave()
+        await self.site.leave()
 
 
 async def submit(

@@ -49,11 +49,17 @@ def up(  # noqa: PLR0913, PLR0917 (each is an option)
         float | None,
         typer.Option("--collect-every-s", min=0, help="seconds between two collections; 0: never; remembered"),
     ] = None,
+    dataset_urls: Annotated[
+        str | None,
+        typer.Option(
+            "--dataset-urls", metavar="PREFIX,...", help="URLs below these may be datasets of jobs; remembered"
+        ),
+    ] = None,
 ) -> None:
     """Run etcd, Redis, registry, scheduler and workers as local processes; Ctrl-C stops them."""
     commands = _commands()
     with _lines(output):
-        asked = commands.Asked(store, allow_unsafe, grace_s, collect_every_s)
+        asked = commands.Asked(store, allow_unsafe, grace_s, collect_every_s, dataset_urls)
         options = commands.UpOptions(directory, workers, port, detach, capacity, processes, asked)
         status = commands.up(options)
     if status:

@@ -35,9 +35,9 @@ def scalar_type(datatype: str) -> pa.DataType:
     return _SCALARS[datatype]
 
 
-def arrow_type(datatype: str, shape: tuple[int, ...]) -> pa.DataType:
-    """Arrow's type for rows of a shape: lists of fixed size, for -1 of any size."""
-    found = _SCALARS[datatype]
+def arrow_type(datatype: str, shape: tuple[int, ...], *, text: bool = False) -> pa.DataType:
+    """Arrow's type for rows of a shape: lists of fixed size, for -1 of any size; of text, large_string."""
+    found = pa.large_string() if text else _SCALARS[datatype]
     for size in reversed(shape):
         found = pa.large_list(found) if size < 0 else pa.list_(found, size)
     return found
@@ -54,6 +54,11 @@ def is_text(kind: pa.DataType) -> bool:
     return any(test(kind) for test in tests) or bool(pa.types.is_fixed_size_binary(kind))
 
 
+def is_unicode(kind: pa.DataType) -> bool:
+    """Whether its values are BYTES that are UTF-8."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
 def column_of(name: str, kind: pa.DataType) -> Column | None:
     """The column that an Arrow type makes, dimensions of any size -1; None: it has no datatype."""
     shape: list[int] = []
@@ -63,7 +68,7 @@ def column_of(name: str, kind: pa.DataType) -> Column | None:
     if pa.types.is_dictionary(kind) and not shape:
         kind = kind.value_type
     datatype = "BYTES" if is_text(kind) else _NAMES.get(kind)
-    return Column(name, datatype, tuple(shape)) if datatype else None
+    return Column(name, datatype, tuple(shape), text=is_unicode(kind)) if datatype else None
 
 
 def row_shape(array: pa.Array, depth: int) -> tuple[int, ...] | None:

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 
 from modelyard.catalogue import CHUNK_SIZE_BYTES, File, Manifest
 from modelyard.chunks import Chunk, chunks_of
+from modelyard.datasets.images import is_image
 from modelyard.datasets.source import Directory, Source, exactly
 from modelyard.errors import CancelledError, NotFoundError
 
@@ -105,9 +106,12 @@ class ChunkedDirectory:
 def open_artifact(manifest: Manifest, path: str, fetch: Fetch, name: str = "artifact") -> Source | Directory:
     """The file of a path, or, where there is no path, the only file or all of them as a directory.
 
+    An artifact does not tell a directory of one file from that file: an image is a dataset in a directory only.
+
     Raises:
         NotFoundError: there is no such file.
     """
     files = ChunkedDirectory(manifest, fetch, name)
     only = manifest.files[0].path if len(manifest.files) == 1 else ""
-    return files.open(path or only) if path or only else files
+    wanted = path or ("" if is_image(only) else only)
+    return files.open(wanted) if wanted else files

@@ -24,6 +24,7 @@ class Column:
         shape: of one row; () is a scalar, -1 a dimension that no row has told yet.
         inferred: the file does not declare it, its text looks like it.
         note: why a column of text is none of numbers; empty: not known.
+        text: its BYTES are UTF-8, each of them.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Column:
     shape: tuple[int, ...] = ()
     inferred: bool = False
     note: str = ""
+    text: bool = False
 
     def __str__(self) -> str:
         return f"{self.name!r}: {self.datatype} {list(self.shape)}"

@@ -48,7 +48,7 @@ def convert(values: Array, target: str, *, rounding: bool) -> tuple[Array, Array
             kept &= _within(numbers, values.dtype) & _equal(numbers.astype(values.dtype), values)
         elif numbers.dtype.kind == "f":
             kept &= np.isfinite(numbers) | ~_finite(values)
-    return converted, np.asarray(kept.reshape(len(values), -1).all(axis=1))
+    return converted, np.asarray(kept.all(axis=tuple(range(1, kept.ndim))))
 
 
 def _within(values: Array, dtype: np.dtype[Any]) -> Array:

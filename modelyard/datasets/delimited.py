@@ -14,7 +14,7 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
-from modelyard.datasets.arrays import is_text, scalar_type
+from modelyard.datasets.arrays import is_text, is_unicode, scalar_type
 from modelyard.datasets.blocks import BLOCK_BYTES, MOST_ROW_BYTES, TextIndex, whole_rows
 from modelyard.datasets.columns import Column
 from modelyard.datasets.quoting import first_row_end, is_open, last_row_end
@@ -94,6 +94,7 @@ class _Pass:
         self._names = names
         self._types: dict[str, pa.DataType] = dict.fromkeys(names, pa.null())
         self._notes: dict[str, str] = {}
+        self._binary: set[str] = set()
 
     def run(self, offset: int) -> TextIndex:
         """The index of the rows from an offset on."""
@@ -131,6 +132,8 @@ class _Pass:
 
     def _merge(self, name: str, values: pa.ChunkedArray, text: bytes, begin: int) -> None:
         found = _number_or_text(values.type)
+        if is_text(values.type) and not is_unicode(values.type):
+            self._binary.add(name)
         merged = _wider(self._types[name], found)
         if merged == scalar_type("BYTES") and name not in self._notes:
             self._notes[name] = _no_number(parse(text, self._names, {name: merged}).column(name), begin)
@@ -138,9 +141,10 @@ class _Pass:
 
     def _columns(self) -> tuple[Column, ...]:
         kinds = {pa.int64(): "INT64", pa.float64(): "FP64", pa.bool_(): "BOOL"}
+        found = ((name, kinds.get(kind, "BYTES")) for name, kind in self._types.items())
         return tuple(
-            Column(name, kinds.get(kind, "BYTES"), (), inferred=True, note=self._notes.get(name, ""))
-            for name, kind in self._types.items()
+            Column(name, kind, (), True, self._notes.get(name, ""), kind == "BYTES" and name not in self._binary)
+            for name, kind in found
         )
 
 

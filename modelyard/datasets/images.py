@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from modelyard.datasets.columns import Array, Batch, Column
 from modelyard.datasets.dataset import Dataset
@@ -18,6 +18,20 @@ from modelyard.errors import InvalidInputError
 SUFFIXES = frozenset({".jpeg", ".jpg", ".png"})
 FORMATS = ("JPEG", "PNG")
 IMAGE, PATH = "image", "path"
+
+
+def is_image(path: str) -> bool:
+    """Whether a file is an image by its suffix."""
+    return PurePosixPath(path).suffix.lower() in SUFFIXES
+
+
+def _is_text(paths: Sequence[str]) -> bool:
+    """Whether all of them are Unicode, which files' names need not be."""
+    try:
+        "".join(paths).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class ImageDataset(Dataset):
@@ -32,10 +46,11 @@ class ImageDataset(Dataset):
         self._options = options or ImageOptions()
         self._options.check()
         self._directory = directory
-        self._paths = [path for path in directory.paths() if PurePosixPath(path).suffix.lower() in SUFFIXES]
+        self._paths = [path for path in directory.paths() if is_image(path)]
         size = self._first_size()
         shape = (3, *size) if self._options.channels_first else (*size, 3)
-        columns = (Column(IMAGE, "FP32" if self._options.scale else "UINT8", shape), Column(PATH, "BYTES"))
+        pixels = Column(IMAGE, "FP32" if self._options.scale else "UINT8", shape)
+        columns = (pixels, Column(PATH, "BYTES", text=_is_text(self._paths)))
         super().__init__(directory.name, len(self._paths), columns, {})
 
     @property
@@ -100,6 +115,8 @@ def decoded(source: Source) -> Image.Image:
             with buffered(source) as file, Image.open(file, formats=FORMATS) as image:
                 _check(image, source.name)
                 return image.convert("RGB")
+    except UnidentifiedImageError as error:
+        raise InvalidInputError(f"{source.name}: expected a PNG or JPEG image, got neither") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InvalidInputError(f"{source.name}: expected a PNG or JPEG image: {error}") from error
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -141,7 +142,7 @@ class _Pass:
             if column is None or name not in self._shapes:
                 self._unusable[name] = f"{kind} has no datatype in the Open Inference Protocol, or no row has a value"
                 continue
-            yield Column(name, column.datatype, self._shapes[name], inferred=True)
+            yield replace(column, shape=self._shapes[name], inferred=True)
 
 
 def _merged(before: pa.DataType, values: list[Any]) -> pa.DataType | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from modelyard.datasets.dataset import Dataset
 from modelyard.errors import InvalidInputError
 
 REST = "*"
-"""In place of columns: all that are mapped to no other input."""
+"""In place of columns: all that are mapped to no other input, and are no key."""
 Columns = Mapping[str, Sequence[str]]
 """The columns of each input."""
 
@@ -86,7 +86,14 @@ def parse_columns(texts: Sequence[str]) -> Columns:
     return found
 
 
-def bind(dataset: Dataset, signature: Signature, columns: Columns | None = None, *, cast: bool = False) -> Binding:
+def bind(
+    dataset: Dataset,
+    signature: Signature,
+    columns: Columns | None = None,
+    *,
+    cast: bool = False,
+    keys: Collection[str] = (),
+) -> Binding:
     """Bind every input of a model.
 
     Args:
@@ -95,6 +102,7 @@ def bind(dataset: Dataset, signature: Signature, columns: Columns | None = None,
         columns: of inputs that have no column of their name. A model's only input takes a dataset's only
             column, or that of its images.
         cast: let values be rounded.
+        keys: columns that REST does not mean.
 
     Raises:
         InvalidInputError: an input or column is unknown, an input has no column, or a column's datatype or shape is not
@@ -105,16 +113,18 @@ def bind(dataset: Dataset, signature: Signature, columns: Columns | None = None,
     if unknown:
         known = ", ".join(repr(spec.name) for spec in signature.inputs)
         raise InvalidInputError(f"expected inputs of {known}; got a mapping for {unknown[0]!r}")
-    feeds = [_feed(spec, _columns_of(spec, signature, dataset, told)) for spec in signature.inputs]
+    feeds = [_feed(spec, _columns_of(spec, signature, dataset, told, keys)) for spec in signature.inputs]
     for feed in feeds:
         _check(feed, cast=cast)
     return Binding(tuple(feeds), cast)
 
 
-def _columns_of(spec: TensorSpec, signature: Signature, dataset: Dataset, told: Columns) -> list[Column]:
+def _columns_of(
+    spec: TensorSpec, signature: Signature, dataset: Dataset, told: Columns, keys: Collection[str]
+) -> list[Column]:
     names = list(told.get(spec.name, ()))
     if names == [REST]:
-        taken = {name for columns in told.values() for name in columns}
+        taken = {*keys, *(name for columns in told.values() for name in columns)}
         taken |= {other.name for other in signature.inputs if other.name not in told}
         names = [column.name for column in dataset.columns if column.name not in taken]
         if not names:

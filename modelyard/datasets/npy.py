@@ -28,6 +28,7 @@ class NpyArray:
         rows: its first dimension.
         datatype: as the Open Inference Protocol names it; fixed-width text is BYTES.
         shape: of one row.
+        text: its BYTES are UTF-8.
     """
 
     def __init__(self, source: Source) -> None:
@@ -40,6 +41,7 @@ class NpyArray:
         shape, self._dtype, self._offset = _header(source)
         self.datatype = _datatype(self._dtype, source.name)
         self.rows, self.shape = shape[0], shape[1:]
+        self.text = self._dtype.kind == "U"
         self._row_bytes = self._dtype.itemsize * math.prod(self.shape)
         expected = self._offset + self.rows * self._row_bytes
         if source.size_bytes != expected:
@@ -112,7 +114,7 @@ class NpyDataset(Dataset):
         if len(set(rows.values())) > 1:
             told = ", ".join(f"{column!r} has {count}" for column, count in rows.items())
             raise InvalidInputError(f"{name}: expected arrays with the same number of rows; {told:.1000}")
-        columns = [Column(column, array.datatype, array.shape) for column, array in arrays.items()]
+        columns = [Column(name, array.datatype, array.shape, text=array.text) for name, array in arrays.items()]
         super().__init__(name, next(iter(rows.values()), 0), columns, {})
         self._arrays = arrays
 

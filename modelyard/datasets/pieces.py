@@ -100,7 +100,7 @@ class ParquetPiece:
         """Write to a file that is empty."""
         self._columns = tuple(columns)
         self._out = out
-        fields = [pa.field(c.name, arrow_type(c.datatype, _fixed(c.shape)), nullable=False) for c in columns]
+        fields = [pa.field(c.name, _type(c), nullable=False) for c in columns]
         self._schema = pa.schema(fields)
         # No page index: it would hold offsets of its own, which joining could not correct.
         # Text may be the same again and again, numbers hardly ever are.
@@ -112,7 +112,7 @@ class ParquetPiece:
 
     def write(self, columns: Mapping[str, Array]) -> None:
         """As PieceWriter says."""
-        arrays = [to_arrow(checked(c, columns), c.datatype, _fixed(c.shape)) for c in self._columns]
+        arrays = [to_arrow(checked(c, columns), c.datatype, _fixed(c.shape)).cast(_type(c)) for c in self._columns]
         batch = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
         self._waiting.append(batch)
         self._rows += batch.num_rows
@@ -130,6 +130,10 @@ class ParquetPiece:
         self._flush()
         self._writer.close()
         return Piece(self._rows, self._out.tell())
+
+
+def _type(column: Column) -> pa.DataType:
+    return arrow_type(column.datatype, _fixed(column.shape), text=column.text)
 
 
 def _fixed(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -44,9 +44,12 @@ class Harvest:
 
     @property
     def etag(self) -> str:
-        """Of files that are made of it: another for other tasks."""
-        names = "\n".join(task.id for task, _ in self.done)
-        return hashlib.blake2b(names.encode(), digest_size=8).hexdigest()
+        """Of files that are made of it: another for other tasks, and for other bytes that they gave."""
+        digest = hashlib.blake2b(digest_size=8)
+        for task, outcome in self.done:
+            digest.update(" ".join([task.id, *(chunk for piece in outcome.pieces for chunk in piece.chunks)]).encode())
+            digest.update(b"\n")
+        return digest.hexdigest()
 
 
 def harvest(plan: Plan, outcomes: Mapping[str, Outcome], dead: Collection[str]) -> Harvest:

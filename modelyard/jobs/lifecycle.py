@@ -75,7 +75,7 @@ def advance(job: Job, now_s: float) -> Job:
     if job.state in _OPEN and (reason := _failure(job, now_s)):
         return moved(job, JobState.FAILED, Actor.LEADER, now_s, reason)
     all_ended = job.progress.counted and job.progress.left_rows == 0
-    if job.state in {JobState.RUNNING, JobState.PAUSED} and all_ended:
+    if job.state in {JobState.RUNNING, JobState.PAUSED} and all_ended and not job.retrying:
         return moved(job, JobState.FINISHING, Actor.LEADER, now_s)
     return job
 

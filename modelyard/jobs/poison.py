@@ -1,9 +1,10 @@
 """Tasks that fail, or kill the process that executes them: tried again, then split until the rows at fault are alone.
 
-A worker asks `before` when it has fetched a task and `after` when the model raised, and does what it is told:
-RETRY: `fail` in the queue, so that it is fetched later; SPLIT: `finish` with the parts that replace it; BURY: `fail`
-that is not retryable: a dead letter. Only a row that is alone is buried, after as many attempts as it may have:
-so workers that die for reasons of their own cost work, hardly ever rows.
+A worker asks `before` when it has fetched a task, `after` when the model raised, `killed` when the runner died, and
+does what it is told: RETRY: `fail` in the queue, so that it is fetched later, or `lost`; SPLIT: `finish` with the parts
+that replace it; BURY: `fail` that is not retryable: a dead letter. Only a row that is alone is buried, after as many
+attempts as it may have: so workers that die for reasons of their own cost work, hardly ever rows. One exception: what
+keeps a whole task from being read is no row's fault, and buries it whole.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ MOST_PARTS = 500
 """So many fit into a task's result."""
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 60.0
+CAUTIOUS_CALLS = 64
+"""Into so many calls a task is cut of which a runner may have died, so that the next death tells more."""
 SPARE_DEATHS = 5
 """How often more a worker may be lost with a task before it could split it, until the queue buries it whole."""
 
@@ -64,13 +67,34 @@ def after(
         max_attempts: that a row may have.
         at_fault: the rows that failed when they were executed one by one, counted as the task counts them; empty: not
             known.
-        permanent: they will fail again, for they could not even be read.
+        permanent: they will fail again, for they could not even be read; without `at_fault`: none of them can be.
     """
     if not permanent and failures + 1 < _allowed(task, max_attempts):
         return Verdict(Step.RETRY)
-    if task.rows == 1:
+    if task.rows == 1 or (permanent and not at_fault):
         return Verdict(Step.BURY)
     return Verdict(Step.SPLIT, isolated(task, at_fault) if at_fault else halves(task))
+
+
+def killed(task: TaskSpec, begin: int, end: int) -> Verdict:
+    """What to do with a task that a runner died with, while it may have executed the rows [begin, end) of it.
+
+    They are set apart from the others, to be executed with caution; that is no death of anybody's. RETRY: nothing is
+    known that the task itself does not say, so it is one.
+    """
+    begin, end = max(begin, task.begin), min(end, task.end)
+    if not 0 < end - begin < task.rows:
+        return Verdict(Step.RETRY)
+    ends = ((task.begin, begin, False), (begin, end, True), (end, task.end, False))
+    return Verdict(Step.SPLIT, tuple(replace(task, begin=a, end=b, suspect=suspect) for a, b, suspect in ends if a < b))
+
+
+def cautious_rows(task: TaskSpec, deaths: int) -> int:
+    """How many rows a call of a task may have that some have died of, perhaps of its rows; 0: it is beyond suspicion.
+
+    Such a task has the instance to itself: who dies with it has died of it, as far as jobs are concerned.
+    """
+    return -(-task.rows // CAUTIOUS_CALLS) if task.suspect or deaths else 0
 
 
 def _allowed(task: TaskSpec, max_attempts: int) -> int:

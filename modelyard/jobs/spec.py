@@ -77,7 +77,7 @@ class BatchInference:
 
     Attributes:
         version: or alias; empty: the newest. Of an accepted job: the version.
-        columns: the columns of inputs that have no column of their name; "*": all that no other input has.
+        columns: the columns of inputs that have no column of their name; "*": all that no other input has but the keys.
         cast: values are rounded where an input's datatype has less than its column's.
     """
 
@@ -88,6 +88,11 @@ class BatchInference:
     cast: bool = False
     output: Output = Output()
     sharding: Sharding = Sharding()
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The columns that tell rows apart: written beside the outputs, or sharded by."""
+        return frozenset({self.output.key_column, self.sharding.key_column} - {""})
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from pathlib import PurePosixPath
@@ -13,6 +14,8 @@ from modelyard.names import check_name
 
 KINDS = ("npy", "npz", "parquet", "csv", "jsonl", "images")
 MOST_INLINE_BYTES = CHUNK_SIZE_BYTES
+MOST_NAMES_BYTES = 256 << 10
+"""Of the record's 1 MiB: the rest is for what is found out about the job, and for what becomes of it."""
 MOST_URL_CHARACTERS = 2048
 MOST_SHARDS = 1024
 MOST_ATTEMPTS = 100
@@ -29,6 +32,16 @@ def check_spec(spec: JobSpec) -> None:
     if spec.max_dead_rows < 0:
         raise InvalidInputError(f"job: max_dead_rows: expected at least 0, got {spec.max_dead_rows}")
     _check_inference(spec.inference)
+    _check_size(spec)
+
+
+def _check_size(spec: JobSpec) -> None:
+    """Names of columns are all that is not bounded by itself and stays in the job's record."""
+    inference = spec.inference
+    names = inference.columns, inference.output.key_column, inference.sharding.key_column
+    size_bytes = len(json.dumps(names))
+    if size_bytes > MOST_NAMES_BYTES:
+        raise InvalidInputError(f"job: columns: expected names of at most {MOST_NAMES_BYTES} bytes, got {size_bytes}")
 
 
 def _check_range(field: str, value: int, least: int, most: int) -> None:

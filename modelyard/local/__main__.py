@@ -25,6 +25,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--allow-unsafe", action=argparse.BooleanOptionalAction)
     parser.add_argument("--grace-s", type=float)
     parser.add_argument("--collect-every-s", type=float)
+    parser.add_argument("--dataset-urls")
     return parser.parse_args(arguments)
 
 
@@ -36,7 +37,7 @@ def _options(asked: argparse.Namespace) -> UpOptions:
         asked.detach,
         asked.capacity,
         asked.processes,
-        Asked(asked.store, asked.allow_unsafe, asked.grace_s, asked.collect_every_s),
+        Asked(asked.store, asked.allow_unsafe, asked.grace_s, asked.collect_every_s, asked.dataset_urls),
     )
 
 

@@ -64,6 +64,7 @@ def _flags(options: UpOptions) -> list[str]:
         "store": asked.store,
         "grace-s": asked.grace_s,
         "collect-every-s": asked.collect_every_s,
+        "dataset-urls": asked.dataset_urls,
     }
     unsafe = {None: [], True: ["--allow-unsafe"], False: ["--no-allow-unsafe"]}[asked.allow_unsafe]
     return [*(f"--{name}={value}" for name, value in flags.items() if value is not None), *unsafe]

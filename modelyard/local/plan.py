@@ -31,7 +31,7 @@ class UpOptions:
         detach: whether to return once the suite is ready, and leave it running.
         capacity: what each worker announces, as `cpu=8,memory=32GiB`; empty: what it finds.
         processes: how many front-door processes share the port.
-        asked: what the registry is told; what is left open is as before.
+        asked: what registry and scheduler are told; what is left open is as before.
     """
 
     directory: Path
@@ -95,6 +95,7 @@ def programs(options: UpOptions, settings: Settings, layout: Layout, ports: Port
             "control-port": "0",
             "metrics-dir": str(layout.metrics),
             "processes": str(options.processes),
+            "dataset-urls": settings.dataset_urls,
         },
     }
     for index in range(options.workers):

@@ -1,4 +1,4 @@
-"""What a suite's registry was told by an earlier `up`, so that the next one in the same directory need not say it."""
+"""What a suite was told by an earlier `up`, so that the next one in the same directory need not say it."""
 
 from __future__ import annotations
 
@@ -13,29 +13,32 @@ from modelyard.local.state import Layout
 
 @dataclass(frozen=True)
 class Settings:
-    """What a registry is told.
+    """What a registry and a scheduler are told.
 
     Attributes:
         store: where chunks are kept; empty: in the suite's directory.
         allow_unsafe: whether artifacts may hold pickles and code.
         grace_s: seconds for which what was deleted can be brought back; None: the registry's own.
         collect_every_s: seconds between two collections of garbage, 0: never; None: the registry's own.
+        dataset_urls: prefixes of URLs that jobs may read datasets from, separated by commas; empty: none.
     """
 
     store: str = ""
     allow_unsafe: bool = False
     grace_s: float | None = None
     collect_every_s: float | None = None
+    dataset_urls: str = ""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What an `up` says of the settings; what is empty or None is as before."""
+    """What an `up` says of the settings; what is None, or a store that is empty, is as before."""
 
     store: str = ""
     allow_unsafe: bool | None = None
     grace_s: float | None = None
     collect_every_s: float | None = None
+    dataset_urls: str | None = None
 
     def check(self) -> None:
         """Raise InvalidInputError if a number is out of its range."""
@@ -60,6 +63,7 @@ def settle(layout: Layout, asked: Asked) -> Settings:
         old.allow_unsafe if asked.allow_unsafe is None else asked.allow_unsafe,
         old.grace_s if asked.grace_s is None else asked.grace_s,
         old.collect_every_s if asked.collect_every_s is None else asked.collect_every_s,
+        old.dataset_urls if asked.dataset_urls is None else asked.dataset_urls,
     )
     store = _located(asked.store)
     if store and store != _located(old.store or str(layout.store)):

@@ -132,7 +132,9 @@ class JobQueue(Protocol):
     async def replies(self, replica: str, wait_s: float) -> list[TaskName]:
         """Return tasks that have ended and named this replica, as soon as there is one, at most 100.
 
-        They only wake: one may be told twice or, if a replica dies, never. `tasks` knows the truth.
+        No name is that of whoever leads: it is told of jobs that are submitted, as tasks without a name.
+
+        They only wake: one may be told twice or, if a replica dies, never. `tasks` and `active` know the truth.
         """
         ...
 
@@ -143,9 +145,10 @@ class ClaimQueue(Protocol):
     async def fetch(self, worker: str, models: Sequence[str], slot: int = 0) -> Claim | Idle:
         """Claim one task of a model that the worker has READY.
 
-        A call whose answer is lost with its connection is repeated by the driver, and then answered with the claim that
-        it has made, not with another: for each `slot` the last claim is remembered for 30 s. So who fetches several
-        times at once names another slot each time.
+        A call whose answer is lost is answered with the claim that it has made, not with another, when it is repeated:
+        at once by the driver; and where that was of no use either, by the next fetch for that `slot`, whatever models
+        it names. For each slot the last claim is remembered for 10 minutes. So who fetches several times at once names
+        another slot each time.
 
         Models take turns: the one that was served longest ago comes first, whoever served it; of those that were not
         served yet the first that is named. Within a model it is the turn of the tenant that was served least for its

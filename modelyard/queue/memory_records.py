@@ -8,7 +8,7 @@ from dataclasses import replace
 from modelyard.queue import checks
 from modelyard.queue.job_records import JobRecord, Listed, Written
 from modelyard.queue.memory_state import HeldJob, HeldRecord, Memory
-from modelyard.queue.records import Caps, Job
+from modelyard.queue.records import Caps, Job, TaskName
 
 
 class MemoryRecords(Memory):
@@ -44,6 +44,15 @@ class MemoryRecords(Memory):
         place = max((record.place for record in self._places().values()), default=0) + 1
         self.jobs[job.id] = HeldJob(job, record=HeldRecord(found, written.phase, place))
         self.emit(self.jobs[job.id], "state", detail=written.phase)
+        self.answers[""].append(TaskName(job.id, ""))
+        self._crowd_out(job.tenant, caps.kept)
+
+    def _crowd_out(self, tenant: str, most: int) -> None:
+        """Have the oldest jobs of a tenant forgotten now, beyond so many."""
+        mine = [(name, record) for name, record in self._places().items() if self.jobs[name].spec.tenant == tenant]
+        for _, record in mine[::-1][: max(len(mine) - most, 0)]:
+            if not record.active and record.due_s is not None:
+                record.due_s = min(record.due_s, self.clock())
 
     async def change(self, job: str, written: Written, revision: int, epoch: int = 0) -> int | None:
         """As RecordQueue.change."""

@@ -15,7 +15,8 @@ class RecordQueue(Protocol):
     async def submit(self, job: Job, written: Written, caps: Caps) -> JobRecord:
         """Make a job known with its record, in state running; return the record that it has then.
 
-        If there is one of that id it is left as it is, whatever it says: the caller compares. Safe to repeat.
+        If there is one of that id it is left as it is, whatever it says: the caller compares. Safe to repeat. Where the
+        tenant has more than `caps.kept` now, its oldest that have ended are due to `expire`.
 
         Raises:
             InvalidInputError: as `open`, or the record is none.

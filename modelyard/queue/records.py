@@ -23,13 +23,14 @@ class Caps:
         queued: tasks that wait, delayed ones too.
         in_flight: claimed tasks; of who has as many none is fetched, others' are. As the last `enqueue` said.
         stream: entries of one stream.
-        jobs: with a record that have not ended.
+        jobs, kept: that have not ended; and at all, beyond which the oldest that have are forgotten before their time.
     """
 
     queued: int = 1_000_000
     in_flight: int = 10_000
     stream: int = 1_000_000
     jobs: int = 1000
+    kept: int = 10_000
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,7 @@ class RetryPolicy:
     """What happens to a task that does not end well.
 
     Attributes:
-        max_failures: with so many failures that the model raised it is a dead letter.
-        max_deaths: with so many workers lost while they had it, too.
+        max_failures, max_deaths: it is a dead letter when the model raised so often, or so many workers were lost.
         first_s: delay after the first failure; it doubles with each.
         max_s: the longest delay. Of every delay a random part between a half and the whole is waited.
     """

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import secrets
 from collections.abc import Sequence
 
+from modelyard.errors import UnavailableError
 from modelyard.names import check_name
 from modelyard.queue import checks, decoding
 from modelyard.queue.connection import Connection
 from modelyard.queue.records import Claim, Depth, Failed, Idle, Recovered
+from modelyard.queue.script import PREFIX
+from modelyard.redis import Redis
 
 _LOOKS = 8
 """How often a fetch looks on where all that it finds is set aside; then its caller may ask again."""
@@ -32,9 +36,22 @@ def _facts(claim: Claim) -> tuple[str, str, str, str]:
 class RedisClaims(Connection):
     """ClaimQueue on Redis."""
 
+    def __init__(self, redis: Redis, prefix: str = PREFIX) -> None:
+        """As Connection."""
+        super().__init__(redis, prefix)
+        self._unanswered: dict[tuple[str, int], str] = {}
+        """Tokens of fetches that may have made a claim that nobody was told of: the next one asks for it."""
+
     async def fetch(self, worker: str, models: Sequence[str], slot: int = 0) -> Claim | Idle:
         """As ClaimQueue.fetch."""
-        token = mint(check_name("worker", worker))
+        token = self._unanswered.pop((check_name("worker", worker), slot), "") or mint(worker)
+        try:
+            return await self._fetch(worker, models, slot, token)
+        except (UnavailableError, asyncio.CancelledError):
+            self._unanswered[worker, slot] = token
+            raise
+
+    async def _fetch(self, worker: str, models: Sequence[str], slot: int, token: str) -> Claim | Idle:
         for _ in range(_LOOKS):
             found = await self.run("fetch", worker, slot, token, *models)
             if found[0] == b"claim":

@@ -25,7 +25,7 @@ class RedisRecords(Connection):
         content = (written.record, written.plan or b"", written.phase)
         used, limit = await self._memory_bytes()
         has_room = not limit or used <= ROOM * limit
-        status, *found = await self.run("submit", *facts(job), *content, caps.jobs, int(has_room))
+        status, *found = await self.run("submit", *facts(job), *content, caps.jobs, int(has_room), caps.kept)
         if status == b"crowded":
             raise checks.crowded(job.id, used, limit)
         if status == b"other":

@@ -27,7 +27,7 @@ bell:{model}                         list    at most one ring for who waits
 tenants                              set     those with tasks
 load:{tenant}                        hash    queued:{model}, delayed:{model}, in_flight:{model}, dead:{model}; cap
 dedupe:{tenant}:{key}                string  {job}/{task} that holds the key; goes with it
-reply:{replica}                      list    {job}/{task} that have ended; expires
+reply:{replica}                      list    {job}/{task} that have ended; without a name: {job}/ of new jobs; expires
 fetched:{worker}:{slot}              string  its last claim, token first; expires
 sweep                                string  since when late claims are looked for; expires
 

@@ -42,8 +42,13 @@ class RegistrySource:
             request = registry_pb2.GetManifestRequest(digest=digest)
             return convert.manifest_from_pb(await stub.GetManifest(request, timeout=TIMEOUT_S))
 
-    async def pieces(self, chunks: Sequence[Chunk]) -> AsyncGenerator[bytes, None]:
+    async def pieces(self, chunks: Sequence[Chunk], *, unverified: bool = False) -> AsyncGenerator[bytes, None]:
         """The bytes of these chunks in their order, in pieces, none of which is of two chunks.
+
+        Args:
+            chunks: which.
+            unverified: the caller compares each sha256; if one is another it asks again without this, and the registry
+                then learns what it has of the chunk, and says so.
 
         Raises:
             UnavailableError: no registry is live, or it went away, or it says nothing for too long.
@@ -51,7 +56,8 @@ class RegistrySource:
             NotFoundError: a chunk is gone from the store.
         """
         async with self._replicas.stub() as stub:
-            request = registry_pb2.DownloadChunksRequest(digests=[chunk.digest for chunk in chunks])
+            digests = [chunk.digest for chunk in chunks]
+            request = registry_pb2.DownloadChunksRequest(digests=digests, unverified=unverified)
             call = stub.DownloadChunks(request)
             try:
                 async for piece in chunk_pieces(call, chunks, _sending):
@@ -115,18 +121,23 @@ class BlockingSource:
         return self._begin(lambda: self._whole(chunk))
 
     async def _whole(self, chunk: Chunk) -> bytes:
-        pieces, digest = [], hashlib.sha256()
+        name = f"{chunk.file.path}: chunk {chunk.index}"
         try:
-            async with contextlib.aclosing(self._source.pieces([chunk])) as coming:
-                async for piece in coming:
-                    digest.update(piece)
-                    pieces.append(piece)
+            data = await self._received(chunk, unverified=True) or await self._received(chunk, unverified=False)
         except NotFoundError as error:
-            name = f"{chunk.file.path}: chunk {chunk.index}"
             raise DataLossError(f"{name} is not in the artifact store any more") from error
-        if digest.hexdigest() != chunk.digest:
-            raise DataLossError(f"{chunk.file.path}: chunk {chunk.index} arrived with another sha256")
-        return b"".join(pieces)
+        if data is None:
+            raise DataLossError(f"{name} arrived with another sha256")
+        return data
+
+    async def _received(self, chunk: Chunk, *, unverified: bool) -> bytes | None:
+        """What comes of a chunk; None if that has another sha256."""
+        pieces, digest = [], hashlib.sha256()
+        async with contextlib.aclosing(self._source.pieces([chunk], unverified=unverified)) as coming:
+            async for piece in coming:
+                digest.update(piece)
+                pieces.append(piece)
+        return b"".join(pieces) if digest.hexdigest() == chunk.digest else None
 
     def _begin(self, call: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
         return asyncio.run_coroutine_threadsafe(patiently(call, self._patience_s), self._loop)

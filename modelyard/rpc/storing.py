@@ -23,7 +23,7 @@ from modelyard.rpc.status import TENANT_KEY
 from modelyard.tasks import to_its_end
 from modelyard.v1 import registry_pb2 as pb
 
-PIECE_BYTES = 256 << 10
+PIECE_BYTES = 1 << 20
 QUESTION_DIGESTS = 10_000
 
 

@@ -565,10 +565,12 @@ class GetManifestRequest(_message.Message):
     def __init__(self, digest: _Optional[str] = ...) -> None: ...
 
 class DownloadChunksRequest(_message.Message):
-    __slots__ = ("digests",)
+    __slots__ = ("digests", "unverified")
     DIGESTS_FIELD_NUMBER: _ClassVar[int]
+    UNVERIFIED_FIELD_NUMBER: _ClassVar[int]
     digests: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, digests: _Optional[_Iterable[str]] = ...) -> None: ...
+    unverified: bool
+    def __init__(self, digests: _Optional[_Iterable[str]] = ..., unverified: bool = ...) -> None: ...
 
 class DownloadChunksResponse(_message.Message):
     __slots__ = ("header", "data")

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 BASE_PATH = "/usr/local/bin:/usr/bin:/bin"
+# What is not imported here need not be compiled: most of torch, for one.
+_NOT_COMPILED = {"PIP_COMPILE": "0"}
 
 
 @dataclass(frozen=True)
@@ -222,7 +224,7 @@ class Replay:
                 image.inside(options["--home-dir"]).mkdir(parents=True)
                 continue
             assert words[0] in {"python", "pip"}, f"no way to replay: RUN {command}"
-            done = image.run(words, {**_outer_environment(), **image.arguments})
+            done = image.run(words, {**_outer_environment(), **image.arguments, **_NOT_COMPILED})
             assert done.returncode == 0, f"RUN {command}\n{done.stdout}\n{done.stderr}"
 
 

@@ -25,6 +25,10 @@ def test_variables_win_over_defaults_and_are_converted() -> None:
     assert config.load(Sample, [], environ) == Sample("sample-0", 1, 0.25, "")
 
 
+def test_where_a_user_has_the_front_door_is_nothing_to_a_service() -> None:
+    assert config.load(Sample, [], {config.CLIENT: "127.0.0.1:8001"}) == Sample("sample-0", 8001, 1.5, "data")
+
+
 def test_flags_win_over_variables() -> None:
     loaded = config.load(Sample, ["--port=2", "--data-dir", "d"], {"MODELYARD_PORT": "1", "MODELYARD_ID": "x"})
     assert loaded == Sample("x", 2, 1.5, "d")

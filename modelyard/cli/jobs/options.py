@@ -13,7 +13,9 @@ from modelyard.errors import InvalidInputError
 
 Mapped = Annotated[
     list[str] | None,
-    typer.Option("--map", metavar="INPUT=COLUMN,...", help="columns that make an input; *: all others; several times"),
+    typer.Option(
+        "--map", metavar="INPUT=COLUMN,...", help="columns that make an input; *: all others but keys; several times"
+    ),
 ]
 Cast = Annotated[bool, typer.Option("--cast", help="let values be rounded to what the model takes")]
 Kind = Annotated[str, typer.Option(metavar="KIND", help="npy, npz, parquet, csv, jsonl, images; else by the suffix")]

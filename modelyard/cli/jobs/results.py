@@ -26,10 +26,11 @@ def fetch_results(
 ) -> None:
     """Fetch results: what is there by now, if the job has not ended. A download that broke off goes on."""
     with session.client() as client, session.output.progress() as bars:
-        files = _files(client, client.jobs.get(job), path, output)
+        found = client.jobs.get(job)
+        files = _files(client, found, path, output)
         headers = {where: client.jobs.results(job, where, name, progress=bars) for name, where in files.items()}
     documents = [{"path": str(where), "results": header} for where, header in headers.items()]
-    session.output.show(documents, "\n".join(_line(where, header) for where, header in headers.items()))
+    session.output.show(documents, "\n".join(_line(found, where, header) for where, header in headers.items()))
 
 
 def _files(client: Client, job: Job, path: Path | None, output: str) -> dict[str, Path]:
@@ -48,6 +49,6 @@ def _file(output: str) -> str:
     return f"{output.replace('/', '_')}.npy"
 
 
-def _line(path: Path, header: ResultsHeader) -> str:
-    more = "" if header.complete else "; there will be more"
-    return f"{path}: {header.rows:,} rows, {format_bytes(header.size_bytes)}{more}"
+def _line(job: Job, path: Path, header: ResultsHeader) -> str:
+    more = f"; the job is {job.state}" if job.ended else "; there will be more"
+    return f"{path}: {header.rows:,} rows, {format_bytes(header.size_bytes)}{'' if header.complete else more}"

@@ -7,6 +7,7 @@ from typing import Any
 
 from modelyard.cli.output import span
 from modelyard.jobs.job import EventKind, Job, JobEvent, Progress, TaskNews
+from modelyard.jobs.states import JobState
 
 _INTERNAL = {"asked", "found", "outcomes", "retrying"}
 _NEWS = {
@@ -16,6 +17,7 @@ _NEWS = {
     EventKind.TASK_DEAD: "was given up",
     EventKind.TASK_REVIVED: "is tried once more",
 }
+NOT_COUNTED = "rows not counted yet"
 SLOW_ROWS_PER_S = 10
 MINUTE_S = 60
 HOUR_S = 3600
@@ -40,8 +42,9 @@ def state(job: Job) -> str:
 def rows(progress: Progress) -> str:
     """How many of its rows have their result."""
     if not progress.counted:
-        return "rows not counted yet"
-    share = f" ({100 * progress.done_rows / progress.rows:.1f}%)" if progress.rows else ""
+        return NOT_COUNTED
+    # Rounded down: 100% is all of them.
+    share = f" ({1000 * progress.done_rows // progress.rows / 10:.1f}%)" if progress.rows else ""
     return f"{progress.done_rows:,} of {progress.rows:,} rows{share}"
 
 
@@ -57,12 +60,19 @@ def course(progress: Progress, now_s: float) -> str:
     left_s = progress.estimated_end_s - now_s
     parts = (
         speed(progress.rows_per_s),
-        count(len(progress.workers), "worker"),
+        count(len(progress.workers), "worker") if progress.workers else "",
         count(progress.retries, "retry", "retries") if progress.retries else "",
         count(progress.dead_rows, "row") + " given up" if progress.dead_rows else "",
         f"{duration(left_s)} left" if progress.estimated_end_s and left_s > 0 else "",
     )
     return ", ".join(filter(None, parts))
+
+
+def waiting(job: Job) -> str:
+    """What a job waits for that has begun, and of which nobody executes anything."""
+    if job.state is not JobState.RUNNING or job.progress.done_rows or job.progress.workers:
+        return ""
+    return f"no worker executes it yet; `modelyard why {model(job)}` tells more"
 
 
 def duration(seconds: float) -> str:
@@ -79,6 +89,8 @@ def count(number: int, one: str, many: str = "") -> str:
 
 def ended(job: Job) -> str:
     """What a job has come to."""
+    if not job.progress.counted:
+        return f"{job.id} {state(job)}"
     took_s = job.end_time_s - job.start_time_s if job.start_time_s else 0.0
     rate = speed(job.progress.done_rows / took_s) if took_s > 0 else ""
     facts = (f"in {duration(took_s)}" if took_s > 0 else "", f"({rate})" if rate else "")
@@ -90,9 +102,10 @@ def failure(event: JobEvent) -> str:
     """A line on what went wrong with a task; empty: nothing did."""
     if event.task is None or event.kind not in _NEWS:
         return ""
-    reason = f": {event.task.reason}" if event.task.reason else ""
+    shown = task_rows(event.task)
+    reason = f": {event.task.reason.removeprefix(f'{shown}: ')}" if event.task.reason else ""
     worker = f" ({event.task.worker})" if event.task.worker else ""
-    return f"{task_rows(event.task)} {_NEWS[event.kind]}{worker}{reason}"
+    return f"{shown} {_NEWS[event.kind]}{worker}{reason}"
 
 
 def task_rows(task: TaskNews) -> str:

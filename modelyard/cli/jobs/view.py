@@ -80,7 +80,9 @@ class JobView:
         """All of it."""
         job, running = self.job, self._running
         head = visible(f"{job.id}  {text.model(job)}  {text.state(job)}")
-        parts: list[RenderableType] = [head, self._overall(job.progress), text.course(job.progress, self.now_s)]
+        parts: list[RenderableType] = [head, self._overall(job.progress)]
+        if said := text.course(job.progress, self.now_s) or ("" if running else text.waiting(job)):
+            parts.append(said)
         if running:
             parts.append(self._tasks(running, job.progress))
         if (more := job.progress.running_tasks - len(running[:MOST_TASKS])) > 0 and not job.ended:

@@ -25,9 +25,14 @@ def follow(session: Session, client: Client, job: Job, after_event: int = 0) -> 
     Raises:
         ModelyardError: it has not SUCCEEDED.
     """
-    with _shown(session, job) as show:
-        for event in client.jobs.watch(job, after_event):
-            show(event)
+    try:
+        with _shown(session, job) as show:
+            for event in client.jobs.watch(job, after_event):
+                show(event)
+    except KeyboardInterrupt:
+        if not session.output.as_json:
+            print(f"{job.id} goes on: `modelyard jobs watch {job.id}`, or `cancel`", file=sys.stderr)
+        raise
     ended = client.jobs.get(job)
     if not session.output.as_json:
         session.output.show(None, text.ended(ended))

@@ -6,7 +6,7 @@
 -- task:{job}/{task}, and those of jobs and cancelling
 -- ARGV: job, cursor ('0' at first), how many
 -- Returns {'more', cursor}, {'cleared', ''}, {'missing', ''}, {'refused', the phase it is in}.
--- needs: keys turns entries counts events jobs parking endings cancelling leftovers
+-- needs: keys turns entries counts events jobs parking replies endings cancelling leftovers
 local job = ARGV[1]
 local key, lane = job_key(job), lane_of(job)
 local found = redis.call('HMGET', key, 'phase', 'ended')

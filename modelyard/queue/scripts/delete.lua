@@ -3,7 +3,7 @@
 -- and those of jobs, counts and endings
 -- ARGV: job, how many
 -- Returns how many tasks are left.
--- needs: keys turns entries counts events jobs parking endings leftovers
+-- needs: keys turns entries counts events jobs parking replies endings leftovers
 local job = ARGV[1]
 local key, lane = job_key(job), lane_of(job)
 if not lane then return 0 end

@@ -3,18 +3,12 @@
 -- job:{job}:endings                 list    tasks, as they became done or dead
 -- job:{job}:dead                    stream  dead letters: task, reason, failures, deaths, at (ms)
 -- dedupe:{tenant}:{key}             string  {job}/{task} that holds the key
--- reply:{replica}                   list    {job}/{task} of ended tasks; the last REPLIES, for REPLIES_S seconds
-local REPLIES, REPLIES_S = 10000, 3600
 
 -- Out of what is open, and told to who waits for it.
 local function close(job, task)
   redis.call('SMOVE', job_key(job) .. ':open', job_key(job) .. ':closed', task)
   local replica = redis.call('HGET', task_key(job, task), 'reply')
-  if not replica or replica == '' then return end
-  local key = P .. 'reply:' .. replica
-  redis.call('RPUSH', key, job .. '/' .. task)
-  redis.call('LTRIM', key, -REPLIES, -1)
-  redis.call('EXPIRE', key, REPLIES_S)
+  if replica and replica ~= '' then tell(replica, job, task) end
 end
 
 local function let_go_of_key(job, task, lane, name)

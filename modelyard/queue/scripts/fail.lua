@@ -5,7 +5,7 @@
 -- and those of entries, counts, events and endings
 -- ARGV: job, task, entry, token, reason, retryable (1 or 0), jitter (0.5 to 1)
 -- Returns {'stale'}, {'superseded'} (another attempt is on), {'retry', delay in ms}, {'dead'}.
--- needs: keys turns entries counts events endings
+-- needs: keys turns entries counts events replies endings
 local job, task, entry, token, reason = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local key, lane = task_key(job, task), lane_of(job)
 if not lane or redis.call('HGET', key, 'e:' .. entry) ~= token or lane.state == 'cancelled' or lane.state == 'deleting' then

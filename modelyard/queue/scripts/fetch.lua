@@ -11,7 +11,7 @@
 -- {'again'} (there was only what had to be set aside, and more of it), {'idle', ms until a delayed task is due or -1}.
 -- needs: keys turns entries counts events parking
 local worker, slot, token, FIRST = ARGV[1], ARGV[2], ARGV[3], 4
-local PROMOTED, ASIDE, REMEMBERED_S, MODELS = 16, 16, 30, 1000
+local PROMOTED, ASIDE, REMEMBERED_S, MODELS = 16, 16, 600, 1000
 local now, more, passed_over = now_ms(), false, {}
 local fetched = P .. 'fetched:' .. worker .. ':' .. slot
 

@@ -5,7 +5,7 @@
 -- and those of entries, counts, events and endings
 -- ARGV: job, task, entry, token, result
 -- Returns 1 (finished, maybe by this very claim before), 0 (stale: nothing was changed).
--- needs: keys turns entries counts events endings
+-- needs: keys turns entries counts events replies endings
 local job, task, entry, token = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local key, lane = task_key(job, task), lane_of(job)
 if not lane then return 0 end

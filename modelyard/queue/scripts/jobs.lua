@@ -12,6 +12,17 @@ local function create(job, given, from)
     'cancelled', 0, 'delayed', 0)
 end
 
+-- Beyond so many jobs of a tenant the oldest that have ended, and have left no tasks, are to be forgotten now.
+local function crowd_out(tenant, most)
+  local more = math.min(100, redis.call('ZCARD', P .. 'jobs:' .. tenant) - most)
+  if more <= 0 then return end
+  for _, job in ipairs(redis.call('ZRANGE', P .. 'jobs:' .. tenant, 0, more - 1)) do
+    if redis.call('SISMEMBER', P .. 'active', job) == 0 then
+      redis.call('ZADD', P .. 'expiring', 'XX', 'LT', now_ms(), job)
+    end
+  end
+end
+
 -- By Redis's clock, but always above the last.
 local function enlist(job, tenant)
   local last = redis.call('ZRANGE', P .. 'jobs', -1, -1, 'WITHSCORES')[2]

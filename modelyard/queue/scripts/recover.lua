@@ -6,7 +6,7 @@
 -- Returns {job, task, owner, 'returned', 'superseded' or 'dead'} of each.
 -- Who could not look could not extend either: by time alone nothing is taken before somebody has looked for a lease,
 -- nor, after a gap of more than half a lease, what was extended shortly before it.
--- needs: keys turns entries counts events endings losses
+-- needs: keys turns entries counts events replies endings losses
 local lease, owner = tonumber(ARGV[1]), ARGV[2]
 local found = {}
 go_on_when_full()

@@ -224,14 +224,14 @@ class JobCalls(DatasetCalls):
         return found
 
     async def retry_dead_letters(self, job: Job | str, tasks: Sequence[str] = ()) -> int:
-        """Have rows that were given up executed again, with nothing counted against them.
+        """Have rows that were given up executed again, with nothing counted against them; at most 10,000 tasks a call.
 
         Args:
             job: which; if it was PARTIALLY_SUCCEEDED it is RUNNING then.
             tasks: of which dead letters; all where empty.
 
         Returns:
-            How many are to be executed again.
+            How many are to be executed again; if these are 10,000 there may be more, for another call.
 
         Raises:
             NotFoundError: no such job or dead letter.

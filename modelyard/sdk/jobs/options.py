@@ -22,7 +22,8 @@ class JobOptions:
 
     Attributes:
         columns: the columns that make an input, by the input's name; several scalar ones stand side by side, "*" is all
-            that no other input has. An input that is not named takes the column of its name.
+            that no other input has, without the columns of `key_column` and `shard_by`. An input that is not named
+            takes the column of its name.
         cast: values may be rounded where an input's datatype has less than its column's.
         kind: of the dataset: "npy", "npz", "parquet", "csv", "jsonl" or "images"; empty: what the file's suffix says, a
             directory is of images.

@@ -31,10 +31,15 @@ def check_succeeded(job: Job) -> Job:
 
 def dead_rows(job: Job, letters: Sequence[DeadLetter]) -> ModelExecutionError:
     """The error that names rows that were given up, with their reasons; the first few of them."""
-    named = "; ".join(f"{row_of(letter)}: {letter.reason}" for letter in letters[:MOST_NAMED])
+    named = "; ".join(f"{row_of(letter)}: {_reason(letter)}" for letter in letters[:MOST_NAMED])
     more = ", ..." if len(letters) > MOST_NAMED else ""
     count = f"{job.progress.dead_rows} of {job.progress.rows} rows"
     return ModelExecutionError(f"job {job.id}: {count} were given up: {named}{more}")
+
+
+def _reason(letter: DeadLetter) -> str:
+    """Why, without the row again."""
+    return letter.reason.removeprefix(f"{row_of(letter)}: ")
 
 
 def row_of(letter: DeadLetter) -> str:

@@ -21,8 +21,9 @@ class DeploymentMetrics:
         self._evictions = dict(state.evictions.revisions)
 
     def deployed(self) -> set[ModelVersion]:
-        """The versions that are deployed."""
-        return {ModelVersion(d.model, d.version) for d in self._state.deployments.items.values()}
+        """The versions that are deployed, by users or for jobs."""
+        users = (ModelVersion(d.model, d.version) for d in self._state.deployments.items.values())
+        return {*users, *self._state.internal()}
 
     def sample(self) -> None:
         """Write down how they are."""

@@ -122,15 +122,19 @@ class Deployments:
     async def select(self, model: str, reference: str) -> Sequence[Deployment]:
         """Return one deployment, or where the reference is empty all of the model, in the order of publication.
 
+        What jobs alone want loaded counts, too.
+
         Raises:
             NotFoundError: none of that is deployed, or there is no such version.
         """
-        if reference:
-            return [await self.get(model, reference)]
-        deployed = await self.of_model(model)
-        if not deployed:
+        for_jobs = {v.version: found for v, found in self._state.internal().items() if v.model == model}
+        known = for_jobs | await self.of_model(model)
+        if reference and reference not in known:
+            reference = (await self._find_version(model, reference)).version
+        found = [deployment for version, deployment in known.items() if reference in ("", version)]
+        if not found:
             return [await self.get(model, reference)]  # says why there is none
-        return sorted(deployed.values(), key=lambda d: d.version_time_s)
+        return sorted(found, key=lambda d: d.version_time_s)
 
     async def all(self) -> Sequence[Deployment]:
         """Every deployment, read from etcd itself."""

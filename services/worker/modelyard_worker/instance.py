@@ -8,6 +8,7 @@ import math
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from typing import Protocol
 
 from modelyard.backoff import Backoff
 from modelyard.deployment import Instance, InstanceState, Placement
@@ -18,14 +19,33 @@ from modelyard_worker.runners import Runners, Seat
 
 log = logging.getLogger(__name__)
 
-Leave = Callable[[], asyncio.Future[None]]
-Admit = Callable[[Instance, Seat], Leave]
-"""Has tasks of jobs executed by an instance that is READY, until what it returns is called: it is done when none is
-under way any more, and need not be waited for."""
+
+class Jobs(Protocol):
+    """Tasks of jobs that an instance executes.
+
+    Attributes:
+        has_worked: whether it has executed one to its end.
+        has_lost: whether the runner has died while it may have executed one.
+    """
+
+    has_worked: bool
+    has_lost: bool
+
+    def leave(self) -> asyncio.Future[None]:
+        """Begin no more; done when none is under way any more, which need not be waited for."""
+        ...
+
+
+Admit = Callable[[Instance, Seat], Jobs]
+"""Has tasks of jobs executed by an instance that is READY, until it is left."""
 MAX_REASON = 2000
 """Characters of a reason; an engine's message may have any length."""
 LONG_LIFE_S = 30.0
 """An instance that was READY for so long was well: its next failure is counted as the first."""
+ACCOUNT_S = 2.0
+"""So long after a runner's end it may take until it is known whether it had tasks of jobs."""
+MOST_DEATHS = 30
+"""Of tasks of jobs, before any of them could be executed: a model that always dies is at fault itself."""
 
 
 class InstanceKeeper:
@@ -47,7 +67,9 @@ class InstanceKeeper:
         self._runners = runners
         self._announce = announce
         self._admit = admit
-        self._leave_jobs: Leave | None = None
+        self._jobs: Jobs | None = None
+        self._has_worked = False
+        self._deaths_of_jobs = 0
         self._seat: Seat | None = None
         self._shuns_others = False
         self._ready_s = math.inf
@@ -63,6 +85,9 @@ class InstanceKeeper:
             try:
                 await self._run_once()
             except RunnerFailedError as error:
+                if error.of_jobs:
+                    await self._say(replace(self._blank(), reason=f"{error.reason}; loading anew"))
+                    continue
                 # A model that kills the runner that loads it is tried again where it can harm no other.
                 self._shuns_others = error.blamed
                 state = InstanceState.LOADING if error.loaded else InstanceState.FAILED
@@ -86,8 +111,8 @@ class InstanceKeeper:
 
     async def leave(self) -> None:
         """Unload it in good order; nothing is announced. Call it when `run` has ended."""
-        if self._leave_jobs is not None:
-            await asyncio.shield(self._leave_jobs())
+        if self._jobs is not None:
+            await asyncio.shield(self._jobs.leave())
         if self._seat is not None:
             await self._seat.leave()
         self._artifact.close()
@@ -108,13 +133,22 @@ class InstanceKeeper:
             )
             await self._say(ready)
             self._ready_s = asyncio.get_running_loop().time()
-            self._leave_jobs = self._admit(ready, seat) if self._admit else None
-            raise await seat.lost()
+            self._jobs = self._admit(ready, seat) if self._admit else None
+            lost = await seat.lost()
+            lost.of_jobs = await self._was_of_jobs()
+            raise lost
         except Exception:  # on cancellation the seat is left by `leave`, in good order
-            if self._leave_jobs is not None:
-                self._leave_jobs()
             await seat.leave()
             raise
+
+    async def _was_of_jobs(self) -> bool:
+        """Whether the runner may have died of what it executed for jobs: who queues that decides how often it may."""
+        if self._jobs is None:
+            return False
+        await asyncio.wait([self._jobs.leave()], timeout=ACCOUNT_S)
+        self._has_worked = self._has_worked or self._jobs.has_worked
+        self._deaths_of_jobs += self._jobs.has_lost
+        return self._jobs.has_lost and (self._has_worked or self._deaths_of_jobs <= MOST_DEATHS)
 
     def _was_well(self) -> bool:
         return asyncio.get_running_loop().time() - self._ready_s > LONG_LIFE_S

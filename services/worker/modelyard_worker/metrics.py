@@ -31,10 +31,10 @@ class InstanceLife:
             self._journal.histogram(families.LOAD, *labels).observe(self._clock() - self._began_s)
         elif before is InstanceState.READY and instance.state is not InstanceState.READY:
             self._began_s = self._clock()
-        if failed:
-            was_ready = before is InstanceState.READY
-            family, outcome = (families.RUNNER_FAILURES, ()) if was_ready else (families.LOADS, ("failed",))
-            self._journal.cell(family, *labels, *outcome).add(1)
+        if before is InstanceState.READY and instance.state in {InstanceState.LOADING, InstanceState.FAILED}:
+            self._journal.cell(families.RUNNER_FAILURES, *labels).add(1)
+        elif failed:
+            self._journal.cell(families.LOADS, *labels, "failed").add(1)
         if instance.state is InstanceState.UNLOADING and before is not InstanceState.UNLOADING:
             self._journal.cell(families.UNLOADS, *labels).add(1)
 

@@ -58,6 +58,7 @@ class RunnerFailedError(Exception):
     Attributes:
         loaded: whether the model had been loaded by then.
         blamed: whether the process ended because it loaded this very model.
+        of_jobs: whether it may have ended of what it executed for jobs: their queue counts that.
     """
 
     def __init__(self, reason: str, *, loaded: bool = False, blamed: bool = False) -> None:
@@ -65,6 +66,7 @@ class RunnerFailedError(Exception):
         self.reason = reason
         self.loaded = loaded
         self.blamed = blamed
+        self.of_jobs = False
 
 
 class RunnerProcess:

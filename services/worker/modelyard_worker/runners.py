@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from pathlib import Path
 
 from modelyard.deployment import Placement
@@ -79,6 +80,11 @@ class Seat:
     def silent_s(self) -> float:
         """Seconds since the process's last heartbeat."""
         return self._process.silent_s
+
+    @property
+    def instances(self) -> Collection[str]:
+        """What is in the process, or on its way in or out, each "model@version"."""
+        return self._process.instances
 
     async def kill(self) -> None:
         """End the process at once, with all that is in it, if it still lives; who waits in `lost` is told."""

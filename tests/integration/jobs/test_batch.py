@@ -55,7 +55,7 @@ async def test_columns_of_a_table_become_inputs_and_a_key_stands_beside_the_outp
     assert (done.state, done.reason) == (JobState.SUCCEEDED, "")
     await client.jobs.results(done, tmp_path / "out.parquet")
     table = pq.read_table(tmp_path / "out.parquet")
-    assert table["id"].to_pylist() == [f"row-{i}".encode() for i in range(300)]
+    assert table["id"].to_pylist() == [f"row-{i}" for i in range(300)]
     expected = local(model, {"a": numbers[:, :16], "b": numbers[:, 16:]})
     for name in ("sum", "difference"):
         assert (column(tmp_path / "out.parquet", name) == expected[name]).all()
@@ -96,7 +96,7 @@ async def test_rows_of_one_key_are_in_one_shard_and_all_have_results(
         by_key.setdefault(key, []).append(row)
     assert len(found) == len(keys)
     for key, output in found:
-        row = by_key[key.decode()].pop(0)
+        row = by_key[key].pop(0)
         np.testing.assert_allclose(output, expected[row], rtol=0, atol=1e-5)
 
 

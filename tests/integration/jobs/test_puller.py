@@ -28,7 +28,7 @@ OTHERS = codec.encode(Outcome(1.0, "other"))
 
 @pytest.fixture(autouse=True)
 def _short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("modelyard_worker.jobs.puller.GRACE_S", 0.05)
+    monkeypatch.setattr("modelyard_worker.jobs.site.GRACE_S", 0.05)
 
 
 @pytest.fixture

@@ -69,6 +69,19 @@ async def test_leaders_that_follow_each_other_lose_nothing(stage: Stage) -> None
     assert sum(task.rows for task, _ in (await stage.harvest()).done) == 3000
 
 
+async def test_a_redis_that_has_epochs_of_another_etcd(stage: Stage) -> None:
+    held = await stage.submit()
+    await stage.records.write(held, held.job, None, epoch=1 << 40)
+    for number in range(2):
+        leader = await stage.lead()
+        async with background(leader.supervision.run(leader.context.term), execute(stage, "w1")):
+            await eventually(is_cleared(stage))
+            assert (await stage.records.read(f"job-{number + 1}")).epoch > 1 << 40
+            await stage.submit(f"job-{number + 2}")
+            await eventually(is_cleared(stage))
+    assert (await stage.job("job-3")).state is JobState.SUCCEEDED
+
+
 async def test_a_job_is_cancelled_on_redis(stage: Stage) -> None:
     stage.reader.rows = 1_000_000
     await stage.submit()

@@ -85,7 +85,7 @@ class Machine(RuleBasedStateMachine):
         left = self.do(keys_of(self.redis))
         self.do(self.redis.close())
         self.runner.close()
-        assert {key for key in left if not key.endswith(("sweep", "weights"))} == set()
+        assert {key for key in left if not key.endswith(("sweep", "weights", "reply:"))} == set()
 
     def ask(self, name: str, *arguments: Any, **options: Any) -> list[Any]:
         """Call both; what they answer, or raise, must be alike."""
@@ -229,7 +229,7 @@ class Machine(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize(
-    ("examples", "steps"), [(12, 30), pytest.param(100, 50, marks=[pytest.mark.chaos, pytest.mark.timeout(1800)])]
+    ("examples", "steps"), [(6, 30), pytest.param(100, 50, marks=[pytest.mark.chaos, pytest.mark.timeout(1800)])]
 )
 def test_redis_and_memory_are_the_same_queue(
     redis_server: ProgramServer, monkeypatch: pytest.MonkeyPatch, examples: int, steps: int

@@ -12,7 +12,7 @@ from modelyard.errors import (
     NotFoundError,
     PreconditionError,
 )
-from modelyard.queue import Caps, Counts, Idle, Job, JobRecord, RetryPolicy, Task, TaskQueue, Written
+from modelyard.queue import Caps, Counts, Idle, Job, JobRecord, RetryPolicy, Task, TaskName, TaskQueue, Written
 from tests.queues import CAPS, MODEL, Aged, claimed, opened
 
 NEW = Written(b"\x00new", "QUEUED")
@@ -157,6 +157,26 @@ async def test_a_tenants_jobs_that_have_not_ended_are_capped(queue: TaskQueue) -
     assert (await queue.submit(Job("c", MODEL, "t"), NEW, Caps(jobs=2))).job == "c"
 
 
+async def test_of_a_tenants_jobs_that_have_ended_so_many_are_kept(queue: TaskQueue) -> None:
+    caps = Caps(kept=3)
+    for name in "abc":
+        await queue.submit(Job(name, MODEL, "t"), NEW, caps)
+    await queue.submit(Job("other", MODEL, "u"), NEW, caps)
+    for name in ("b", "c", "other"):
+        await queue.change(name, ENDED, 1)
+        await queue.clear(name)
+    await queue.submit(Job("d", MODEL, "t"), NEW, caps)
+    assert await queue.expire() == []  # the oldest has not ended
+    await queue.submit(Job("e", MODEL, "t"), NEW, caps)
+    await queue.submit(Job("e", MODEL, "t"), NEW, caps)
+    assert await queue.expire() == ["b"]
+    await queue.submit(Job("f", MODEL, "t"), NEW, caps)
+    assert sorted(await queue.expire()) == ["b", "c"]
+    for name in "bc":
+        await queue.delete(name)
+    assert [found.job for found in await queue.listed("t")] == ["f", "e", "d", "a"]
+
+
 async def test_jobs_are_listed_newest_first_in_pages_that_stay(queue: TaskQueue) -> None:
     for number in range(7):
         await submitted(queue, f"j{6 - number}", tenant="t" if number % 2 else "u")
@@ -245,3 +265,11 @@ async def test_an_ended_job_is_closed_after_its_time_and_told_until_it_is_delete
     assert [one.job for one in await queue.listed()] == ["c", "b"]
     await submitted(queue, "a")
     assert (await queue.record("a")).revision == 1
+
+
+async def test_whoever_leads_hears_of_new_jobs(queue: TaskQueue) -> None:
+    await submitted(queue, "a")
+    await submitted(queue, "b")
+    await submitted(queue, "a")
+    assert await queue.replies("", 5) == [TaskName("a", ""), TaskName("b", "")]
+    assert await queue.replies("", 0.01) == []

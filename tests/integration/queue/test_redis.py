@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import hashlib
 from collections.abc import Awaitable, Callable
@@ -16,6 +17,7 @@ from modelyard.queue.script import PREFIX
 from modelyard.redis import Redis
 from tests.queues import CAPS, MODEL, claimed, opened
 from tests.servers import ProgramServer
+from tests.waiting import eventually
 
 T = TypeVar("T")
 
@@ -39,6 +41,32 @@ async def test_a_fetch_that_is_repeated_with_its_token_gets_the_same_claim(redis
     assert first[:11] == again[:11]
     assert (first[2], other[2]) == (b"0", b"1")
     assert (await queue.job("j")).counts == Counts(in_flight=2)
+
+
+async def test_a_fetch_whose_answer_is_lost_is_answered_by_the_next_one_of_its_slot(
+    own_redis: ProgramServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("modelyard.redis._PATIENCE_S", 1.0)
+    redis = Redis(own_redis.endpoint)
+    queue = RedisQueue(redis)
+    assert await queue.fetch("w", [MODEL]) == Idle(None)  # so that Redis knows the script
+    await opened(queue, tasks=3)
+    own_redis.suspend()
+    with pytest.raises(UnavailableError):
+        await queue.fetch("w", [MODEL])
+    own_redis.resume()
+
+    async def has_claimed() -> bool:
+        with contextlib.suppress(UnavailableError):
+            return (await queue.job("j")).counts == Counts(queued=2, in_flight=1)
+        return False
+
+    await eventually(has_claimed)
+    claim = await claimed(queue)
+    assert (claim.task, claim.attempt) == ("0", 1)
+    assert (await queue.job("j")).counts == Counts(queued=2, in_flight=1)
+    assert (await claimed(queue)).task == "1"
+    await redis.close()
 
 
 async def test_each_slot_of_a_worker_has_its_own_last_claim(redis: Redis) -> None:

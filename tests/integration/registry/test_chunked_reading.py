@@ -32,17 +32,17 @@ class Noted(RegistrySource):
         super().__init__(lambda: [address])
         self.asked: list[int] = []
 
-    async def pieces(self, chunks: Sequence[Chunk]) -> AsyncGenerator[bytes, None]:
+    async def pieces(self, chunks: Sequence[Chunk], *, unverified: bool = False) -> AsyncGenerator[bytes, None]:
         self.asked += [chunk.index for chunk in chunks]
-        async for piece in super().pieces(chunks):
+        async for piece in super().pieces(chunks, unverified=unverified):
             yield piece
 
 
 class Altering(RegistrySource):
     """Hands on other bytes than it gets."""
 
-    async def pieces(self, chunks: Sequence[Chunk]) -> AsyncGenerator[bytes, None]:
-        async for piece in super().pieces(chunks):
+    async def pieces(self, chunks: Sequence[Chunk], *, unverified: bool = False) -> AsyncGenerator[bytes, None]:
+        async for piece in super().pieces(chunks, unverified=unverified):
             yield piece[::-1]
 
 

@@ -20,7 +20,8 @@ from modelyard.jobs.found import Stored
 from modelyard.jobs.spec import Artifact, Dataset, Sharding
 from modelyard.rpc.storing import Storing
 from modelyard.v1 import runner_pb2 as pb
-from modelyard_worker.jobs.assignment import Drop, Order, Registries, Report
+from modelyard_worker.jobs.assignment import Drop, Lost, Order, Registries, Report
+from modelyard_worker.jobs.reader.sizes import FIRST_ROWS
 from tests.integration.registry.remote import RegistryServer, Remote
 from tests.integration.registry.tasks import Agent, Doubling, array_of, as_npy, begin, parquet, rows_of
 from tests.waiting import eventually
@@ -222,7 +223,24 @@ async def test_a_runner_that_dies_with_rows_of_it(server: RegistryServer, runner
     runner.cut()
     report = await asyncio.wait_for(agent.reports.get(), 30)
     assert report.lost is not None
-    assert report.lost.token == "t-r0-1000"
+    assert report.lost == Lost("t-r0-1000", report.lost.reason, 0, 2 * FIRST_ROWS)
+
+
+@pytest.mark.parametrize("begins", [True, False])
+async def test_with_caution_it_is_known_which_call_was_executed(
+    begins: bool, server: RegistryServer, runner: Doubling, agent: Agent
+) -> None:
+    runner.go.clear()
+    runner.begins = begins
+    careful = await begin(server, runner, "r100-1000", ROWS, cautious_rows=3)
+    await agent.attempts.take(Order(begin=careful))
+    await runner.received(2)
+    assert all(call.alone and call.background for call in runner.calls)
+    runner.cut()
+    report = await asyncio.wait_for(agent.reports.get(), 30)
+    found = None if report.lost is None else (report.lost.begin, report.lost.end)
+    assert found == ((100, 103) if begins else None)
+    assert (report.undone is None) == begins
 
 
 async def test_of_what_is_dropped_nothing_is_said(server: RegistryServer, runner: Doubling, agent: Agent) -> None:

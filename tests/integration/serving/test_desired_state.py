@@ -179,6 +179,20 @@ async def test_what_fits_on_no_worker_is_refused_and_without_workers_it_waits(et
     assert (await deployments.deploy(Order("m", "2", 1), "acme")).version == "2"
 
 
+async def test_what_jobs_want_loaded_is_selected_too(etcd: Etcd, catalogue: Catalogue) -> None:
+    state = State(etcd, lambda: None)
+    deployments = Deployments(etcd, state, catalogue.find)
+    for number in ("1", "2"):
+        await catalogue.publish(version(number))
+    state.wishes.items["m@2/job"] = Deployment("m", "2", 1, Resources(), "d", "onnx", version_time_s=2.0)
+    assert [d.version for d in await deployments.select("m", "")] == ["2"]
+    with pytest.raises(NotFoundError, match="m@1: not deployed"):
+        await deployments.select("m", "1")
+    await deployments.deploy(Order("m", "1", 1), "acme")
+    assert {d.version for d in await deployments.select("m", "")} == {"1", "2"}
+    assert [d.version for d in await deployments.select("m", "2")] == ["2"]
+
+
 async def test_undeploying_one_or_all(etcd: Etcd, catalogue: Catalogue, deployments: Deployments) -> None:
     for number in ("1", "2", "10"):
         await catalogue.publish(version(number))

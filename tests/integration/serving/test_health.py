@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 
 import pytest
 
@@ -55,7 +56,7 @@ class Servers:
         await eventually(as_expected, 60)
         services = ("modelyard.v1.Registry", "modelyard.v1.Scheduler", "modelyard.v1.Jobs", "modelyard.v1.Router")
         for name in (MODEL, f"{MODEL}@1", OIP, *services):
-            assert await self.serves(FRONT_DOOR, name), name
+            await eventually(partial(self.serves, FRONT_DOOR, name), 60)
 
     async def becomes(self, value: float, process: str, family: Family, *labels: str) -> None:
         """Wait until a value on a process's page is as said."""

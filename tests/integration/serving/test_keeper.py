@@ -64,6 +64,9 @@ class Kept:
         self.admitted: list[Seat] = []
         self.left: list[int] = []
         """How many runners lived when tasks of jobs were not to be executed any more."""
+        self.has_worked = False
+        self.has_lost = False
+        """Whether runners die of tasks of jobs."""
         cache = ArtifactCache(directory / "artifacts", source)
         self.keeper = InstanceKeeper(placement, cache, runners, self._announce, self._admit)
         self.task = asyncio.ensure_future(self.keeper.run())
@@ -73,10 +76,13 @@ class Kept:
         if self.refuse is not None and instance.state is READY:
             raise self.refuse("refused")
 
-    def _admit(self, instance: Instance, seat: Seat) -> Callable[[], asyncio.Future[None]]:
+    def _admit(self, instance: Instance, seat: Seat) -> Kept:
         assert instance.state is READY
         self.admitted.append(seat)
-        return lambda: asyncio.ensure_future(self._leave())
+        return self
+
+    def leave(self) -> asyncio.Future[None]:
+        return asyncio.ensure_future(self._leave())
 
     async def _leave(self) -> None:
         self.left.append(len(own_runners()))
@@ -185,6 +191,26 @@ async def test_tasks_of_jobs_come_while_it_is_ready(stored: Callable[..., None],
     assert len(one.left) == 1
     await one.unload()
     assert one.left[1:] == [1]
+
+
+@pytest.mark.parametrize(("has_worked", "failures"), [(True, [0, 0, 0]), (False, [0, 1, 2])])
+async def test_what_dies_of_tasks_has_not_failed_unless_it_always_does(
+    has_worked: bool,
+    failures: list[int],
+    stored: Callable[..., None],
+    kept: Callable[[], Kept],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(instances, "MOST_DEATHS", 1)
+    stored(models.mlp((4, 2)))
+    one = kept()
+    one.has_worked, one.has_lost = has_worked, True
+    for deaths in (1, 2, 3):
+        await eventually(lambda deaths=deaths: len(one.admitted) == deaths)  # type: ignore[misc]
+        await one.admitted[-1].kill()
+        lost = await one.says(LOADING, deaths + 1)
+        assert lost.reason == "the runner ended: killed by SIGKILL; loading anew"
+    assert [i.failures for i in one.said if i.reason] == failures
 
 
 async def test_after_a_long_life_failures_are_counted_anew(

@@ -159,3 +159,9 @@ def test_an_artifact_is_a_file_or_a_directory() -> None:
     for content in (one, two):
         with pytest.raises(NotFoundError, match="no file 'z'"):
             open_artifact(content, "z", fetched)
+
+
+def test_one_image_is_a_directory_of_one() -> None:
+    found = open_artifact(Manifest((File("a/1.PNG", 10, ("digest-0",)),), CHUNK_BYTES), "", Fetched())
+    assert is_directory(found)
+    assert found.paths() == ["a/1.PNG"]

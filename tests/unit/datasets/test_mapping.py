@@ -44,6 +44,12 @@ def test_the_rest_is_what_no_other_input_takes() -> None:
         bind(csv("k\n1\n"), both, {"x": ["*"], "k": ["k"]})
 
 
+def test_the_rest_has_no_keys() -> None:
+    assert bind(csv(), FLOATS, {"x": ["*"]}, keys={"k"}).names == ("a", "b", "c")
+    one = signature(("x", "FP32", (-1, 1)))
+    assert bind(csv(), one, {"x": ["a"]}, keys={"a"}).names == ("a",)
+
+
 def test_by_name_or_the_only_one_for_the_only_one() -> None:
     assert bind(csv(), signature(("a", "INT64", (-1,)), ("k", "BYTES", (-1,)))).names == ("a", "k")
     assert bind(csv("z\n1\n2\n"), signature(("x", "FP32", (-1, 1)))).names == ("z",)
@@ -79,6 +85,12 @@ def test_the_row_whose_value_the_datatype_has_not_is_named() -> None:
     assert sorted(batch.failed) == [1, 2]
     rounded = bind(dataset, signature(("a", "UINT8", (-1,))), cast=True).inputs(dataset.batch(0, 4))
     assert rounded.columns["a"].tolist() == [1, 2, 7]
+
+
+def test_where_no_row_can_be_read_there_are_none() -> None:
+    dataset = csv("a,b\n1,2\n3,\n")
+    batch = bind(dataset, signature(("x", "FP32", (-1, 2))), {"x": ["*"]}).inputs(dataset.batch(1, 2))
+    assert (batch.columns["x"].shape, batch.failed) == ((0, 2), {1: "column 'b': has no value"})
 
 
 def test_declared_doubles_become_floats_only_when_asked() -> None:

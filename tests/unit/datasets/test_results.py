@@ -221,3 +221,12 @@ def test_structs_of_any_numbers_and_values_survive() -> None:
         thrift.Reader(thrift.encode(struct)[:-3]).struct()
     with pytest.raises(thrift.MalformedError, match="no value of type 11"):
         thrift.Reader(b"\x1b\0").struct()
+
+
+def test_a_key_that_is_text_is_written_as_text() -> None:
+    values = {"k": np.array([b"a", "é".encode()], object), "b": np.array([b"\xff", b""], object)}
+    _, file = parquet_piece((Column("k", "BYTES", text=True), Column("b", "BYTES")), values)
+    table = pq.read_table(io.BytesIO(whole(join_parquet([file, file], "y.parquet"))))
+    assert (table["k"].type, table["b"].type) == (pa.large_string(), pa.large_binary())
+    assert table["k"].to_pylist() == ["a", "é"] * 2
+    assert table["b"].to_pylist() == [b"\xff", b""] * 2

@@ -164,3 +164,13 @@ def test_whole_numbers_and_fractions_make_one_column() -> None:
 def test_no_lines_are_no_error() -> None:
     assert jsonl("\n").rows == 0
     assert jsonl("").read(0, 0) == {}
+
+
+def test_what_is_known_to_be_text() -> None:
+    dataset = csv(b"a,b,c\n\xc3\xa9,\xff,1\n2,x,2\n")
+    assert [(column.datatype, column.text) for column in dataset.columns] == [
+        ("BYTES", True),
+        ("BYTES", False),
+        ("INT64", False),
+    ]
+    assert [column.text for column in jsonl('{"a": "x", "b": 1}\n').columns] == [True, False]

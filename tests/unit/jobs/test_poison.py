@@ -6,7 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.jobs.poison import MOST_PARTS, SPARE_DEATHS, Step, after, before, halves, isolated, retry_policy
+from modelyard.jobs.poison import (
+    MOST_PARTS,
+    SPARE_DEATHS,
+    Step,
+    Verdict,
+    after,
+    before,
+    cautious_rows,
+    halves,
+    isolated,
+    killed,
+    retry_policy,
+)
 from modelyard.jobs.tasks import Shards, TaskSpec, check_parts
 from modelyard.queue.records import RetryPolicy
 from tests.unit.jobs.submitted import SPEC
@@ -39,7 +51,7 @@ def test_what_killed_too_often_is_split_down_to_a_row(task: TaskSpec, deaths: in
         (WHOLE, 0, False, Step.RETRY),
         (WHOLE, 1, False, Step.RETRY),
         (WHOLE, 2, False, Step.SPLIT),
-        (WHOLE, 0, True, Step.SPLIT),
+        (WHOLE, 0, True, Step.BURY),
         (SUSPECT, 0, False, Step.SPLIT),
         (ROW, 1, False, Step.RETRY),
         (ROW, 2, False, Step.BURY),
@@ -50,6 +62,42 @@ def test_what_failed_too_often_is_split_down_to_a_row(
     task: TaskSpec, failures: int, permanent: bool, step: Step
 ) -> None:
     assert after(task, failures, 3, permanent=permanent).step is step
+
+
+@pytest.mark.parametrize(
+    ("task", "rows", "parts"),
+    [
+        (WHOLE, (2, 5), ["r0-2", "r2-5s", "r5-8"]),
+        (WHOLE, (0, 5), ["r0-5s", "r5-8"]),
+        (WHOLE, (7, 8), ["r0-7", "r7-8s"]),
+        (SUSPECT, (3, 9), ["r0-3", "r3-4s"]),
+        (TaskSpec(0, 8, Shards(0, 1, 4)), (0, 1), ["k0-1-4.r0-1s", "k0-1-4.r1-8"]),
+    ],
+)
+def test_what_may_have_killed_is_set_apart(task: TaskSpec, rows: tuple[int, int], parts: list[str]) -> None:
+    verdict = killed(task, *rows)
+    assert (verdict.step, [part.id for part in verdict.parts]) == (Step.SPLIT, parts)
+    check_parts(task, verdict.parts)
+
+
+@pytest.mark.parametrize(("task", "rows"), [(WHOLE, (0, 8)), (WHOLE, (0, 0)), (WHOLE, (8, 9)), (ROW, (3, 4))])
+def test_what_says_nothing_new_is_a_death(task: TaskSpec, rows: tuple[int, int]) -> None:
+    assert killed(task, *rows) == Verdict(Step.RETRY)
+
+
+def test_a_row_that_kills_is_found_in_a_few_deaths() -> None:
+    task, deaths = TaskSpec(0, 100_000), 0
+    while task.rows > 1:
+        call = cautious_rows(task, 1)
+        at = task.begin + (70_123 - task.begin) // call * call
+        task = next(p for p in killed(task, at, at + call).parts if p.begin <= 70_123 < p.end)
+        deaths += 1
+    assert (task.id, deaths) == ("r70123-70124s", 3)
+
+
+def test_only_what_some_have_died_with_is_handled_with_caution() -> None:
+    assert [cautious_rows(WHOLE, 0), cautious_rows(WHOLE, 1), cautious_rows(ROW, 0)] == [0, 1, 1]
+    assert cautious_rows(TaskSpec(0, 65), 1) == 2
 
 
 def test_rows_that_are_known_are_taken_out() -> None:

@@ -9,7 +9,7 @@ from modelyard.datasets import opening
 from modelyard.datasets.image_options import ImageOptions
 from modelyard.errors import InvalidInputError
 from modelyard.jobs.spec import Artifact, Dataset, Output, ResultFormat, Sharding
-from modelyard.jobs.validation import KINDS, MOST_INLINE_BYTES, check_spec
+from modelyard.jobs.validation import KINDS, MOST_INLINE_BYTES, MOST_NAMES_BYTES, check_spec
 from modelyard.queue import records
 from tests.unit.jobs.submitted import DIGEST, SPEC
 
@@ -123,3 +123,15 @@ def test_what_makes_no_sense_is_named(changes: dict[str, Any], message: str) -> 
 )
 def test_a_dataset_is_one_thing(dataset: Dataset, message: str) -> None:
     assert refused(dataset=dataset) == message
+
+
+@pytest.mark.parametrize(
+    "fields", [{"columns": (("x", ("c" * MOST_NAMES_BYTES,)),)}, {"output": Output(key_column="\u2603" * 100_000)}]
+)
+def test_a_spec_leaves_room_in_its_record(fields: dict[str, Any]) -> None:
+    assert refused(**fields).startswith(f"job: columns: expected names of at most {MOST_NAMES_BYTES} bytes, got ")
+
+
+def test_rows_that_are_inline_do_not_count() -> None:
+    dataset = Dataset(inline=bytes(MOST_INLINE_BYTES), kind="npy")
+    check_spec(replace(SPEC, inference=replace(SPEC.inference, dataset=dataset)))

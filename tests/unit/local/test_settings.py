@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ def layout(tmp_path: Path) -> Layout:
     return made
 
 
-def up(layout: Layout, store: str = "", allow_unsafe: bool | None = None, **times: float) -> Settings:
+def up(layout: Layout, store: str = "", allow_unsafe: bool | None = None, **times: Any) -> Settings:
     """A suite starts."""
     settings = settle(layout, Asked(store, allow_unsafe, **times))
     remember(layout, settings)
@@ -68,6 +69,12 @@ def test_times_are_remembered_each_by_itself(layout: Layout) -> None:
     assert up(layout, grace_s=5.0) == Settings(grace_s=5.0)
     assert up(layout, collect_every_s=0.0) == up(layout) == Settings(grace_s=5.0, collect_every_s=0.0)
     assert up(layout, grace_s=0.0).grace_s == 0.0
+
+
+def test_urls_are_remembered_until_none_are_allowed(layout: Layout) -> None:
+    remember(layout, settle(layout, Asked(dataset_urls="https://a/,s3://b")))
+    assert up(layout) == Settings(dataset_urls="https://a/,s3://b")
+    assert settle(layout, Asked(dataset_urls="")) == Settings()
 
 
 @pytest.mark.parametrize("asked", [Asked(grace_s=-1), Asked(grace_s=float("nan")), Asked(collect_every_s=float("inf"))])

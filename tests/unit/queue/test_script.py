@@ -18,6 +18,7 @@ PARTS = {"keys", "turns", "entries", "counts", "events", "jobs", "statuses"} | {
     "parking",
     "cancelling",
     "leftovers",
+    "replies",
 }
 
 

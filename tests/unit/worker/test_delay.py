@@ -50,6 +50,14 @@ def test_a_model_without_that_metadata_is_executed(tmp_path: Path) -> None:
     assert runtimes.load("onnx", tmp_path, InstanceOptions(), 1, test_runtime="delay").platform == "onnxruntime_onnx"
 
 
+def test_a_slower_worker_takes_a_multiple_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited = waits_s(monkeypatch)
+    saved(tmp_path, delay_ms="5", delay_ms_per_row="10")
+    for hook in ("delay", "delay:2"):
+        runtimes.load("onnx", tmp_path, InstanceOptions(), 1, test_runtime=hook).run(ONE, ["y"])
+    assert waited == [pytest.approx(0.015), pytest.approx(0.03)]
+
+
 @pytest.mark.parametrize("rows", [0, 1, 7])
 def test_a_delay_for_each_batch_and_each_row(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     waited = waits_s(monkeypatch)

@@ -77,11 +77,11 @@ def test_every_failed_load_is_counted_and_the_time_goes_on(life: Life) -> None:
     assert life.counted(families.RUNNER_FAILURES) == 0
 
 
-@pytest.mark.parametrize("after", [BLANK, FAILED])
-def test_a_lost_runner_is_no_failed_load(life: Life, after: Instance) -> None:
+@pytest.mark.parametrize(("after", "failures"), [(BLANK, 1), (FAILED, 1), (BLANK, 0)])
+def test_a_lost_runner_is_no_failed_load(life: Life, after: Instance, failures: int) -> None:
     life.say(READY, 1)
-    life.say(replace(after, failures=1), 100)
-    life.say(replace(READY, failures=1), 2)
+    life.say(replace(after, failures=failures), 100)
+    life.say(replace(READY, failures=failures), 2)
     assert (life.counted(families.RUNNER_FAILURES), life.counted(families.LOADS, "failed")) == (1, 0)
     assert (life.counted(families.LOADS, "ready"), life.load_s) == (2, 3)
 

@@ -94,12 +94,12 @@ class ChunkFile:
             offset += count
         return found.hexdigest()
 
-    def read(self, start: int, end: int, piece_bytes: int) -> list[bytes]:
-        """The bytes from `start` to before `end`, in pieces.
+    def read(self, start: int, end: int) -> bytes:
+        """The bytes from `start` to before `end`.
 
-        Each read names its place, so that one in another thread does no harm when the file is closed meanwhile.
+        A read names its place, so that one in another thread does no harm when the file is closed meanwhile.
         """
-        return [os.pread(self._fd, min(piece_bytes, end - at), at) for at in range(start, end, piece_bytes)]
+        return os.pread(self._fd, end - start, start)
 
     def copy(self, out: IO[bytes], size_bytes: int) -> int:
         """Write so many bytes, from the beginning, to another file; return how many."""

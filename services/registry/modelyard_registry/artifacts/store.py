@@ -166,15 +166,17 @@ class ChunkStore:
         self._check_stored(digest, await asyncio.to_thread(sha256, data))
         return data
 
-    async def open(self, digest: str) -> ChunkFile:
-        """Return a chunk as a file, verified, of which no more is in memory than what is read; close it.
+    async def open(self, digest: str, *, verified: bool = True) -> ChunkFile:
+        """Return a chunk as a file, of which no more is in memory than what is read; close it.
 
         Raises:
             NotFoundError: it is not here.
-            DataLossError: what is here has another digest.
+            DataLossError: what is here has another digest, which only who does not want it verified never hears.
         """
         async with self._whole:
             chunk = await self._found(self._kept.open, digest)
+            if not verified:
+                return chunk
             try:
                 self._check_stored(digest, await asyncio.to_thread(chunk.sha256))
             except BaseException:

@@ -43,6 +43,8 @@ class Begin:
         job: its id.
         tenant: whose it is.
         task: its name, modelyard.jobs.tasks.TaskSpec.id.
+        cautious_rows: of each call, and it is to be known which one is executed, for one of its rows may kill the
+            runner; 0: as many as are good.
     """
 
     token: str
@@ -52,6 +54,7 @@ class Begin:
     spec: BatchInference
     found: Found
     target: Target
+    cautious_rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ class Failed:
     Attributes:
         reason: of the first row at fault, which it names.
         at_fault: the rows, counted as the task counts them; empty: not known.
-        permanent: they will fail again, for they could not even be read.
+        permanent: they will fail again, for they could not even be read; if none is named it is all of them.
     """
 
     token: str
@@ -109,10 +112,19 @@ class Failed:
 
 @dataclass(frozen=True)
 class Lost:
-    """The runner died, or was silent for too long, while it may have executed rows of it."""
+    """The runner died, or was silent for too long, while it may have executed rows of it.
+
+    Attributes:
+        begin: the first row of those, counted as the task counts them.
+        end: behind the last; 0: it is not known which.
+        stuck: it may live and beat, but answers nothing.
+    """
 
     token: str
     reason: str
+    begin: int = 0
+    end: int = 0
+    stuck: bool = False
 
 
 @dataclass(frozen=True)

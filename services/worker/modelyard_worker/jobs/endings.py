@@ -7,11 +7,11 @@ import logging
 
 from modelyard import codec
 from modelyard.errors import PASSING
-from modelyard.jobs.poison import Step, Verdict, after
+from modelyard.jobs.poison import Step, Verdict, after, halves, killed
 from modelyard.jobs.tasks import Outcome, TaskSpec, check_parts
 from modelyard.queue import Claim, ClaimQueue
 from modelyard.queue.records import MAX_RESULT_BYTES
-from modelyard_worker.jobs.assignment import Executed, Failed
+from modelyard_worker.jobs.assignment import Executed, Failed, Lost
 from modelyard_worker.jobs.patience import answered
 from modelyard_worker.jobs.usage import Usage
 
@@ -36,7 +36,8 @@ class Endings:
         result = codec.encode(Outcome(done.seconds, self._worker, done.pieces))
         if len(result) > MAX_RESULT_BYTES:
             reason = f"its results have too many chunks to be named in {MAX_RESULT_BYTES} bytes"
-            return await self.failed(claim, task, Failed(done.token, reason, done.seconds, permanent=True), 1)
+            fewer = Verdict(Step.SPLIT, halves(task)) if task.rows > 1 else Verdict(Step.BURY)
+            return await self.resolve(claim, task, fewer, reason, done.seconds)
         if not await self._finish(claim, result):
             return STALE
         self._usage.executed(claim, task.rows, done.seconds)
@@ -58,9 +59,12 @@ class Endings:
         outcome = Outcome(seconds, self._worker, parts=verdict.parts, reason=reason)
         return "split" if await self._finish(claim, codec.encode(outcome)) else STALE
 
-    async def lost(self, claim: Claim, reason: str) -> str:
-        """Whatever executed it has died, perhaps of it."""
-        log.warning("task lost", extra={**facts(claim), "reason": reason[:MAX_REASON]})
+    async def lost(self, claim: Claim, task: TaskSpec, lost: Lost) -> str:
+        """Whatever executed it has died, perhaps of it: what may have been executing is set apart, if that is known."""
+        verdict = killed(task, lost.begin, lost.end)
+        if verdict.step is Step.SPLIT:
+            return await self.resolve(claim, task, verdict, lost.reason)
+        log.warning("task lost", extra={**facts(claim), "reason": lost.reason[:MAX_REASON]})
         return "lost" if await answered(lambda: self._queue.lost(claim)) else STALE
 
     async def released(self, claim: Claim, reason: str) -> str:

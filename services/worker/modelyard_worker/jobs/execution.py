@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 
-from modelyard.errors import ModelyardError
+from modelyard.errors import InvalidInputError, ModelyardError
 from modelyard.jobs.found import Found
 from modelyard.jobs.job import Job
-from modelyard.jobs.poison import Step, before
+from modelyard.jobs.poison import Step, before, cautious_rows
 from modelyard.jobs.tasks import TaskSpec
 from modelyard.queue import Claim, TaskQueue
 from modelyard_worker.jobs.assignment import Begin, Executed, Failed, Lost, Undone
@@ -69,18 +70,21 @@ class Execution:
             if verdict.step is not Step.EXECUTE:
                 reason = f"whatever executed it was lost, {claim.deaths} times"
                 return await self.endings.resolve(claim, task, verdict, reason)
+            begin = _begin(site, claim, job, found)
+            if begin.cautious_rows:
+                await site.left_alone()
             try:
-                ending = await _ending(site, lease, _begin(site, claim, job, found))
+                ending = await _ending(site, lease, begin)
             except ReaderLostError as error:
-                return await self._without_reader(site, claim, error)
+                return await self._without_reader(site, claim, task, error)
             lease.is_executing = False
             return await self._end(site, claim, task, ending, job.spec.max_attempts)
 
-    async def _without_reader(self, site: Site, claim: Claim, error: ReaderLostError) -> str:
+    async def _without_reader(self, site: Site, claim: Claim, task: TaskSpec, error: ReaderLostError) -> str:
         """The reader died: perhaps of the rows that it read, if it could begin to."""
         site.pause()
         if error.begun:
-            return await self.endings.lost(claim, error.reason)
+            return await self.endings.lost(claim, task, Lost(claim.token, error.reason))
         return await self.endings.released(claim, error.reason)
 
     async def _end(self, site: Site, claim: Claim, task: TaskSpec, ending: Ending | None, max_attempts: int) -> str:
@@ -92,8 +96,10 @@ class Execution:
                 site.went_well()
                 return await self.endings.failed(claim, task, ending, max_attempts)
             case Lost():
-                await _kill(site, ending.reason)
-                return await self.endings.lost(claim, ending.reason)
+                site.has_lost = True
+                if ending.stuck:
+                    await _kill(site, ending.reason)
+                return await self.endings.lost(claim, task, ending)
             case Undone():
                 site.pause()
                 return await self.endings.released(claim, ending.reason)
@@ -109,7 +115,15 @@ def _begin(site: Site, claim: Claim, job: Job, found: Found) -> Begin:
         spec=job.spec.inference,
         found=found,
         target=site.target,
+        cautious_rows=cautious(claim),
     )
+
+
+def cautious(claim: Claim) -> int:
+    """As poison.cautious_rows, of the task that is claimed; 0 if that has no name of a task."""
+    with contextlib.suppress(InvalidInputError):
+        return cautious_rows(TaskSpec.parse(claim.task), claim.deaths)
+    return 0
 
 
 async def _ending(site: Site, lease: Lease, begin: Begin) -> Ending | None:
@@ -132,7 +146,8 @@ def _is_cancelled() -> bool:
 
 
 async def _kill(site: Site, reason: str) -> None:
-    """End a runner that lives still, though it was lost: it is stuck. One that is on its way out ends by itself."""
+    """End a runner that is stuck. Others that are in the same process go with it, and are loaded anew."""
     if site.gone is None:
-        log.warning("runner killed", extra={"instance": site.target.instance, "reason": reason})
+        others = sorted({*site.runner.instances} - {site.target.instance})
+        log.warning("runner killed", extra={"instance": site.target.instance, "others": others, "reason": reason})
         await site.runner.kill()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Any, TypeVar
 
 from modelyard.backoff import Backoff
@@ -15,7 +15,7 @@ from modelyard.metrics import Journal
 from modelyard.queue import Claim, TaskQueue
 from modelyard.tasks import unless
 from modelyard_worker.jobs.assignment import Target
-from modelyard_worker.jobs.execution import Execution
+from modelyard_worker.jobs.execution import Execution, cautious
 from modelyard_worker.jobs.leases import EXTEND_S, Leases
 from modelyard_worker.jobs.reader_process import Reader, ReaderSettings
 from modelyard_worker.jobs.site import Runner, Site
@@ -28,8 +28,6 @@ WAIT_S = 5.0
 """So long a ring that was lost can go unnoticed."""
 LOOK_S = 1.0
 """So often it is looked whether an instance is free that was silent."""
-GRACE_S = 4.0
-"""So long claims of an instance that is unloaded may go on; tasks take a few seconds."""
 SOONEST_S = 0.01
 
 
@@ -59,6 +57,8 @@ class Puller:
         self._leases = Leases(worker, queue, extend_s)
         self._execution = Execution(worker, queue, self._leases, Usage(journal or Journal()))
         self._sites: list[Site] = []
+        self._left: dict[str, Reader] = {}
+        """Of instances whose runner has died, until they are loaded anew: to start one takes as long."""
         self._works: set[asyncio.Future[Any]] = set()
         self._is_draining = False
         self._news = asyncio.Event()
@@ -67,17 +67,15 @@ class Puller:
         self._backoff = Backoff(0.2, 5.0)
         self._away = ""
 
-    def admit(self, instance: Instance, runner: Runner) -> Callable[[], asyncio.Future[None]]:
-        """Pull for an instance that is READY from now on, until what this returns is called.
-
-        That need not be waited for; it is done when no claim of the instance is left: they may go on for GRACE_S, then
-        they are handed back.
-        """
+    def admit(self, instance: Instance, runner: Runner) -> Site:
+        """Pull for an instance that is READY from now on, until it is left."""
         target = _target(instance)
-        site = Site(target, runner, Reader(target.instance, self._readers), self._wake)
+        reader = self._left.pop(target.instance, None) or Reader(target.instance, self._readers)
+        reader.announce()
+        site = Site(target, runner, reader, self._changed)
         self._sites.append(site)
-        self._wake(site)
-        return lambda: self._leave(site)
+        self._changed(site)
+        return site
 
     def announce(self) -> None:
         """Tell all readers which registries are live now."""
@@ -148,9 +146,11 @@ class Puller:
             async with asyncio.timeout(seconds):
                 await self._news.wait()
 
-    def _wake(self, site: Site) -> None:
+    def _changed(self, site: Site) -> None:
         """Look again, for there is room; where it is waited for a task of that model already there is no need to."""
-        if site.target.instance not in self.asked:
+        if site.gone is not None:
+            self._forget(site)
+        elif site.target.instance not in self.asked:
             self._news.set()
 
     def _begin(self, claim: Claim) -> None:
@@ -160,7 +160,7 @@ class Puller:
             self._hold(self._execution.endings.hand_back(claim))
             return
         site = min(free, key=lambda site: len(site.works))
-        site.add(self._hold(self._execution.run(site, claim)))
+        site.add(self._hold(self._execution.run(site, claim)), cautious=cautious(claim) > 0)
 
     def _hold(self, work: Coroutine[Any, Any, T]) -> asyncio.Future[T]:
         """Run it; a failure that nobody foresaw is logged, and takes this claim alone."""
@@ -174,22 +174,12 @@ class Puller:
         if not work.cancelled() and (error := work.exception()):
             log.error("unforeseen error", exc_info=error)
 
-    def _leave(self, site: Site) -> asyncio.Future[None]:
-        if site.gone is None:
-            site.gone = self._hold(self._empty(site))
-        return site.gone
-
-    async def _empty(self, site: Site) -> None:
-        """Let the claims of an instance end, or hand them back; then end its reader."""
-        try:
-            if site.works:
-                await asyncio.wait(site.works, timeout=GRACE_S)
-            for work in site.works:
-                work.cancel()
-            await asyncio.gather(*site.works, return_exceptions=True)
-            await site.reader.close()
-        finally:
+    def _forget(self, site: Site) -> None:
+        if site.gone is not None and site.gone.done():
             self._sites.remove(site)
+            self._let_go(site.gone)
+            if site.has_lost:
+                self._left[site.target.instance] = site.reader
 
 
 def _target(instance: Instance) -> Target:

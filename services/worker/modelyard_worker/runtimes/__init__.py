@@ -62,8 +62,8 @@ def load(format_name: str, directory: Path, options: InstanceOptions, cores: int
         options: threads (0: as many as there are cores), device ("cuda" or "cuda:1"; empty: the CPU, the agent says
             "cuda" where the version needs a GPU) and precision are of interest here.
         cores: how many the worker has.
-        test_runtime: "delay": what modelyard_worker.runtimes.delay reads in an ONNX model's metadata counts. For tests
-            and benchmarks only: `__main__` has it from MODELYARD_TEST_RUNTIME.
+        test_runtime: "delay": what modelyard_worker.runtimes.delay reads in an ONNX model's metadata counts; "delay:2":
+            twice that. For tests and benchmarks only: `__main__` has it from MODELYARD_TEST_RUNTIME.
 
     Raises:
         InvalidInputError: no engine for the format, no such device, a precision that the device does not have, or an
@@ -74,7 +74,8 @@ def load(format_name: str, directory: Path, options: InstanceOptions, cores: int
         from modelyard_worker.runtimes.onnx import OnnxRuntime  # noqa: PLC0415 (an engine is imported where it is used)
 
         runtime = OnnxRuntime(directory, threads, options.device, options.precision)
-        return _delayed(runtime) if test_runtime == "delay" else runtime
+        name, _, factor = test_runtime.partition(":")
+        return _delayed(runtime, float(factor or 1)) if name == "delay" else runtime
     if format_name == "torch_export":
         # OpenMP's idle threads must not spin on cores that other models need; it reads this when torch is imported.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -84,11 +85,11 @@ def load(format_name: str, directory: Path, options: InstanceOptions, cores: int
     raise InvalidInputError(f"format: expected {' or '.join(FORMATS)}, got {format_name!r}")
 
 
-def _delayed(runtime: OnnxRuntime) -> Runtime:
+def _delayed(runtime: OnnxRuntime, factor: float) -> Runtime:
     if not is_delayed(runtime.metadata):
         return runtime
     runtime.close()
-    return DelayRuntime(runtime.signature, runtime.metadata)
+    return DelayRuntime(runtime.signature, runtime.metadata, factor)
 
 
 def release() -> None:

@@ -1,6 +1,7 @@
 """For tests and benchmarks only: a model that occupies the device for a given time and burns no CPU.
 
-An ONNX artifact says how in its metadata_props; where a runner was not started for it they mean nothing:
+An ONNX artifact says how in its metadata_props; where a runner was not started for it they mean nothing. A runner may
+be started to take a multiple of these times, as one on a slower machine would:
 
 modelyard.delay_ms           milliseconds for each run, whatever its rows
 modelyard.delay_ms_per_row   milliseconds for each row of the first input
@@ -40,12 +41,16 @@ class DelayRuntime:
 
     platform = "modelyard_delay"
 
-    def __init__(self, signature: Signature, metadata: Mapping[str, str]) -> None:
-        """Read the delays; raise InvalidInputError where one is no number of milliseconds, 0 or more."""
+    def __init__(self, signature: Signature, metadata: Mapping[str, str], factor: float = 1.0) -> None:
+        """Read the delays, which are multiplied by `factor`.
+
+        Raises:
+            InvalidInputError: one is no number of milliseconds, 0 or more.
+        """
         self.signature = signature
         self.labels: tuple[str, ...] = ()
-        self._run_s = _seconds(metadata, DELAY_MS)
-        self._row_s = _seconds(metadata, DELAY_MS_PER_ROW)
+        self._run_s = factor * _seconds(metadata, DELAY_MS)
+        self._row_s = factor * _seconds(metadata, DELAY_MS_PER_ROW)
         self._aborts = metadata.get(ABORT) == "1"
 
     def run(self, inputs: dict[str, Array], outputs: Sequence[str]) -> dict[str, Array]:

@@ -20,6 +20,14 @@ def test_rows_that_there_are_none_of() -> None:
     assert text.rows(Progress()) == "rows not counted yet"
 
 
+def test_all_rows_are_not_nearly_all() -> None:
+    assert text.rows(Progress(rows=20_000, done_rows=19_999)) == "19,999 of 20,000 rows (99.9%)"
+
+
+def test_what_failed_before_it_was_counted() -> None:
+    assert text.ended(replace(JOB, state=JobState.FAILED, reason="no such file")) == "job-1 FAILED: no such file"
+
+
 def test_what_a_job_has_come_to() -> None:
     progress = Progress(rows=1000, done_rows=999, dead_rows=1, retries=1)
     ended = replace(JOB, state=JobState.PARTIALLY_SUCCEEDED, reason="1 of 1000 rows were given up", progress=progress)

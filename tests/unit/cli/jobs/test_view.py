@@ -58,7 +58,14 @@ def of_task(kind: EventKind, at_s: float, name: str, worker: str = "", reason: s
 
 
 def test_before_anything_is_known(view: JobView) -> None:
-    assert drawn(view) == ["job-1 digits@1 QUEUED", "rows not counted yet", "0 workers"]
+    assert drawn(view) == ["job-1 digits@1 QUEUED", "rows not counted yet"]
+
+
+def test_while_nobody_executes_it_who_knows_why_is_named(view: JobView) -> None:
+    view.take(of_job(EventKind.SNAPSHOT, 1000.0, rows=9))
+    assert drawn(view)[-1] == "no worker executes it yet; `modelyard why digits@1` tells more"
+    view.take(of_task(EventKind.TASK_STARTED, 1001.0, "r0-9", "w1"))
+    assert drawn(view)[2:] == ["rows 0 to 8 w1 0 s"]
 
 
 def test_a_task_is_shown_from_its_beginning_to_its_end(view: JobView, clock: Clock) -> None:
@@ -92,7 +99,7 @@ def test_what_was_known_is_void_after_a_snapshot(view: JobView) -> None:
     view.take(of_job(EventKind.SNAPSHOT, 1002.0, rows=9, running_tasks=1))
     assert drawn(view)[-1] == "and 1 task more"
     view.take(of_job(EventKind.STATE, 1003.0, JobState.SUCCEEDED, rows=9, done_rows=9, running_tasks=1))
-    assert drawn(view)[-1] == "0 workers"
+    assert drawn(view)[-1] == "9 of 9 rows (100.0%)"
 
 
 def test_the_last_failures_are_told_as_they_can_be_printed(view: JobView) -> None:
@@ -112,8 +119,8 @@ def test_of_many_tasks_some_are_shown(view: JobView) -> None:
 
 def test_time_left_is_by_the_clock_of_the_server(view: JobView, clock: Clock) -> None:
     view.take(of_job(EventKind.PROGRESS, 2000.0, rows=9, rows_per_s=0.25, estimated_end_s=2100.0))
-    assert drawn(view)[2] == "0.25 rows/s, 0 workers, 1 min 40 s left"
+    assert drawn(view)[2] == "0.25 rows/s, 1 min 40 s left"
     clock.now_s += 60
-    assert drawn(view)[2] == "0.25 rows/s, 0 workers, 40 s left"
+    assert drawn(view)[2] == "0.25 rows/s, 40 s left"
     clock.now_s += 60
-    assert drawn(view)[2] == "0.25 rows/s, 0 workers"
+    assert drawn(view)[2] == "0.25 rows/s"

@@ -48,8 +48,8 @@ def test_into_a_pipe_what_matters_is_a_line(told: FakeSuite, rows: str) -> None:
         "2023-11-14 22:13:27  row 7 is tried once more",
         "2023-11-14 22:13:29  RUNNING: 500 of 2,000 rows (25.0%): 50 rows/s, 2 workers, 2 retries, 1 row given up, "
         "1 h 30 min left",
-        "2023-11-14 22:13:30  SUCCEEDED: 1,999 of 2,000 rows (100.0%)",
-        "job-1 SUCCEEDED: 1,999 of 2,000 rows (100.0%), 2 retries",
+        "2023-11-14 22:13:30  SUCCEEDED: 1,999 of 2,000 rows (99.9%)",
+        "job-1 SUCCEEDED: 1,999 of 2,000 rows (99.9%), 2 retries",
     ]
 
 

@@ -31,7 +31,7 @@ def test_only_what_has_succeeded_has(state: JobState, kind: type[ModelyardError]
 
 def test_dead_rows_are_named() -> None:
     job = Job("j", "acme", SPEC, progress=Progress(rows=9, dead_rows=2))
-    letters = [DeadLetter("r1-2", 1, "odd"), DeadLetter("k0-1-4.r0-1", -1, "row 7: odd")]
+    letters = [DeadLetter("r1-2", 1, "row 1: odd"), DeadLetter("k0-1-4.r0-1", -1, "row 7: odd")]
     assert dead_rows(job, letters).message == (
         "job j: 2 of 9 rows were given up: row 1: odd; task k0-1-4.r0-1: row 7: odd"
     )

@@ -10,10 +10,10 @@ from modelyard.jobs.tasks import Outcome, Shards, TaskSpec
 from modelyard.metrics import Journal
 from modelyard.queue import Claim
 from modelyard.queue.memory import MemoryQueue
-from modelyard_worker.jobs.assignment import Failed
+from modelyard_worker.jobs.assignment import Failed, Lost
 from modelyard_worker.jobs.endings import MAX_REASON, Endings
 from modelyard_worker.jobs.usage import Usage
-from tests.pulling import WORKER, outcome, submit
+from tests.pulling import WORKER, outcome, status, submit
 
 FIRST = 10**12
 LARGEST = TaskSpec(FIRST, FIRST + 1000, Shards(1022, 1023, 1024))
@@ -59,6 +59,31 @@ async def test_what_nobody_foresaw_is_tried_again(queue: MemoryQueue, endings: E
     assert await endings.given_up(claim, "internal error") == "retry"
 
 
+async def test_what_may_have_killed_is_set_apart_and_nothing_is_counted(queue: MemoryQueue, endings: Endings) -> None:
+    task = TaskSpec(0, 10)
+    claim = await claimed(queue, task)
+    assert await endings.lost(claim, task, Lost(claim.token, "the runner ended", 3, 5)) == "split"
+    found = await outcome(queue, task.id)
+    assert found is not None
+    assert [part.id for part in found.parts] == ["r0-3", "r3-5s", "r5-10"]
+
+
+async def test_where_it_is_not_known_what_has_killed_it_is_a_death(queue: MemoryQueue, endings: Endings) -> None:
+    task = TaskSpec(0, 4)
+    claim = await claimed(queue, task)
+    assert await endings.lost(claim, task, Lost(claim.token, "the runner ended", 0, 4)) == "lost"
+    found = await status(queue)
+    assert (found.state, found.deaths) == ("open", 1)
+
+
+async def test_what_cannot_be_read_at_all_is_one_dead_letter(queue: MemoryQueue, endings: Endings) -> None:
+    task = TaskSpec(0, 4)
+    claim = await claimed(queue, task)
+    failed = Failed(claim.token, "expected 100 rows, as planned; got 99", 0.0, permanent=True)
+    assert await endings.failed(claim, task, failed, 3) == "dead"
+    assert [(letter.task, letter.reason) for letter in await queue.dead_letters("j")] == [(task.id, failed.reason)]
+
+
 async def test_who_is_stale_hears_so_whatever_has_happened(queue: MemoryQueue, endings: Endings) -> None:
     task = TaskSpec(0, 4)
     claim = await claimed(queue, task)
@@ -67,11 +92,12 @@ async def test_who_is_stale_hears_so_whatever_has_happened(queue: MemoryQueue, e
     said = [
         await endings.failed(claim, task, failed, 3),
         await endings.given_up(claim, "no"),
-        await endings.lost(claim, "no"),
+        await endings.lost(claim, task, Lost(claim.token, "no")),
+        await endings.lost(claim, task, Lost(claim.token, "no", 1, 2)),
         await endings.released(claim, "no"),
         await endings.hand_back(claim),
     ]
-    assert said == ["stale"] * 5
+    assert said == ["stale"] * 6
     assert await outcome(queue) is None
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
-from modelyard.errors import InvalidInputError, NotFoundError
+from modelyard.errors import ExhaustedError, InvalidInputError, NotFoundError
 from modelyard.jobs import lifecycle
 from modelyard.jobs.job import DeadLetter, Job
 from modelyard.jobs.tasks import TaskSpec
@@ -18,7 +18,8 @@ from modelyard_scheduler.jobs.records import Records
 
 MOST_RETRIED = 10_000
 """That a job's record can name at a time."""
-_TOKEN = re.compile(r"[0-9]{1,20}-[0-9]{1,20}\Z", re.ASCII)
+BUSY_RETRY_AFTER_S = 1.0
+_TOKEN = re.compile(r"[0-9]{1,18}-[0-9]{1,18}\Z", re.ASCII)
 
 
 class DeadLetters:
@@ -46,15 +47,17 @@ class DeadLetters:
     async def retry(self, job: str, tasks: Sequence[str] = ()) -> int:
         """Have dead letters executed again, with nothing counted against them; how many tasks that are.
 
-        It is written down as a wish; the leader queues them.
+        It is written down as a wish; the leader queues them. Tasks that are executed again already, or are done by now,
+        are left as they are and not counted, so that the same call can be repeated.
 
         Args:
             job: whose.
             tasks: which; none: all, as far as MOST_RETRIED go.
 
         Raises:
-            NotFoundError: one of these is no dead letter.
+            NotFoundError: the job has no such task, or had it and it is done.
             InvalidInputError: they are more than MOST_RETRIED.
+            ExhaustedError: with those that wait to be retried they are.
             PreconditionError: the job is neither under way nor PARTIALLY_SUCCEEDED.
         """
         if len(tasks) > MOST_RETRIED:
@@ -66,16 +69,21 @@ class DeadLetters:
         return len(wanted)
 
     def _wished(self, job: Job, tasks: Collection[str]) -> Job:
-        more = [task for task in tasks if task not in job.retrying]
+        known = set(job.retrying)
+        more = [task for task in tasks if task not in known]
+        if len(known) + len(more) > MOST_RETRIED:
+            message = f"job {job.id}: {len(known)} dead letters wait to be retried, at most {MOST_RETRIED} can"
+            raise ExhaustedError(message, retry_after_s=BUSY_RETRY_AFTER_S)
         revived = lifecycle.revive(job, sum(TaskSpec.parse(task).rows for task in more), self._clock())
         return replace(revived, retrying=(*job.retrying, *more))
 
     async def _known(self, job: str, tasks: Sequence[str]) -> list[str]:
         names = list(dict.fromkeys(check_name("task", task) for task in tasks))
-        for name, found in zip(names, await self._queue.tasks(job, names), strict=True):
-            if found is None or found.state != "dead":
+        found = await self._queue.tasks(job, names)
+        for name, status in zip(names, found, strict=True):
+            if status is None:
                 raise NotFoundError(f"job {job}: no dead letter of task {name}")
-        return names
+        return [status.task for status in found if status and status.state == "dead"]
 
     async def _all(self, job: str) -> list[str]:
         found: list[QueueLetter] = []

@@ -22,6 +22,7 @@ class StoredPieces:
 
     def __init__(self, pieces: Sequence[StoredPiece], fetch: Fetch) -> None:
         """`fetch`: begins to fetch a chunk; nothing is fetched yet."""
+        self.pieces = tuple(pieces)
         files = [File(f"piece {at}", piece.size_bytes, piece.chunks) for at, piece in enumerate(pieces)]
         self._fetch = fetch
         self._files = files
@@ -46,6 +47,10 @@ class StoredPieces:
         self._last = index
         self._let_go()
         return wanted.result()
+
+    def rest(self) -> None:
+        """Keep no more than the chunk that was read last."""
+        self._held = {index: chunk for index, chunk in self._held.items() if index == self._last}
 
     def _begin(self, index: int) -> Future[bytes]:
         """A chunk that is held, or fetched from now on: the last to be let go."""

@@ -54,6 +54,7 @@ class JobsServicer:
 
     async def WatchJob(self, request: pb.WatchJobRequest, context: Context) -> AsyncIterator[pb.WatchJobResponse]:
         """Stream what happens to a job."""
+        await context.send_initial_metadata(())  # says that the watch stands, however long nothing happens
         async with contextlib.aclosing(self._services.watching.watch(request.id, request.after_event)) as events:
             async for event in events:
                 yield convert.job_event_to_pb(event)

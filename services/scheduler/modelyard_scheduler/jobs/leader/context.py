@@ -51,6 +51,7 @@ class LeaderContext:
         caps: of each tenant.
         clock: seconds since the epoch.
         elapsed: seconds since whenever, which no one sets: for what is done every so often.
+        offset: of its epochs: see modelyard_scheduler.jobs.leader.epochs.
     """
 
     backends: Backends
@@ -59,6 +60,7 @@ class LeaderContext:
     caps: Caps
     clock: Callable[[], float]
     elapsed: Callable[[], float]
+    offset: int = 0
 
     @property
     def queue(self) -> TaskQueue:
@@ -72,8 +74,8 @@ class LeaderContext:
 
     @property
     def epoch(self) -> int:
-        """What is written is written with."""
-        return self.term.epoch
+        """What is written to Redis is written with: a later leader has a higher one."""
+        return self.offset + self.term.epoch
 
     async def commit(self, *operations: Put | Delete, conditions: Sequence[Compare] = ()) -> bool:
         """Write to etcd for as long as the term lasts; return whether the conditions held.
@@ -84,7 +86,11 @@ class LeaderContext:
         """
         if await self.backends.etcd.commit([self.term.fence, *conditions], operations):
             return True
+        await self.check_leads()
+        return False
+
+    async def check_leads(self) -> None:
+        """Raise AbortedError if the term is over by what etcd says, UnavailableError while it is away."""
         leader = await self.backends.etcd.get(self.term.fence.key)
         if leader is None or leader.create_revision != self.term.fence.revision:
             raise AbortedError(f"epoch {self.epoch}: another one leads")
-        return False

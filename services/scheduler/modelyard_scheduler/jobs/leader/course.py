@@ -121,6 +121,7 @@ class Course:
         if task.id in self.outcomes.dead:
             self.outcomes.dead.remove(task.id)
             self.tally = self.tally.revived(task)
+            self.counts = replace(self.counts, dead=max(self.counts.dead - 1, 0))
             self.open[task.id] = task
 
     def write(self, held: Held) -> None:
@@ -133,6 +134,7 @@ class Course:
         """Note that tasks are in the queue."""
         for task in tasks:
             self.unqueued.pop(task, None)
+        self.counts = replace(self.counts, queued=self.counts.queued + len(tasks))
 
     def ask(self, counts: Counts) -> bool:
         """Note what the queue counts; return whether it has forgotten a task that was in it.

@@ -10,6 +10,7 @@ from modelyard_scheduler.jobs.leader.holds import JobHolds
 log = logging.getLogger(__name__)
 
 EVERY_S = 10.0
+PAGE = 100
 
 
 class Expiry:
@@ -21,7 +22,8 @@ class Expiry:
 
     async def go(self) -> None:
         """Forget those that are to be forgotten by now. UnavailableError: the next time goes on."""
-        for job in await self._context.queue.expire():
-            await self._holds.release(job)
-            await self._context.queue.delete(job)
-            log.info("job forgotten", extra={"job": job})
+        while jobs := await self._context.queue.expire(PAGE):
+            for job in jobs:
+                await self._holds.release(job)
+                await self._context.queue.delete(job)
+                log.info("job forgotten", extra={"job": job})

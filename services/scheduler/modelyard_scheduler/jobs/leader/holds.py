@@ -22,6 +22,7 @@ from modelyard_scheduler.jobs.leader.context import LeaderContext
 MARK_DIGITS = 16
 """So much of a sha256 names a chunk in a hold."""
 PART_CHUNKS = 2_000
+_OWNER = "jobs/"
 
 
 class JobHolds:
@@ -54,13 +55,18 @@ class JobHolds:
         for key in sorted(past):
             await self._context.commit(Delete(key))
 
+    async def jobs(self) -> list[str]:
+        """Those that something is held for."""
+        found = await self._context.backends.etcd.keys(keys.hold(_OWNER))
+        return sorted({key.removeprefix(keys.hold(_OWNER)).partition("/")[0] for key in found})
+
     async def release(self, job: str) -> None:
         """Let go everything."""
         await self._context.commit(Delete(_key(job, ""), prefix=True))
 
 
 def _key(job: str, name: str) -> str:
-    return keys.hold(f"jobs/{job}/{name}")
+    return keys.hold(f"{_OWNER}{job}/{name}")
 
 
 def _mark(digest: str) -> str:

@@ -33,7 +33,8 @@ class Loading:
         self._find_version = find_version
         self._clock = clock
         self._asked: dict[ModelVersion, tuple[float, Version]] = {}
-        self._hopeless_since_s: dict[ModelVersion, float] = {}
+        self._hopeless: dict[ModelVersion, tuple[float, float]] = {}
+        """Since when a version is that, and when it was last found so."""
 
     def ready(self, model: ModelVersion) -> list[str]:
         """The workers that have it READY."""
@@ -83,8 +84,11 @@ class Loading:
         """Why no worker can run it, once that has been so for long enough."""
         internal = None if self.ready(model) else self._state.internal().get(model)
         reason = hopeless(internal, self._state) if internal else ""
+        now_s = self._clock()
+        self._hopeless = {m: found for m, found in self._hopeless.items() if now_s - found[1] < PATIENCE_S}
         if not reason:
-            self._hopeless_since_s.pop(model, None)
+            self._hopeless.pop(model, None)
             return ""
-        since_s = self._hopeless_since_s.setdefault(model, self._clock())
-        return f"{model}: {reason}" if self._clock() - since_s >= PATIENCE_S else ""
+        since_s, _ = self._hopeless.get(model, (now_s, now_s))
+        self._hopeless[model] = since_s, now_s
+        return f"{model}: {reason}" if now_s - since_s >= PATIENCE_S else ""

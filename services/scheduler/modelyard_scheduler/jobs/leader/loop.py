@@ -98,7 +98,14 @@ class JobLoop:
 
     async def listen(self) -> None:
         """Wait for tasks that end, and wake their jobs."""
-        names = await self._context.queue.replies(self._context.replica, QUIET_S)
+        await self._hear(self._context.replica)
+
+    async def welcome(self) -> None:
+        """Wait for jobs that are submitted, and look at them."""
+        await self._hear("")
+
+    async def _hear(self, name: str) -> None:
+        names = await self._context.queue.replies(name, QUIET_S)
         if names:
             self.wake({name.job for name in names})
 
@@ -132,7 +139,7 @@ class JobLoop:
         woken, self._woken = self._woken, set()
         turn: list[str] = []
         try:
-            if now_s - self._looked_s >= LOOK_S:
+            if now_s - self._looked_s >= LOOK_S or not woken <= self._jobs.keys():
                 turn = await self._take_turn()
                 self._looked_s = now_s
             names = sorted((woken & self._jobs.keys()) | set(turn))
@@ -142,7 +149,7 @@ class JobLoop:
             raise
         for held in found:
             self._consider(held, woken, group)
-        waiting = [one.held.job for one in self._jobs.values() if one.held]
+        waiting = [one.held.job for one in self._jobs.values() if one.held and now_s >= one.not_before_s]
         self._preparation.start(waiting, partial(self._prepare, group))
 
     def _prepare(self, group: asyncio.TaskGroup, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

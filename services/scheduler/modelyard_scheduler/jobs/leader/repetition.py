@@ -5,13 +5,30 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from modelyard.errors import PASSING
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 FAILED_S = 0.5
 """Waited at least before another try after what has failed."""
+
+
+async def patiently(what: str, work: Callable[[], Awaitable[T]]) -> T:
+    """Do it once; while Redis or etcd is away it is tried again.
+
+    Args:
+        what: for the log.
+        work: what else it raises is raised.
+    """
+    while True:
+        try:
+            return await work()
+        except PASSING as error:
+            log.warning("waiting to go on", extra={"work": what, "reason": str(error)})
+        await asyncio.sleep(FAILED_S)
 
 
 async def every(pause_s: float, what: str, work: Callable[[], Awaitable[None]]) -> None:

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
-from modelyard.errors import PASSING, ExhaustedError, NotFoundError
+from modelyard.errors import PASSING, ExhaustedError, NotFoundError, PreconditionError
 from modelyard.jobs.job import Job, Progress
 from modelyard.jobs.lifecycle import advance, moved
 from modelyard.jobs.planning import DEFAULT_SIZING, Pace, Plan, extend, missing_tasks
@@ -36,6 +36,8 @@ MOST_RUNNING = 100
 """Tasks in flight of which it is looked who has them: those that are so the longest."""
 MOST_UNHELD, UNHELD_S = 1000, 600.0
 """Chunks of results are held when there are so many more, or so much later. Workers hold them for a day."""
+MOST_PACES = 1000
+"""Models whose speed is remembered from job to job."""
 UNKNOWN_COST, LEAST_COST, MOST_COST = 0.1, 0.01, 10.0
 """What a task counts in its tenant's share: 1 is one of the usual duration."""
 
@@ -54,6 +56,7 @@ class Rounds:
         self._holds = holds
         self._ready = ready
         self._retried = retried
+        self._paces: dict[ModelVersion, float] = {}
 
     async def go(self, course: Course) -> None:
         """Do all there is to do now.
@@ -63,9 +66,10 @@ class Rounds:
             AbortedError: another one leads.
             NotFoundError: the job is forgotten.
         """
-        await self._retry(course)
-        await self.collect(course)
-        await self.enqueue(course)
+        with contextlib.suppress(PreconditionError):  # the queue takes no tasks of it: it is looked why
+            await self._retry(course)
+            await self.collect(course)
+            await self.enqueue(course)
         await self._follow(course)
         if course.again or course.lost:
             return
@@ -80,7 +84,7 @@ class Rounds:
         for name in names:
             with contextlib.suppress(NotFoundError):  # a name of no task
                 await self._context.queue.retry_dead(course.job.id, name, self._context.epoch)
-                course.revive(TaskSpec.parse(name))
+                course.revive(TaskSpec.parse(name))  # also where it was queued by a call whose answer did not come
         if names:
             await self.write(course, replace(course.job, retrying=course.job.retrying[len(names) :]))
 
@@ -125,7 +129,7 @@ class Rounds:
         """Have the queue do what the record says, whoever did not come to tell it."""
         job, queue = course.job, self._context.queue
         status = await queue.job(job.id)
-        course.lost = course.ask(status.counts)
+        course.lost = course.ask(status.counts) or course.lost
         wanted = "paused" if job.state is JobState.PAUSED else "running"
         if status.state == wanted or course.lost:
             return
@@ -173,8 +177,11 @@ class Rounds:
         return extend(course.plan, self.pace(course), missing_tasks(queued, workers))
 
     def pace(self, course: Course) -> Pace:
-        """What the sizes of its next tasks follow from."""
-        return Pace(course.tally.cost.seconds_per_row, max(len(self._ready(model_of(course.job))), 1))
+        """What the sizes of its next tasks follow from: of an earlier job's, until rows of it have been executed."""
+        model = model_of(course.job)
+        if known := course.tally.cost.seconds_per_row:
+            self._paces = {**dict(list(self._paces.items())[-MOST_PACES:]), model: known}
+        return Pace(known or self._paces.get(model, 0.0), max(len(self._ready(model)), 1))
 
     async def write(self, course: Course, job: Job, plan: Plan | None = None) -> bool:
         """Write the job as it is now; False: its owner was faster, and it is to be looked at again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from modelyard.errors import DataLossError
+from modelyard.jobs.job import Job
 from modelyard.jobs.lifecycle import advance, moved
 from modelyard.jobs.states import Actor, JobState
 from modelyard_scheduler.jobs.leader.context import LeaderContext
@@ -66,11 +67,15 @@ class Steps:
         except DataLossError:
             if held.job.ended:
                 return Outcomes()  # nothing can be done about it, and whoever asks for results hears it
-            reason = "its results of before are not in the artifact store any more"
-            job = replace(held.job, outcomes=None)
-            failed = moved(job, JobState.FAILED, Actor.LEADER, self._context.clock(), reason)
-            await self._context.records.write(held, failed, None, self._context.epoch)
+            await self._context.records.write(held, self._bereft(held.job), None, self._context.epoch)
             raise
+
+    def _bereft(self, job: Job) -> Job:
+        """What becomes of a job whose results of before are gone; one that is CANCELLING only has less to keep."""
+        reason, left = "its results of before are not in the artifact store any more", replace(job, outcomes=None)
+        if job.state is JobState.CANCELLING:
+            return replace(left, reason=reason)
+        return moved(left, JobState.FAILED, Actor.LEADER, self._context.clock(), reason)
 
     async def _watch_deadline(self, course: Course) -> None:
         job = advance(course.job, self._context.clock())

@@ -6,21 +6,25 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 from modelyard.errors import AbortedError
 from modelyard.jobs.job import Job
 from modelyard.queue import Caps
 from modelyard.session import Term
+from modelyard_scheduler.jobs.leader import epochs
 from modelyard_scheduler.jobs.leader.context import Backends, LeaderContext
 from modelyard_scheduler.jobs.leader.expiry import EVERY_S, Expiry
 from modelyard_scheduler.jobs.leader.holds import JobHolds
+from modelyard_scheduler.jobs.leader.leftovers import EVERY_S as LEFT_S
+from modelyard_scheduler.jobs.leader.leftovers import Leftovers
 from modelyard_scheduler.jobs.leader.loading import FindVersion, Loading
 from modelyard_scheduler.jobs.leader.loop import JobLoop
 from modelyard_scheduler.jobs.leader.metrics import Figures
 from modelyard_scheduler.jobs.leader.preparation import Planning, Preparation
 from modelyard_scheduler.jobs.leader.recovery import Recovery
-from modelyard_scheduler.jobs.leader.repetition import every
+from modelyard_scheduler.jobs.leader.repetition import FAILED_S, every, patiently
 from modelyard_scheduler.jobs.leader.rounds import Rounds
 from modelyard_scheduler.jobs.leader.settlement import Settlement
 from modelyard_scheduler.jobs.leader.steps import Steps
@@ -71,15 +75,25 @@ class Supervision:
 
     async def run(self, term: Term) -> None:
         """Look after jobs until cancelled, which whoever holds the term does when it is over."""
+        context = LeaderContext(self._backends, term, self._replica, self._caps, self._clock, time.monotonic)
         try:
-            await self._serve(
-                LeaderContext(self._backends, term, self._replica, self._caps, self._clock, time.monotonic)
-            )
-        except* AbortedError:
+            await self._lead(context)
+        except AbortedError:
             log.warning("another scheduler looks after jobs", extra={"epoch": term.epoch})
             await asyncio.Event().wait()
         finally:
             self._figures.clear()
+
+    async def _lead(self, context: LeaderContext) -> None:
+        """Look after jobs until another one leads: AbortedError."""
+        while True:
+            begun = replace(context, offset=await patiently("leader of jobs", partial(epochs.offset, context)))
+            try:
+                await self._serve(begun)
+            except* AbortedError as refused:
+                log.warning("refused", extra={"epoch": begun.epoch, "reason": str(refused.exceptions[0])})
+            await patiently("leader of jobs", partial(epochs.raise_offset, begun))
+            await asyncio.sleep(FAILED_S)
 
     async def _serve(self, context: LeaderContext) -> None:
         holds, wishes = JobHolds(context), Wishes(context)
@@ -87,9 +101,11 @@ class Supervision:
         recovery = Recovery(context.queue, lambda: self._services.state.workers.items, refuses, self._figures)
         async with asyncio.TaskGroup() as group:
             group.create_task(every(LISTEN_S, "tasks that end", loop.listen))
+            group.create_task(every(LISTEN_S, "new jobs", loop.welcome))
             group.create_task(every(DEPTHS_S, "depths of the queue", self._measure))
             group.create_task(every(EVERY_S, "jobs to be forgotten", Expiry(context, holds).go))
             group.create_task(every(SWEEP_S, "wishes of jobs", loop.sweep))
+            group.create_task(every(LEFT_S, "holds of unknown jobs", Leftovers(context, holds).go))
             group.create_task(recovery.run())
             group.create_task(loop.run(group))
 

@@ -28,7 +28,7 @@ def check_fit(dataset: Dataset, inference: BatchInference, signature: Signature)
             f"got {len(signature.inputs)} and {len(signature.outputs)}"
         )
     if not _is_blank(dataset):
-        bind(dataset, signature, dict(inference.columns), cast=inference.cast)
+        bind(dataset, signature, dict(inference.columns), cast=inference.cast, keys=inference.keys)
     name = inference.output.key_column
     columns = result_columns(signature.outputs, _key(dataset, name) if name else None)
     if inference.output.format is ResultFormat.NPY:

@@ -57,7 +57,7 @@ class Datasets:
         dataset = open_dataset(self._content(spec.dataset, found), opening)
         if dataset.rows != found.rows:
             raise InvalidInputError(f"{dataset.name}: expected {found.rows} rows, as planned; got {dataset.rows}")
-        binding = bind(dataset, begin.target.signature, dict(spec.columns), cast=spec.cast)
+        binding = bind(dataset, begin.target.signature, dict(spec.columns), cast=spec.cast, keys=spec.keys)
         return Opened(dataset, binding, spec.sharding.key_column, spec.output.key_column)
 
     def _content(self, dataset: Dataset, found: Found) -> Source | Directory:

@@ -29,6 +29,7 @@ from modelyard_worker.jobs.reader.instance import Answer, Instance
 from modelyard_worker.jobs.reader.pieces import Pieces
 from modelyard_worker.jobs.reader.portions import Portion
 from modelyard_worker.jobs.reader.reading import portions_of
+from modelyard_worker.jobs.reader.sizes import bounded
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class Execution:
         token = self._begin.token
         match error:
             case LostError():
-                return Report(lost=Lost(token, str(error)))
+                return Report(lost=Lost(token, str(error), error.begin, error.end, error.stuck))
             case UndoneError() | UnavailableError() | ExhaustedError() | OSError():
                 return Report(undone=Undone(token, str(error)))
             case ModelyardError():
@@ -81,7 +82,8 @@ class Execution:
         begin = self._begin
         with Pieces(begin.found.results, begin.spec.output.format) as pieces:
             opened = await self._means.datasets.take(begin)
-            portions = portions_of(TaskSpec.parse(begin.task), opened, self._faults, self._means.instance.sizes)
+            sizes = bounded(self._means.instance.sizes, begin.cautious_rows)
+            portions = portions_of(TaskSpec.parse(begin.task), opened, self._faults, sizes)
             await self._execute(portions, pieces)
             self._means.datasets.give(begin, opened)
             if self._faults:
@@ -111,7 +113,10 @@ class Execution:
 
     async def _settle(self, portion: Portion, sent: asyncio.Task[Answer], pieces: Pieces) -> None:
         """Write what was answered; of what failed, find out which rows are at fault."""
-        answer = await sent
+        try:
+            answer = await sent
+        except LostError as error:
+            raise LostError(str(error), *self._under_way(portion), stuck=error.stuck) from error
         self._seconds += answer.seconds
         failure = await to_its_end(partial(self._write, portion, answer.outcome, pieces))
         if failure is None:
@@ -125,8 +130,15 @@ class Execution:
                 request = await to_its_end(partial(self._request, half))
                 await self._settle(half, await self._send(half, request), pieces)
 
+    def _under_way(self, first: Portion) -> tuple[int, int]:
+        """The rows that may have been executing when a portion was lost: it is known, or all that were lost with it."""
+        lost = [] if self._begin.cautious_rows else [portion for portion, call in self._sent if call.done()]
+        last = (lost or [first])[-1]
+        return int(first.positions[0]), int(last.positions[-1]) + 1
+
     async def _send(self, portion: Portion, request: bytes) -> asyncio.Task[Answer]:
-        return await self._means.instance.send(request, len(portion), self._order)
+        alone = self._begin.cautious_rows > 0
+        return await self._means.instance.send(request, len(portion), self._order, alone=alone)
 
     def _write(self, portion: Portion, outcome: bytes | ModelyardError, pieces: Pieces) -> ModelyardError | None:
         """Write the results of a portion; return what the model failed with, if it did. In a thread."""

@@ -60,7 +60,7 @@ class Instance:
         self._conversing: asyncio.Future[None] | None = None
         self._end = "the runner ended the stream"
 
-    async def send(self, request: bytes, rows: int, order: int) -> asyncio.Task[Answer]:
+    async def send(self, request: bytes, rows: int, order: int, *, alone: bool = False) -> asyncio.Task[Answer]:
         """Send a serialized ModelInferRequest when it is its turn; return what will have the answer.
 
         That fails with a LostError or an UndoneError; to cancel it takes the call back.
@@ -69,27 +69,28 @@ class Instance:
             request: what is sent.
             rows: how many it has.
             order: of all that wait, the lowest goes first.
+            alone: it is to be known whether it was being executed when the runner dies; if not, it is undone.
         """
         turn = await self._turns.take(order)
-        return asyncio.ensure_future(self._call(request, rows, turn))
+        return asyncio.ensure_future(self._call(request, rows, turn, alone))
 
-    async def _call(self, request: bytes, rows: int, turn: Turn) -> Answer:
+    async def _call(self, request: bytes, rows: int, turn: Turn, alone: bool) -> Answer:
         try:
-            outcome = await self._answer(request)
+            outcome = await self._answer(request, alone)
         finally:
             seconds = self._turns.give(turn)
         if isinstance(outcome, bytes):
             self.sizes.learn(rows, seconds, len(request) + len(outcome))
         return Answer(outcome, seconds)
 
-    async def _answer(self, request: bytes) -> bytes | ModelyardError:
+    async def _answer(self, request: bytes, alone: bool) -> bytes | ModelyardError:
         lane = self._open()
-        call_id, reply = lane.submit(request, background=True)
+        call_id, reply = lane.submit(request, alone=alone, background=True)
         try:
             return await self._heard(reply)
         except InstanceLostError as error:
             reason = f"{self.target.instance}: {self._end}"
-            raise (LostError(reason) if error.executing or error.sent else UndoneError(reason)) from error
+            raise (LostError(reason) if error.executing else UndoneError(reason)) from error
         except NOT_THE_ROWS as error:
             raise UndoneError(f"{self.target.instance}: {error.message}") from error
         except ModelyardError as error:
@@ -107,7 +108,8 @@ class Instance:
                 return reply.result()
             looks = looks - 1 if self._answers == answers else LOOKS
             answers = self._answers
-        raise LostError(f"{self.target.instance}: rows were sent, and nothing was answered for {self._silence_s:g} s")
+        reason = f"{self.target.instance}: rows were sent, and nothing was answered for {self._silence_s:g} s"
+        raise LostError(reason, stuck=True)
 
     def _open(self) -> Lane:
         """The stream; a new one, if the last one has ended."""

@@ -14,7 +14,7 @@ from modelyard.datasets.mapping import Binding
 from modelyard.jobs.tasks import TaskSpec
 from modelyard_worker.jobs.reader.faults import Faults
 from modelyard_worker.jobs.reader.portions import Portion, cut
-from modelyard_worker.jobs.reader.sizes import Sizes
+from modelyard_worker.jobs.reader.sizes import CallSize
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Opened:
         return list(dict.fromkeys([*self.binding.names, *([self.key] if self.key else [])]))
 
 
-def portions_of(task: TaskSpec, opened: Opened, faults: Faults, sizes: Sizes) -> Iterator[Portion]:
+def portions_of(task: TaskSpec, opened: Opened, faults: Faults, sizes: CallSize) -> Iterator[Portion]:
     """Yield the rows of a task in portions of `sizes.rows`; which cannot be had go into `faults`, until these are full.
 
     Raises:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 FIRST_ROWS = 8
 """Few: a row may take a second."""
 MOST_ROWS = 4096
@@ -12,6 +14,20 @@ AIM_S = 0.03
 GROWTH = 4
 """It becomes so many times larger at most, from one call to the next."""
 SMOOTHING = 0.5
+
+
+class CallSize(Protocol):
+    """How many rows the next call has, and how many cannot be split any more."""
+
+    @property
+    def rows(self) -> int:
+        """Of the next call."""
+        ...
+
+    @property
+    def unit(self) -> int:
+        """So many rows cannot be split any more."""
+        ...
 
 
 class Sizes:
@@ -47,3 +63,26 @@ class Sizes:
         self._row_s = row_s if not self._row_s else self._row_s + SMOOTHING * (row_s - self._row_s)
         wanted = min(int(AIM_S / max(self._row_s, 1e-9)), MOST_BYTES // row_bytes, self._most, GROWTH * rows)
         self.rows = max(wanted, 1)
+
+
+class Bounded:
+    """Sizes that no call has more rows than."""
+
+    def __init__(self, sizes: Sizes, most: int) -> None:
+        self._sizes = sizes
+        self._most = most
+
+    @property
+    def unit(self) -> int:
+        """As Sizes.unit."""
+        return self._sizes.unit
+
+    @property
+    def rows(self) -> int:
+        """As Sizes.rows."""
+        return max(min(self._sizes.rows, self._most), self.unit)
+
+
+def bounded(sizes: Sizes, most: int) -> CallSize:
+    """The sizes themselves, or with calls of so many rows at most; 0: no bound but theirs."""
+    return Bounded(sizes, most) if most else sizes

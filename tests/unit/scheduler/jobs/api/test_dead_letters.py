@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from modelyard.errors import InvalidInputError, NotFoundError, PreconditionError
+from modelyard.errors import ExhaustedError, InvalidInputError, NotFoundError, PreconditionError
 from modelyard.jobs.job import DeadLetter, Progress
 from modelyard.jobs.planning import Plan, Segment
 from modelyard.jobs.states import JobState
+from modelyard.jobs.tasks import Outcome
 from modelyard_scheduler.jobs.api import dead_letters as letters
 from modelyard_scheduler.jobs.api.dead_letters import MOST_RETRIED
 from tests.unit.scheduler.jobs.accepted import Desk
@@ -50,7 +51,7 @@ async def test_pages_that_are_none() -> None:
         await desk.letters.page("job-9")
     job = (await desk.submit()).id
     assert await desk.letters.page(job) == ([], "")
-    for size, token in ((-1, ""), (1, "x"), (1, "1-")):
+    for size, token in ((-1, ""), (1, "x"), (1, "1-"), (1, f"{1 << 64}-0")):
         with pytest.raises(InvalidInputError, match="page_"):
             await desk.letters.page(job, size, token)
 
@@ -74,13 +75,30 @@ async def test_to_retry_the_same_again_is_one_wish() -> None:
     assert (found.retrying, found.progress.dead_rows) == (("r2-4", "r0-2"), 2)
 
 
-async def test_what_is_executed_again_already_is_no_dead_letter() -> None:
+async def test_what_is_executed_again_already_is_left_to_that() -> None:
     desk = Desk()
     job = await given_up(desk)
     await desk.letters.retry(job, ["r0-2"])
     await desk.queue.retry_dead(job, "r0-2")
-    with pytest.raises(NotFoundError, match="no dead letter of task r0-2"):
-        await desk.letters.retry(job, ["r0-2"])
+    await desk.becomes(job, retrying=())
+    before = await desk.jobs.get(job)
+    assert await desk.letters.retry(job, ["r0-2"]) == 0
+    await desk.finish(await desk.claim(before), Outcome(1.0, "w"))
+    assert await desk.letters.retry(job, ["r0-2"]) == 0
+    assert await desk.jobs.get(job) == before
+    assert await desk.letters.retry(job, ["r0-2", "r2-4"]) == 1
+    assert (await desk.jobs.get(job)).retrying == ("r2-4",)
+
+
+async def test_no_more_wait_to_be_retried_than_a_record_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk()
+    job = await given_up(desk)
+    monkeypatch.setattr(letters, "MOST_RETRIED", 2)
+    assert await desk.letters.retry(job, ["r0-2", "r2-4"]) == 2
+    before = await desk.jobs.get(job)
+    with pytest.raises(ExhaustedError, match="2 dead letters wait to be retried, at most 2 can"):
+        await desk.letters.retry(job, ["r4-6"])
+    assert await desk.jobs.get(job) == before
 
 
 async def test_of_very_many_some_are_retried_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from collections.abc import AsyncIterator
 from typing import Any
@@ -97,6 +98,18 @@ async def test_a_watch_is_a_stream_that_ends_with_the_job(api: Api) -> None:
     call = api.stub.WatchJob(pb.WatchJobRequest(id=name, after_event=1))
     [event] = [convert.job_event_from_pb(event) async for event in call]
     assert (event.kind, event.event, event.job and event.job.state) == (EventKind.STATE, 2, JobState.CANCELLED)
+
+
+async def test_a_watch_says_at_once_that_it_stands(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = (await api.submit()).id
+
+    async def nothing(*_: Any) -> Any:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(api.desk.queue, "events", nothing)
+    call = api.stub.WatchJob(pb.WatchJobRequest(id=name, after_event=1))
+    await asyncio.wait_for(call.initial_metadata(), 10)
+    call.cancel()
 
 
 async def test_results_are_a_header_and_bytes(api: Api) -> None:

@@ -12,14 +12,21 @@ import pytest
 from modelyard.catalogue import TensorSpec
 from modelyard.datasets.columns import Column
 from modelyard.datasets.pieces import NpyPiece, ParquetPiece, result_columns
-from modelyard.errors import AbortedError, DataLossError, InvalidInputError, NotFoundError, PreconditionError
+from modelyard.errors import (
+    AbortedError,
+    DataLossError,
+    ExhaustedError,
+    InvalidInputError,
+    NotFoundError,
+    PreconditionError,
+)
 from modelyard.jobs.found import Found, Stored
 from modelyard.jobs.job import ResultsHeader
 from modelyard.jobs.planning import Plan, Segment
 from modelyard.jobs.spec import Output, ResultFormat
 from modelyard.jobs.states import JobState
 from modelyard.jobs.tasks import Outcome, StoredPiece, TaskSpec
-from modelyard_scheduler.jobs.api import results
+from modelyard_scheduler.jobs.api import files, results
 from modelyard_scheduler.jobs.api.results import Excerpt, Results
 from modelyard_scheduler.jobs.outcomes import Outcomes
 from modelyard_scheduler.jobs.records import Held
@@ -235,3 +242,87 @@ async def test_outcomes_that_are_stored_meanwhile_are_read_again(bench: Bench) -
     bench.results._outcomes_of = outcomes_of
     header, data = await bench.get()
     assert (len(rows_of(data)), header.complete, len(asked)) == (30, True, 2)
+
+
+async def read_by_ranges(bench: Bench, size_bytes: int) -> bytes:
+    return b"".join([(await bench.get(Excerpt(offset=at, length=200)))[1] for at in range(0, size_bytes, 200)])
+
+
+async def test_who_reads_by_ranges_has_the_ends_of_pieces_read_once(bench: Bench) -> None:
+    await bench.begin()
+    bench.done(FIRST, SECOND, THIRD)
+    await bench.desk.becomes(bench.job, state=JobState.SUCCEEDED)
+    asked: list[Held] = []
+    outcomes_of = bench.results._outcomes_of
+
+    async def counting(held: Held) -> Outcomes:
+        asked.append(held)
+        return await outcomes_of(held)
+
+    bench.results._outcomes_of = counting
+    header, whole = await bench.get()
+    begun = len(bench.store.begun)
+    assert await read_by_ranges(bench, header.size_bytes) == whole
+    assert len(asked) == 1
+    # Three pieces, each with a chunk: a range that goes on in the same one has it at hand.
+    assert len(bench.store.begun) - begun <= 2 * 3
+
+
+async def test_a_file_that_is_kept_is_not_told_for_another(bench: Bench) -> None:
+    await bench.begin()
+    bench.done(FIRST)
+    assert rows_of((await bench.get())[1]) == list(range(10))
+    bench.done(SECOND)
+    assert rows_of((await bench.get())[1]) == list(range(20))
+    await bench.desk.becomes(bench.job, state=JobState.PARTIALLY_SUCCEEDED)
+    assert rows_of((await bench.get())[1]) == list(range(20))
+    await bench.desk.becomes(bench.job, state=JobState.RUNNING)
+    bench.done(THIRD)
+    await bench.desk.becomes(bench.job, state=JobState.SUCCEEDED)
+    assert rows_of((await bench.get())[1]) == list(range(30))
+
+
+async def test_results_that_were_made_again_are_another_file(bench: Bench) -> None:
+    await bench.begin()
+    bench.done(FIRST, SECOND, THIRD)
+    header, _ = await bench.get()
+    bench.outcomes.done[FIRST.id] = bench.outcomes.done[SECOND.id]
+    with pytest.raises(AbortedError, match="its results are others by now"):
+        await bench.get(Excerpt(etag=header.etag))
+
+
+async def test_a_job_is_complete_though_shards_without_rows_were_never_planned(bench: Bench) -> None:
+    await bench.begin(plan=Plan(10, (Segment(0, 1, 1),), shard_rows=(10, 0, 0)))
+    [task] = (await bench.desk.records.read(bench.job)).plan.tasks()  # type: ignore[union-attr]
+    bench.done(task)
+    assert (await bench.get())[0].complete
+
+
+async def test_so_many_read_at_a_time(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "MOST_READERS", 2)
+    await bench.begin()
+    bench.done(FIRST)
+    reading = [bench.results.read(bench.job, WHOLE) for _ in range(2)]
+    for one in reading:
+        assert isinstance(await anext(one), ResultsHeader)
+    with pytest.raises(ExhaustedError, match="2 read results now"):
+        await bench.get()
+    for one in reading:
+        await one.aclose()
+    assert rows_of((await bench.get())[1]) == list(range(10))
+
+
+async def test_few_files_stay_open_and_none_that_was_broken_off(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MOST_FILES", 2)
+    await bench.begin(ResultFormat.NPY)
+    bench.done(FIRST)
+    broken = bench.results.read(bench.job, Excerpt("y"))
+    await anext(broken)
+    await broken.aclose()
+    assert len(bench.results._files) == 0
+    reading = [bench.results.read(bench.job, Excerpt("id")) for _ in range(3)]
+    for one in reading:
+        await anext(one)
+    for one in reading:
+        assert [part async for part in one]
+    assert len(bench.results._files) == 2

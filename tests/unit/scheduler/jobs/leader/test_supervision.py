@@ -26,7 +26,7 @@ from modelyard.jobs.tasks import TaskSpec
 from modelyard.queue import Caps, Claim
 from modelyard_scheduler.jobs.records import KEEP_S
 from tests.unit.jobs.submitted import DIGEST
-from tests.unit.scheduler.jobs.term import MODEL, VERSION, Stage, ended
+from tests.unit.scheduler.jobs.term import MODEL, VERSION, Stage, Tracked, ended
 
 
 async def wished(etcd: Etcd, name: str = "job-1") -> Deployment:
@@ -377,6 +377,10 @@ async def test_a_version_that_no_worker_can_run_fails_its_job_after_some_time(st
     job = await stage.job()
     assert job.state is JobState.FAILED
     assert "no live worker can run it" in job.reason
+    stage.now_s += 3600.0
+    await stage.submit("job-2")
+    await leader.look(12)
+    assert (await stage.job("job-2")).state is JobState.RUNNING  # it has as much time as the first
 
 
 async def test_results_wait_for_a_store_that_is_away(stage: Stage) -> None:
@@ -481,3 +485,26 @@ async def test_many_jobs_that_wait_cost_little(stage: Stage) -> None:
     await leader.look(10)
     # Two seconds in twelve each has a round, of two questions; beside that one look is two of them.
     assert len(leader.leaving.asked) - before <= 60 * 2 * 2 + 10 * 4
+
+
+async def test_the_second_job_of_a_model_is_cut_as_the_first_was_fast(stage: Stage) -> None:
+    await stage.submit("job-1")
+    leader = await stage.lead()
+    await leader.until(ended)
+    assert stage.executed.count("r0-64") == 1
+    await stage.submit("job-2")
+    await leader.until(ended, "job-2")
+    assert stage.executed.count("r0-64") == 1
+    await check_all_there(stage, "job-2", 1000, set())
+
+
+async def test_a_new_job_is_looked_at_when_it_is_told_of(stage: Stage) -> None:
+    leader = await stage.lead()
+    await leader.look()
+    await stage.submit()
+    await leader.loop.welcome()
+    async with Tracked() as group:
+        await leader.loop.look(group)
+        assert leader.loop._jobs.keys() == {"job-1"}
+        await asyncio.wait(group.tasks)
+    assert (await stage.job()).state is JobState.RUNNING

@@ -52,7 +52,7 @@ def test_results_have_the_outputs_and_the_key() -> None:
     assert check_fit(FOUR, inference(), ROWS_OF_FOUR) == (Column("y", "FP32", (2,)),)
     dataset = parquet(x=[0.5, 1.5], name=["a", "b"])
     found = check_fit(dataset, inference(cast=True, output=Output(key_column="name")), ROWS_OF_ONE)
-    assert found == (Column("name", "BYTES"), Column("y", "FP32", (2,)))
+    assert found == (Column("name", "BYTES", text=True), Column("y", "FP32", (2,)))
     half = check_fit(FOUR, inference(output=Output(NPY)), returning(TensorSpec("y", "BF16", (-1, 2))))
     assert half == (Column("y", "FP32", (2,)),), "npy has no BF16"
 
