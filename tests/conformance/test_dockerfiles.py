@@ -15,6 +15,8 @@ from tests.conformance.dockerfile import Image, Replay, Stage, context_files, ig
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("registry", "scheduler", "worker")
+_LONG = dict.fromkeys(("scheduler", "worker"), (pytest.mark.chaos,))
+"""Images whose build takes a minute: `make chaos` replays them."""
 PACKAGES_OF_THE_WORKER = ("torch", "onnxruntime")
 
 pytestmark = pytest.mark.timeout(900)  # the worker's image installs torch
@@ -34,7 +36,7 @@ class Built:
         return done.returncode, done.stdout + done.stderr
 
 
-@pytest.fixture(scope="module", params=SERVICES)
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=_LONG.get(name, ())) for name in SERVICES])
 def built(request: pytest.FixtureRequest) -> Iterator[Built]:
     """One service's image; it is removed before the next is built."""
     stages = read(ROOT / "services" / request.param / "Dockerfile")

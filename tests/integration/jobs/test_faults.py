@@ -120,6 +120,7 @@ async def test_a_worker_that_is_stopped_in_order_hands_back_what_it_has(
     assert done.progress.retries == 0
 
 
+@pytest.mark.chaos
 async def test_readers_are_killed(
     suite: RunningSuite, client: Client, tmp_path: Path, expected: npt.NDArray[np.float32]
 ) -> None:
