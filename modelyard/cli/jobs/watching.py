@@ -60,7 +60,8 @@ def _print(view: JobView, event: JobEvent) -> None:
     line = text.failure(event)
     if event.job:
         said = text.course(event.job.progress, view.now_s) if event.kind is EventKind.PROGRESS else ""
-        line = ": ".join(filter(None, (text.state(event.job), text.rows(event.job.progress), said)))
+        rows = "" if event.job.ended and not event.job.progress.counted else text.rows(event.job.progress)
+        line = ": ".join(filter(None, (text.state(event.job), rows, said)))
     if line:
         print(f"{when(event.time_s)}  {visible(line)}", flush=True)
 

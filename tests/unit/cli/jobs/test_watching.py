@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from modelyard.cli.app import app
+from modelyard.cli.jobs.view import JobView
 from tests.unit.fakes import FakeSuite
 
 
@@ -60,6 +61,17 @@ def test_a_job_that_has_not_succeeded_fails_the_command(told: FakeSuite, rows: s
     status, lines, error = watch(told, "watch", "job-1")
     assert (status, lines[-1].partition(":")[0]) == (1, f"job-1 {state}")
     assert error == f"error: job job-1: expected it SUCCEEDED, it is {state}: because\n"
+
+
+def test_ctrl_c_ends_the_watch_and_says_that_the_job_goes_on(
+    told: FakeSuite, rows: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(JobView, "take", interrupted)
+    status, _, error = watch(told, "submit", "digits", rows, "--watch")
+    assert (status, error) == (130, "job-1 goes on: `modelyard jobs watch job-1`, or `cancel`\n")
 
 
 def test_each_event_is_a_line_of_json(told: FakeSuite, rows: str) -> None:

@@ -1,7 +1,8 @@
-"""`python -m modelyard_scheduler.jobs.planner`: plans one job, which it is told of by a line on its standard input.
+"""`python -m modelyard_scheduler.jobs.planner`: plans jobs, one after the other, each told by a line on standard input.
 
-A process of its own, because what it reads may be hostile: a parser that crashes, hangs or takes gigabytes does so
-here, and not in the controller. What it reports to its parent: messages.py.
+Processes of their own, because what they read may be hostile: a parser that crashes, hangs or takes gigabytes does so
+here, and not in the controller. Each job is read by a fork, which begins with all modules loaded, and leaves nothing
+behind for the job of somebody else. What is reported to the controller: messages.py.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import resource
 import sys
 import threading
 import traceback
-from typing import Any
+from typing import Any, NoReturn
 
 from modelyard import codec
 from modelyard.datasets.chunked import open_artifact
@@ -24,7 +25,7 @@ from modelyard.datasets.text import TextDataset
 from modelyard.errors import InvalidInputError, ModelyardError
 from modelyard.jobs.found import Found, Stored
 from modelyard.jobs.spec import Dataset
-from modelyard.process import Parent
+from modelyard.process import Parent, die_with
 from modelyard.rpc.registry import BlockingSource, RegistrySource
 from modelyard.rpc.storing import Storing
 from modelyard_scheduler.jobs.planner.counting import check_fit, count
@@ -91,15 +92,9 @@ def limit(limits: Limits) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def main() -> None:
-    """Wait for a job, plan it, report."""
-    faulthandler.enable()
-    parent = Parent(dict(os.environ))
-    parent.report(state="ready")
-    line = sys.stdin.buffer.readline()
-    if not line:
-        return
-    wanted = codec.decode(Wanted, line)
+def read(wanted: Wanted, parent: Parent, server_pid: int) -> NoReturn:
+    """In the fork: plan a job, report."""
+    die_with(server_pid)
     limit(wanted.limits)
     pulse = Pulse()
     parent.start_beating(pulse.beats)
@@ -107,6 +102,21 @@ def main() -> None:
     parent.report(**plan(wanted, pulse))
     sys.stderr.flush()
     os._exit(0)  # connections and threads of libraries are not waited for
+
+
+def main() -> None:
+    """Wait for jobs, have each read by a fork. This process has no threads, which a fork would be without."""
+    faulthandler.enable()
+    parent = Parent(dict(os.environ))
+    parent.report(state="ready")
+    server_pid = os.getpid()
+    while line := sys.stdin.buffer.readline():
+        wanted = codec.decode(Wanted, line)
+        pid = os.fork()
+        if not pid:
+            read(wanted, parent, server_pid)
+        _, status = os.waitpid(pid, 0)
+        parent.report(state="ended", status=os.waitstatus_to_exitcode(status))
 
 
 if __name__ == "__main__":

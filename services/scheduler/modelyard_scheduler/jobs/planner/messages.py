@@ -1,7 +1,8 @@
 """What the controller and a planning process say to each other: one JSON object a line, by modelyard.codec.
 
-The process says `state="ready"` when it can take a job, `state="begun"` when it has taken it, `state="beat"` while it
-gets on, and in the end `planned`, `failed` or `broken`.
+The process says `state="ready"` when it can take a job. What reads the job's dataset is a fork of it, which says
+`state="begun"`, then `state="beat"` while it gets on, and in the end `planned`, `failed` or `broken`. When the fork has
+ended, in whatever way, the process says `state="ended"` with its exit status, and can take the next job.
 """
 
 from __future__ import annotations
@@ -82,9 +83,10 @@ class Broken:
 
 @dataclass(frozen=True)
 class Report:
-    """A line from the process: a state, or how it ended."""
+    """A line: a state, or what was found; `status`: exit status of a fork, negative for a signal."""
 
     state: str = ""
+    status: int = 0
     planned: Planned | None = None
     failed: Failed | None = None
     broken: Broken | None = None

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from modelyard import codec, process
 from modelyard.catalogue import Signature
-from modelyard.errors import TABLE, InvalidInputError, UnavailableError
+from modelyard.errors import TABLE, InvalidInputError, ModelyardError, UnavailableError
 from modelyard.jobs.found import Found
 from modelyard.jobs.job import Job
 from modelyard.jobs.planning import Plan
-from modelyard_scheduler.jobs.planner.messages import Limits, Planned, Report, Wanted
+from modelyard_scheduler.jobs.planner.messages import Limits, Report, Wanted
 
 log = logging.getLogger(__name__)
 
@@ -24,11 +24,17 @@ START_S = 60.0
 IDLE_S = 300.0
 """A process that waits for a job is ended after this."""
 DEFAULT_LIMITS = Limits()
+_SINGLE = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+}
+"""They fork: no library may have threads before."""
 COMMAND = (sys.executable, "-P", "-m", "modelyard_scheduler.jobs.planner")
 
 
 class Planner:
-    """Plans jobs. Between jobs it keeps a process that has all modules loaded: most of what a small job takes."""
+    """Plans jobs. Processes are kept between jobs: to load all modules is most of what a small job takes."""
 
     def __init__(
         self,
@@ -49,7 +55,7 @@ class Planner:
         self._allowed = tuple(allowed)
         self._limits = limits
         self._slots = asyncio.Semaphore(PARALLEL)
-        self._spare = Spare(environ)
+        self._pool = Pool(environ)
 
     async def plan(self, job: Job, signature: Signature) -> tuple[Found, Plan]:
         """Open a job's dataset, bind and count it. The plan has no segments yet.
@@ -72,106 +78,117 @@ class Planner:
                 self._allowed,
                 self._limits,
             )
-            child = await self._spare.take()
+            child = await self._pool.take()
+            is_free = False
             try:
-                planned = await _answer(child, wanted)
+                outcome = await _answer(child, wanted)
+                is_free = True
             finally:
-                child.signal(signal.SIGKILL)
-                self._spare.prepare()
-                await child.wait()
-        return planned.found, planned.plan
+                if is_free:
+                    self._pool.give_back(child)
+                else:
+                    await _kill(child)
+        if outcome.planned is None:
+            raise _failure(outcome, job.id)
+        return outcome.planned.found, outcome.planned.plan
 
     async def aclose(self) -> None:
-        """End the process that waits, if there is one: call it when nothing is planned any more."""
-        await self._spare.aclose()
+        """End the processes that wait: call it when nothing is planned any more."""
+        await self._pool.aclose()
 
 
-class Spare:
-    """A process that is started before it is needed."""
+class Pool:
+    """Processes that wait for jobs, or are started when there is none."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
-        self._starting: asyncio.Task[process.Child] | None = None
-        self._ends: asyncio.TimerHandle | None = None
+        self._environ = {**environ, **_SINGLE}
+        self._waiting: dict[process.Child, asyncio.TimerHandle] = {}
+        self._ending: set[asyncio.Task[None]] = set()
         self._is_closed = False
 
     async def take(self) -> process.Child:
-        """A process that is starting, or has started.
+        """A process that can take a job.
 
         Raises:
-            UnavailableError: it cannot be started.
+            UnavailableError: none can be started.
         """
-        while (starting := self._withdraw()) is not None:
-            child = await starting
+        while self._waiting:
+            child, ends = self._waiting.popitem()
+            ends.cancel()
             if child.returncode is None:
                 return child
-        return await self._started()
-
-    def _withdraw(self) -> asyncio.Task[process.Child] | None:
-        starting, self._starting = self._starting, None
-        if self._ends is not None:
-            self._ends.cancel()
-        return starting
-
-    async def _started(self) -> process.Child:
         try:
             return await process.start(COMMAND, self._environ, None, orders=True)
         except OSError as error:
             raise UnavailableError(f"a planning process could not be started: {error.strerror or error}") from error
 
-    def prepare(self) -> None:
-        """Start one for the next job, unless there is one."""
-        if self._starting is None and not self._is_closed:
-            self._starting = asyncio.ensure_future(self._started())
-            self._ends = asyncio.get_running_loop().call_later(IDLE_S, self._dismiss)
+    def give_back(self, child: process.Child) -> None:
+        """Keep it for the next job."""
+        if self._is_closed:
+            self._end(child)
+        else:
+            self._waiting[child] = asyncio.get_running_loop().call_later(IDLE_S, self._dismiss, child)
 
-    def _dismiss(self) -> None:
-        if (starting := self._withdraw()) is not None:
-            starting.add_done_callback(_kill)
+    def _dismiss(self, child: process.Child) -> None:
+        del self._waiting[child]
+        self._end(child)
+
+    def _end(self, child: process.Child) -> None:
+        ending = asyncio.ensure_future(_kill(child))
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
 
     async def aclose(self) -> None:
-        """End it, and start none any more."""
+        """End those that wait, and keep none any more."""
         self._is_closed = True
-        if (starting := self._withdraw()) is not None:
-            await asyncio.wait([starting])
-            _kill(starting)
-            if starting.exception() is None:
-                await starting.result().wait()
+        while self._waiting:
+            child, ends = self._waiting.popitem()
+            ends.cancel()
+            self._end(child)
+        await asyncio.gather(*self._ending)
 
 
-def _kill(started: asyncio.Task[process.Child]) -> None:
-    if not started.cancelled() and started.exception() is None:
-        started.result().signal(signal.SIGKILL)
+async def _kill(child: process.Child) -> None:
+    """End a process, and with it what it has forked."""
+    child.signal(signal.SIGKILL)
+    await child.wait()
 
 
-async def _answer(child: process.Child, wanted: Wanted) -> Planned:
-    """What a process finds out."""
+async def _answer(child: process.Child, wanted: Wanted) -> Report:
+    """What is found out about a job; the process can take another one then.
+
+    Raises:
+        UnavailableError: nothing was begun.
+        InvalidInputError: what was begun has ended without a word.
+    """
     await child.order(codec.encode(wanted))
-    has_begun = False
+    has_begun, found, reason = False, None, ""
     try:
         async for line in child.heard(START_S, wanted.limits.silence_s):
             report = codec.of_json(Report, line)
             has_begun = has_begun or report.state == "begun"
-            if report.planned is not None:
-                return report.planned
-            _raise_failure(report, wanted.job)
+            found = report if report.planned or report.failed or report.broken else found
+            if report.state == "ended" and found:
+                return found
+            if report.state == "ended":
+                reason = _ended(report.status, wanted.limits)
+                break
     except process.SilentError:
         reason = f"there was no progress for {wanted.limits.silence_s:g} s"
-    else:
-        reason = _ended(await child.wait(), wanted.limits)
+    reason = reason or _ended(await child.wait(), wanted.limits)
     if not has_begun:
         raise UnavailableError(f"the planning process did not begin: {reason}")
     log.warning("planning process ended", extra={"job": wanted.job, "reason": reason})
     raise InvalidInputError(f"the dataset could not be read: {reason}")
 
 
-def _raise_failure(report: Report, job: str) -> None:
+def _failure(report: Report, job: str) -> ModelyardError:
     if report.failed is not None:
-        raise TABLE.get(report.failed.error, InvalidInputError)(report.failed.message)
-    if report.broken is not None:
-        broken = report.broken
-        log.error("planning failed", extra={"job": job, "error": broken.error, "places": list(broken.places)})
-        raise InvalidInputError(f"the dataset could not be read: its reader failed with {broken.error}")
+        return TABLE.get(report.failed.error, InvalidInputError)(report.failed.message)
+    error = report.broken.error if report.broken else ""
+    places = list(report.broken.places) if report.broken else []
+    log.error("planning failed", extra={"job": job, "error": error, "places": places})
+    return InvalidInputError(f"the dataset could not be read: its reader failed with {error}")
 
 
 def _ended(returncode: int, limits: Limits) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -90,17 +91,36 @@ async def test_the_next_job_finds_a_process_that_waits(
     tmp_path: Path, new_planner: NewPlanner, started: list[process.Child]
 ) -> None:
     planning, job = new_planner(), array(tmp_path)
+    for _ in range(3):
+        await planning.plan(job, ROWS_OF_FOUR)
+    assert len(started) == 1
+    started[0].signal(signal.SIGKILL)  # of one that died meanwhile nobody hears
+    await started[0].wait()
     await planning.plan(job, ROWS_OF_FOUR)
-    await eventually(lambda: len(started) == 2)
-    await planning.plan(job, ROWS_OF_FOUR)
-    await eventually(lambda: len(started) == 3)
-    assert None not in {child.returncode for child in started[:2]}
-    started[2].signal(signal.SIGKILL)  # of one that died meanwhile nobody hears
-    await started[2].wait()
-    await planning.plan(job, ROWS_OF_FOUR)
-    await eventually(lambda: len(started) == 5)
+    assert len(started) == 2
     await planning.aclose()
-    assert await started[4].wait() == -signal.SIGKILL
+    assert started[1].returncode == -signal.SIGKILL
+
+
+async def test_a_job_that_fails_is_no_reason_to_end_the_process(
+    tmp_path: Path, new_planner: NewPlanner, started: list[process.Child]
+) -> None:
+    planning = new_planner()
+    for _ in range(2):
+        with pytest.raises(NotFoundError, match=r"nope\.npy"):
+            await planning.plan(job_of(Dataset(url=f"file://{tmp_path}/nope.npy")), ROWS_OF_ONE)
+    assert (await planning.plan(array(tmp_path), ROWS_OF_FOUR))[1] == Plan(10)
+    assert len(started) == 1
+
+
+async def test_a_process_that_waits_has_no_threads_and_has_read_nothing(
+    tmp_path: Path, new_planner: NewPlanner, started: list[process.Child]
+) -> None:
+    await new_planner().plan(array(tmp_path, 1 << 20), ROWS_OF_FOUR)
+    waiting = psutil.Process(started[0].pid)
+    assert waiting.num_threads() == 1
+    assert waiting.children() == []
+    assert [file.path for file in waiting.open_files() if file.path.startswith(str(tmp_path))] == []
 
 
 async def test_a_process_that_waits_for_too_long_is_ended(
@@ -108,8 +128,7 @@ async def test_a_process_that_waits_for_too_long_is_ended(
 ) -> None:
     monkeypatch.setattr(planning_process, "IDLE_S", 0.01)
     await new_planner().plan(array(tmp_path), ROWS_OF_FOUR)
-    await eventually(lambda: len(started) == 2)
-    assert await started[1].wait() == -signal.SIGKILL
+    assert await started[0].wait() == -signal.SIGKILL
 
 
 def planned_here(url: str, path: Path) -> Any:
@@ -160,8 +179,9 @@ async def test_datasets_whose_reader_ends_are_refused(
     await eventually(lambda: len(stalled.requests) == PARALLEL)
     assert len(started) == PARALLEL, "the last one waits for its turn"
     plans.pop().cancel()
-    for child, number in zip(started, (signal.SIGSEGV, signal.SIGKILL, signal.SIGXCPU), strict=False):
-        child.signal(number)
+    forks = [psutil.Process(child.pid).children()[0] for child in started]
+    for fork, number in zip(forks, (signal.SIGSEGV, signal.SIGKILL, signal.SIGXCPU), strict=False):
+        fork.send_signal(number)
     await eventually(lambda: sum(plan.done() for plan in plans) == 3)
     (left,) = [plan for plan in plans if not plan.done()]
     told = [plan.exception() for plan in plans if plan.done()]
@@ -173,7 +193,8 @@ async def test_datasets_whose_reader_ends_are_refused(
     assert {type(error) for error in told} == {InvalidInputError}
     left.cancel()
     await asyncio.wait([left])
-    assert started[3].returncode == -signal.SIGKILL, "who asked has gone"
+    assert [child.returncode for child in started] == [-signal.SIGKILL] * PARALLEL
+    await eventually(lambda: not any(map(_lives, forks)))  # who asked has gone
 
 
 async def test_a_dataset_that_holds_its_reader_up_is_refused(
@@ -183,6 +204,13 @@ async def test_a_dataset_that_holds_its_reader_up_is_refused(
     with pytest.raises(InvalidInputError, match=r"the dataset could not be read: there was no progress for 1\.2 s"):
         await new_planner(stalled.url, silence_s=1.2).plan(job, ROWS_OF_ONE)
     assert started[0].returncode == -signal.SIGKILL
+
+
+def _lives(fork: psutil.Process) -> bool:
+    try:
+        return fork.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def instead(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
@@ -214,7 +242,7 @@ async def test_what_nobody_foresaw_is_logged_without_users_data(
     assert broken["broken"]["error"] == "KeyError"
     assert broken["broken"]["places"][-1].startswith("test_planning_process.py:")
     assert "secret" not in str(broken)
-    instead(monkeypatch, f"parent.report(state='begun'); parent.report(**{broken!r})")
+    instead(monkeypatch, f"parent.report(state='begun'); parent.report(**{broken!r}); parent.report(state='ended')")
     with pytest.raises(InvalidInputError, match="the dataset could not be read: its reader failed with KeyError"):
         await new_planner().plan(array(tmp_path), ROWS_OF_FOUR)
     (record,) = [record for record in caplog.records if record.message == "planning failed"]
