@@ -10,9 +10,14 @@ from modelyard.sdk.connection import Connection
 PAGE_SIZE = 500
 
 
-async def pages(connection: Connection, method: Any, request: Any, at_least: int = 0) -> AsyncGenerator[Any, None]:
-    """Yield every page of a listing, each at a revision or later; the request's page size and token are filled in."""
-    request.page_size = PAGE_SIZE
+async def pages(
+    connection: Connection, method: Any, request: Any, at_least: int = 0, limit: int = 0
+) -> AsyncGenerator[Any, None]:
+    """Yield every page of a listing, each at a revision or later; the request's page size and token are filled in.
+
+    `limit`: how many of all are wanted, so that no page has more; 0: all of them.
+    """
+    request.page_size = min(limit or PAGE_SIZE, PAGE_SIZE)
     while True:
         page = await connection.call(method, request, at_least=at_least)
         yield page

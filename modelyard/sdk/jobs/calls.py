@@ -90,7 +90,8 @@ class JobCalls(DatasetCalls):
         name = parse_reference(model).model if model else ""
         request = convert.job_filter_to_pb(JobFilter(frozenset(states), name, tenant))
         found: list[Job] = []
-        async with contextlib.aclosing(pages(self._connection, self._connection.jobs.ListJobs, request)) as listing:
+        method = self._connection.jobs.ListJobs
+        async with contextlib.aclosing(pages(self._connection, method, request, limit=limit)) as listing:
             async for page in listing:
                 found += map(convert.job_from_pb, page.jobs)
                 if limit and len(found) >= limit:
@@ -216,7 +217,7 @@ class JobCalls(DatasetCalls):
         request = build(pb.ListDeadLettersRequest, id=id_of(job))
         method = self._connection.jobs.ListDeadLetters
         found: list[DeadLetter] = []
-        async with contextlib.aclosing(pages(self._connection, method, request)) as listing:
+        async with contextlib.aclosing(pages(self._connection, method, request, limit=limit)) as listing:
             async for page in listing:
                 found += map(convert.dead_letter_from_pb, page.letters)
                 if limit and len(found) >= limit:

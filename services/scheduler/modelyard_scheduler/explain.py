@@ -44,7 +44,8 @@ def explain_jobs(version: ModelVersion, state: State, leader: bool) -> list[str]
     served, placed = state.placed(version), state.placed(version, internal=True)
     beside = f" beside {len(served)} of its deployment" if served else ""
     findings = [_wish(job, one) for job, one in wishes.items()]
-    findings.append(f"{version}: {len(placed)} replicas for jobs{beside}; each needs {need_of(deployment)}")
+    replicas = "1 replica" if len(placed) == 1 else f"{len(placed)} replicas"
+    findings.append(f"{version}: {replicas} for jobs{beside}; each needs {need_of(deployment)}")
     instances = [i for i in state.instances_of(version) if i.worker in placed]
     findings += [_puller(i, deployment, placed, state) for i in instances]
     reported = {i.worker for i in instances}
@@ -59,7 +60,7 @@ def explain_jobs(version: ModelVersion, state: State, leader: bool) -> list[str]
 def _wish(job: str, wish: Deployment) -> str:
     if not wish.replicas:
         return f"job {job}: it has ended; what is loaded stays for a minute, unless others need the room"
-    return f"job {job}: wants it on {wish.replicas} workers"
+    return f"job {job}: wants it on {wish.replicas} worker{'' if wish.replicas == 1 else 's'}"
 
 
 def _puller(instance: Instance, deployment: Deployment, placed: Iterable[str], state: State) -> str:

@@ -259,7 +259,7 @@ async def test_a_deployment_beside_its_jobs_counts_its_own_replicas() -> None:
     ]
     assert explain_jobs(ONE, view, leader=True) == [
         "job job-a: wants it on 3 workers",
-        "m@1: 1 replicas for jobs beside 1 of its deployment; each needs 3 GiB, 2 cores",
+        "m@1: 1 replica for jobs beside 1 of its deployment; each needs 3 GiB, 2 cores",
         "b: READY: it pulls tasks",
     ]
 

@@ -137,7 +137,8 @@ class Preparation:
             held = await self._context.records.read(name)
             if held.job.state not in {*WAITING, JobState.PAUSED}:
                 return
-            job = _begun(replace(held.job, found=found), self._context.clock())
+            progress = replace(held.job.progress, rows=found.rows)
+            job = _begun(replace(held.job, found=found, progress=progress), self._context.clock())
             await self._holds.hold_input(job)
             held = await self._context.records.write(held, job, held.plan or plan, self._context.epoch)
         self._forget_delays(name)
