@@ -15,6 +15,7 @@ from modelyard.jobs.job import Job, Progress
 from modelyard.jobs.ledger import Tally, progress
 from modelyard.jobs.planning import Plan
 from modelyard.jobs.speed import Throughput
+from modelyard.jobs.states import JobState
 from modelyard.jobs.tasks import Outcome, TaskSpec
 from modelyard.queue import Counts, TaskStatus
 from modelyard_scheduler.jobs.outcomes import Outcomes
@@ -160,10 +161,11 @@ class Course:
         """Whether all outcomes are in the artifact store."""
         return self.outcomes.stored == len(self.outcomes.done)
 
-    def observe(self, now_s: float, *, paused: bool) -> None:
-        """Note how fast it is."""
+    def observe(self, now_s: float) -> None:
+        """Note how fast it is. Pauses do not count, nor does the time until its model is loaded."""
         rows = self.tally.done_rows
-        self.throughput = self.throughput.resume(now_s) if paused else self.throughput.observe(rows, now_s)
+        waits = self.job.state is JobState.PAUSED or not (rows or self.counts.in_flight)
+        self.throughput = self.throughput.resume(now_s) if waits else self.throughput.observe(rows, now_s)
 
     def progress(self) -> Progress:
         """How far it is."""

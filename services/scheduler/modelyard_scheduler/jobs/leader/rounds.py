@@ -157,7 +157,7 @@ class Rounds:
     async def _proceed(self, course: Course) -> None:
         """Write what becomes of the job, and what is to be executed next."""
         now_s = self._context.clock()
-        course.observe(now_s, paused=course.job.state is JobState.PAUSED)
+        course.observe(now_s)
         told = replace(course.job, progress=course.progress(), usage=course.tally.usage)
         job = advance(told, now_s)
         plan = self._extended(course) if job.state is JobState.RUNNING else course.plan
