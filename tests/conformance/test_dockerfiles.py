@@ -15,8 +15,6 @@ from tests.conformance.dockerfile import Image, Replay, Stage, context_files, ig
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("registry", "scheduler", "worker")
-_LONG = dict.fromkeys(("scheduler", "worker"), (pytest.mark.chaos,))
-"""Images whose build takes a minute: `make chaos` replays them."""
 PACKAGES_OF_THE_WORKER = ("torch", "onnxruntime")
 
 pytestmark = pytest.mark.timeout(900)  # the worker's image installs torch
@@ -36,9 +34,9 @@ class Built:
         return done.returncode, done.stdout + done.stderr
 
 
-@pytest.fixture(scope="module", params=[pytest.param(name, marks=_LONG.get(name, ())) for name in SERVICES])
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.chaos) for name in SERVICES])
 def built(request: pytest.FixtureRequest) -> Iterator[Built]:
-    """One service's image; it is removed before the next is built."""
+    """One service's image, removed before the next is built; a build takes a minute, so `make chaos` does it."""
     stages = read(ROOT / "services" / request.param / "Dockerfile")
     with tempfile.TemporaryDirectory(prefix="modelyard-image-") as scratch:
         yield Built(request.param, stages[-1], Replay(ROOT, Path(scratch)).build(stages))

@@ -63,6 +63,7 @@ def test_a_store_is_remembered_and_not_exchanged(up: Up, directory: Path, tmp_pa
     assert f"are kept in {store}, got {tmp_path / 'other'}" in line
 
 
+@pytest.mark.chaos  # it starts suites again and again
 def test_unsafe_artifacts_are_allowed_until_they_are_not(up: Up, directory: Path, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
@@ -75,6 +76,7 @@ def test_unsafe_artifacts_are_allowed_until_they_are_not(up: Up, directory: Path
         assert run("down", "--dir", str(directory)).returncode == 0
 
 
+@pytest.mark.chaos  # it starts suites again and again
 def test_what_is_deleted_is_kept_as_long_as_was_said(up: Up, directory: Path, tmp_path: Path) -> None:
     path = models.save(models.mlp((4, 2)), tmp_path / "net.onnx")
     for options in ("--grace-s=0", "--collect-every-s=0"), ():

@@ -76,7 +76,8 @@ async def _poison_is_refused_by_both(running: RunningSuite, clients: list[Client
 
 async def _are_replaced(client: Client, running: RunningSuite, killed: dict[str, Process]) -> bool:
     ready = (await client.deployment(POISON)).ready_replicas == 2
-    return ready and not set(runners(running, f"{POISON}@1").values()) & set(killed.values())
+    alive = set(runners(running, f"{POISON}@1").values())
+    return ready and len(alive) == 2 and not alive & set(killed.values())
 
 
 def _doors(running: RunningSuite) -> list[Process]:

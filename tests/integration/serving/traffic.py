@@ -11,6 +11,7 @@ from typing import Self
 
 import grpc.aio
 import numpy as np
+import psutil
 
 from modelyard.local import kernel
 from modelyard.oip import messages
@@ -99,6 +100,7 @@ def runners(suite: RunningSuite, name: str) -> dict[str, kernel.Process]:
 
 
 def own_runners() -> list[kernel.Process]:
-    """The runners that live below this very process."""
+    """The runners that this very process has started; those of suites are below agents."""
+    mine = {child.pid for child in psutil.Process().children()}
     below = kernel.tree(os.getpid())[1:]
-    return [p for p in below if p.lives and "modelyard_worker.runner" in arguments(p)]
+    return [p for p in below if p.pid in mine and p.lives and "modelyard_worker.runner" in arguments(p)]
