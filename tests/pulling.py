@@ -20,13 +20,14 @@ from modelyard.jobs.poison import retry_policy
 from modelyard.jobs.spec import BatchInference, Dataset, JobSpec
 from modelyard.jobs.states import JobState
 from modelyard.jobs.tasks import Outcome
-from modelyard.metrics import Family, Journal
-from modelyard.queue import Caps, Task, TaskQueue, TaskStatus, Written
+from modelyard.metrics import Family, Journal, families
+from modelyard.queue import Caps, Counts, Task, TaskQueue, TaskStatus, Written
 from modelyard.queue import Job as QueueJob
 from modelyard.tasks import background
 from modelyard_worker.jobs.puller import Puller
 from modelyard_worker.jobs.reader_process import ReaderSettings
 from tests.pages import Values, values
+from tests.waiting import eventually
 
 COMMAND = (sys.executable, "-m", "tests.fake_reader")
 WORKER = "w0"
@@ -142,3 +143,17 @@ async def outcome(queue: TaskQueue, task: str = "r0-4", job: str = "j") -> Outco
     """What a task was finished with; None while it was not."""
     found = await status(queue, task, job)
     return codec.decode(Outcome, found.result) if found.state == "done" else None
+
+
+TENANT = ("acme", "m", "1")
+"""Tenant, model and version of what is counted."""
+
+
+async def counts(queue: TaskQueue, job: str = "j") -> Counts:
+    """A job's tasks."""
+    return (await queue.job(job)).counts
+
+
+async def counted(worker: Worker, outcome: str, count: int = 1) -> None:
+    """Wait until so many attempts at least have ended like that."""
+    await eventually(lambda: worker.counted(families.TASKS).get((*TENANT, outcome), 0) >= count)

@@ -54,9 +54,8 @@ async def serve(config: Config, parent: Parent) -> None:
         metrics = await stack.enter_async_context(ReplicaMetrics("scheduler", config.metrics_dir))
         page = await metrics.serve(config.host, config.metrics_port)
         held = stack.enter_context(reserve(config.host, config.port))
-        etcd = Etcd(config.etcd)
+        etcd, redis = Etcd(config.etcd), Redis(config.redis)
         stack.push_async_callback(etcd.close)
-        redis = Redis(config.redis)
         stack.push_async_callback(redis.close)
         if not await unless(stop, etcd.wait_ready()) or not await unless(stop, redis.wait_ready()):
             return
@@ -92,8 +91,7 @@ async def serve(config: Config, parent: Parent) -> None:
         looked_at = deployed, JobMetrics(metrics.journal, figures), vitals, metrics.gathering
         samplers = Samplers(metrics.journal, deployed.deployed, *looked_at)
         await stack.enter_async_context(background(samplers.run(), *_watching(vitals, server, etcd, redis)))
-        port = held.getsockname()[1]
-        front_doors = FrontDoors(config, port, metrics.environ)
+        front_doors = FrontDoors(config, port := held.getsockname()[1], metrics.environ)
         stack.push_async_callback(front_doors.stop)
         await stack.enter_async_context(background(front_doors.run()))
         if await unless(stop, front_doors.ready()):

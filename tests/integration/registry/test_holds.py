@@ -10,7 +10,8 @@ from modelyard import codec, keys
 from modelyard.catalogue import Hold
 from modelyard.errors import InvalidInputError
 from modelyard.etcd import Etcd
-from modelyard_registry.artifacts.holds import DAY_S, Holds, mark
+from modelyard.marks import mark
+from modelyard_registry.artifacts.holds import DAY_S, Holds
 from modelyard_registry.artifacts.store import ChunkStore, sha256
 from modelyard_registry.artifacts.uploads import Uploads
 from tests.waiting import eventually

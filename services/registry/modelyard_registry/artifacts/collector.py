@@ -21,7 +21,7 @@ from modelyard import keys
 from modelyard.catalogue import Collected
 from modelyard.errors import ModelyardError, PreconditionError
 from modelyard.etcd import Delete, Etcd
-from modelyard_registry.artifacts.holds import mark
+from modelyard.marks import mark
 from modelyard_registry.artifacts.references import References
 from modelyard_registry.artifacts.store import DIRECTORIES, ChunkStore
 from modelyard_registry.artifacts.turn import TTL_S, Turn, turn

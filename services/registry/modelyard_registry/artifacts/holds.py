@@ -18,12 +18,10 @@ from collections.abc import Iterator, Sequence
 from modelyard import codec, keys
 from modelyard.catalogue import Hold
 from modelyard.etcd import Delete, Etcd, Put
+from modelyard.marks import MARK_DIGITS, mark, parts
 from modelyard_registry.artifacts.store import sha256
 
 DAY_S = 86_400.0
-MARK_DIGITS = 16
-"""So much of a sha256 tells chunks apart; of two that share it collection spares both."""
-PART_CHUNKS = 2_000
 PART_MANIFESTS = 400
 _PUTS = 16
 """Keys a transaction: well below etcd's 1.5 MiB."""
@@ -91,14 +89,8 @@ class Holds:
         await self._etcd.commit([], [Delete(keys.hold(f"{owner}/"), prefix=True)])
 
 
-def mark(digest: str) -> str:
-    """As much of a digest as holds and collection use."""
-    return digest[:MARK_DIGITS]
-
-
 def _parts(chunks: Sequence[str], manifests: Sequence[str]) -> Iterator[Hold]:
-    marks = sorted({mark(digest) for digest in chunks})
-    for start in range(0, len(marks), PART_CHUNKS):
-        yield Hold(chunks=tuple(marks[start : start + PART_CHUNKS]))
+    for marks in parts(chunks):
+        yield Hold(chunks=marks)
     for start in range(0, len(manifests), PART_MANIFESTS):
         yield Hold(manifests=tuple(manifests[start : start + PART_MANIFESTS]))

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from modelyard_registry.artifacts.holds import mark
+from modelyard.marks import mark
 
 _SETTLED_AT_ONCE = 1 << 16
 

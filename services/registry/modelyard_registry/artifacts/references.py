@@ -14,7 +14,7 @@ from modelyard import codec, keys
 from modelyard.catalogue import Hold, Version
 from modelyard.errors import DataLossError, NotFoundError
 from modelyard.etcd import Etcd, KeyValue
-from modelyard_registry.artifacts.holds import MARK_DIGITS
+from modelyard.marks import MARK_DIGITS
 from modelyard_registry.artifacts.manifests import load_manifest
 from modelyard_registry.artifacts.marks import Marks
 from modelyard_registry.artifacts.store import ChunkStore

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from modelyard.errors import InvalidInputError
+from modelyard.marks import mark
 from modelyard.names import check_name
-from modelyard_registry.artifacts.holds import DAY_S, MARK_DIGITS, Holds
+from modelyard_registry.artifacts.holds import DAY_S, Holds
 from modelyard_registry.artifacts.store import ChunkStore, check_digest, sha256
 
 MAX_DIGESTS = 10_000
@@ -37,7 +38,7 @@ class Uploads:
             raise InvalidInputError(f"digests: expected at most {MAX_DIGESTS} a question, got {len(digests)}")
         for digest in digests:
             check_digest(digest)
-        name = upload or sha256("".join(digests).encode())[:MARK_DIGITS]
+        name = upload or mark(sha256("".join(digests).encode()))
         await self._holds.hold(owner_of(name, tenant), digests, ttl_s=DAY_S, tenant=tenant)
         return [digest for digest, size_bytes in (await self._store.sizes(digests)).items() if size_bytes is None]
 

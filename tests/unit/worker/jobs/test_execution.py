@@ -2,47 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from modelyard.metrics import families
 from modelyard.queue import Claim, Counts
 from modelyard.queue.memory import MemoryQueue
-from modelyard_worker.jobs import puller, reader_process, site
-from tests.pulling import Worker, outcome, status, submit
+from modelyard_worker.jobs import reader_process
+from tests.pulling import Worker, counted, counts, outcome, status, submit
 from tests.waiting import eventually
-
-TENANT = ("acme", "m", "1")
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(site, "GRACE_S", 0.05)
-    monkeypatch.setattr(puller, "WAIT_S", 1000.0)
-    monkeypatch.setattr(puller, "LOOK_S", 1000.0)
-    monkeypatch.setattr(site, "FIRST_PAUSE_S", 0.02)
-
-
-@pytest.fixture
-def queue() -> MemoryQueue:
-    return MemoryQueue(part_of_delay=lambda: 1.0)
-
-
-@pytest.fixture
-async def worker(tmp_path: Path, queue: MemoryQueue) -> AsyncIterator[Worker]:
-    async with Worker(tmp_path, queue) as running:
-        yield running
-
-
-async def counts(queue: MemoryQueue, job: str = "j") -> Counts:
-    return (await queue.job(job)).counts
-
-
-async def counted(worker: Worker, outcome: str, count: int = 1) -> None:
-    """Wait until so many attempts at least have ended like that."""
-    await eventually(lambda: worker.counted(families.TASKS).get((*TENANT, outcome), 0) >= count)
 
 
 async def killed(queue: MemoryQueue, times: int) -> None:
@@ -50,6 +18,9 @@ async def killed(queue: MemoryQueue, times: int) -> None:
     for _ in range(times):
         assert isinstance(await queue.fetch("dead", ["m@1"]), Claim)
         await queue.recover_from("dead")
+
+
+pytestmark = pytest.mark.usefixtures("impatient")
 
 
 async def test_a_task_that_workers_died_of_is_halved_unread(worker: Worker, queue: MemoryQueue) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -13,38 +12,8 @@ from modelyard.queue import Counts
 from modelyard.queue.memory import MemoryQueue
 from modelyard_worker.jobs import leases, puller, site
 from tests.fake_reader import PIECE, SECONDS
-from tests.pulling import WORKER, Worker, outcome, status, submit
+from tests.pulling import TENANT, WORKER, Worker, counted, counts, outcome, status, submit
 from tests.waiting import eventually
-
-TENANT = ("acme", "m", "1")
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(site, "GRACE_S", 0.05)
-    monkeypatch.setattr(puller, "WAIT_S", 1000.0)
-    monkeypatch.setattr(puller, "LOOK_S", 1000.0)
-    monkeypatch.setattr(site, "FIRST_PAUSE_S", 0.02)
-
-
-@pytest.fixture
-def queue() -> MemoryQueue:
-    return MemoryQueue(part_of_delay=lambda: 1.0)
-
-
-@pytest.fixture
-async def worker(tmp_path: Path, queue: MemoryQueue) -> AsyncIterator[Worker]:
-    async with Worker(tmp_path, queue) as running:
-        yield running
-
-
-async def counts(queue: MemoryQueue, job: str = "j") -> Counts:
-    return (await queue.job(job)).counts
-
-
-async def counted(worker: Worker, outcome: str, count: int = 1) -> None:
-    """Wait until so many attempts at least have ended like that."""
-    await eventually(lambda: worker.counted(families.TASKS).get((*TENANT, outcome), 0) >= count)
 
 
 async def test_tasks_are_executed_and_finished_with_their_pieces(worker: Worker, queue: MemoryQueue) -> None:
@@ -61,6 +30,9 @@ async def test_tasks_are_executed_and_finished_with_their_pieces(worker: Worker,
     assert worker.counted(families.JOB_COMPUTE) == {TENANT: 3 * SECONDS}
     assert worker.counted(families.TASK_QUEUE) == worker.counted(families.TASK) == {TENANT: 3}
     assert worker.orders == ["registries r0:1", *(f"begin {name} at a:1" for name in tasks)]
+
+
+pytestmark = pytest.mark.usefixtures("impatient")
 
 
 async def test_an_instance_that_comes_while_another_waits_is_served(worker: Worker, queue: MemoryQueue) -> None:

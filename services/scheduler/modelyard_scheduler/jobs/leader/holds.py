@@ -17,11 +17,9 @@ from modelyard import codec, keys
 from modelyard.catalogue import Hold
 from modelyard.etcd import Delete, Put
 from modelyard.jobs.job import Job
+from modelyard.marks import mark, parts
 from modelyard_scheduler.jobs.leader.context import LeaderContext
 
-MARK_DIGITS = 16
-"""So much of a sha256 names a chunk in a hold."""
-PART_CHUNKS = 2_000
 _OWNER = "jobs/"
 
 
@@ -38,7 +36,7 @@ class JobHolds:
             hold = Hold(manifests=(dataset.manifest_digest,), tenant=job.tenant)
             await self._context.commit(Put(_key(job.id, "input/dataset"), codec.encode(hold)))
         if index:
-            hold = Hold(chunks=tuple(map(_mark, index.chunks)), tenant=job.tenant)
+            hold = Hold(chunks=tuple(map(mark, index.chunks)), tenant=job.tenant)
             await self._context.commit(Put(_key(job.id, "input/index"), codec.encode(hold)))
 
     async def hold_results(self, job: Job, chunks: Collection[str]) -> None:
@@ -69,12 +67,7 @@ def _key(job: str, name: str) -> str:
     return keys.hold(f"{_OWNER}{job}/{name}")
 
 
-def _mark(digest: str) -> str:
-    return digest[:MARK_DIGITS]
-
-
 def _parts(job: Job, chunks: Collection[str]) -> Iterator[Put]:
-    marks = sorted(set(map(_mark, chunks)))
-    for start in range(0, len(marks), PART_CHUNKS):
-        record = codec.encode(Hold(chunks=tuple(marks[start : start + PART_CHUNKS]), tenant=job.tenant))
+    for marks in parts(chunks):
+        record = codec.encode(Hold(chunks=marks, tenant=job.tenant))
         yield Put(_key(job.id, f"results/{hashlib.blake2b(record, digest_size=8).hexdigest()}"), record)
