@@ -28,6 +28,7 @@ from redis.exceptions import (
 
 from modelyard.backoff import Backoff
 from modelyard.errors import ExhaustedError, UnavailableError
+from modelyard.tasks import heeding_cancellation
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class Redis:
     async def ping(self) -> bool:
         """Whether Redis answers."""
         try:
-            with _heeding_cancellation():
+            with heeding_cancellation():  # the driver swallows it while it checks a pooled connection (redis 8.1.0)
                 return bool(await self._client.ping())
         except (RedisError, OSError):
             return False
@@ -126,7 +127,7 @@ class Redis:
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
         try:
-            with _heeding_cancellation():
+            with heeding_cancellation():
                 yield
         except _AWAY as error:
             reason = str(error) or type(error).__name__
@@ -139,15 +140,3 @@ class Redis:
                 message = f"redis at {self.address}: {error}"
                 raise UnavailableError(message, retry_after_s=RETRY_AFTER_S) from error
             raise
-
-
-@contextlib.contextmanager
-def _heeding_cancellation() -> Iterator[None]:
-    """Cancel after all if the driver has swallowed it: while it checks a pooled connection it may (redis 8.1.0)."""
-    task = asyncio.current_task()
-    before = task.cancelling() if task else 0
-    try:
-        yield
-    finally:
-        if task and task.cancelling() > before:
-            raise asyncio.CancelledError

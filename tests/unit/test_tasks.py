@@ -4,11 +4,12 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from contextvars import ContextVar
 
 import pytest
 
-from modelyard.tasks import unless, until
+from modelyard.tasks import heeding_cancellation, unless, until
 
 
 async def test_work_that_ends() -> None:
@@ -172,3 +173,31 @@ def test_a_service_that_is_told_to_stop_ends_well() -> None:
         assert process.stdout.read(7) == b"working"
         process.terminate()
         assert process.wait(60) == 0
+
+
+async def test_a_cancellation_is_heeded_though_a_failure_in_a_group_came_with_it() -> None:
+    begun = asyncio.Event()
+
+    async def fails_when_cancelled() -> None:
+        try:
+            begun.set()
+            await asyncio.Event().wait()
+        finally:
+            raise ValueError("no")
+
+    async def work() -> None:
+        with suppress(ExceptionGroup):
+            with heeding_cancellation():
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(fails_when_cancelled())
+
+    running = asyncio.create_task(work())
+    await begun.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_a_failure_without_a_cancellation_is_raised() -> None:
+    with pytest.raises(ValueError, match="no"), heeding_cancellation():
+        raise ValueError("no")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from modelyard import keys
 from modelyard.errors import AbortedError, NotFoundError, UnavailableError
 from modelyard.jobs import lifecycle
 from modelyard.jobs.states import JobState
+from modelyard.jobs.tasks import TaskSpec
 from modelyard.queue import Caps
 from modelyard_scheduler.jobs.leader import epochs, leftovers
 from modelyard_scheduler.jobs.leader.leftovers import Leftovers
@@ -220,3 +222,23 @@ async def test_what_comes_late_from_an_owner_is_put_right(stage: Stage) -> None:
         await late("job-1")
     assert (await stage.harvest()).rows == 1000
     assert await stage.queue.active() == []
+
+
+async def test_a_term_ends_though_another_leader_was_heard_of_at_the_same_time(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader, waiting = await stage.lead(), asyncio.Event()
+
+    async def replies(name: str, wait_s: float) -> list[TaskSpec]:
+        try:
+            waiting.set()
+            return await asyncio.Future[list[TaskSpec]]()
+        except asyncio.CancelledError:
+            raise AbortedError("another scheduler leads") from None
+
+    monkeypatch.setattr(stage.queue, "replies", replies)
+    running = asyncio.create_task(leader.supervision.run(leader.context.term))
+    await waiting.wait()
+    running.cancel()
+    await asyncio.wait([running], timeout=5)
+    assert running.cancelled()
