@@ -186,10 +186,9 @@ async def test_a_cancellation_is_heeded_though_a_failure_in_a_group_came_with_it
             raise ValueError("no")
 
     async def work() -> None:
-        with suppress(ExceptionGroup):
-            with heeding_cancellation():
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(fails_when_cancelled())
+        with suppress(ExceptionGroup), heeding_cancellation():
+            async with asyncio.TaskGroup() as group:
+                group.create_task(fails_when_cancelled())
 
     running = asyncio.create_task(work())
     await begun.wait()

@@ -14,7 +14,7 @@ import pytest
 from modelyard import Client as SyncClient
 from modelyard.aio import Client
 from modelyard.jobs.job import Job
-from modelyard.jobs.states import ENDED, JobState
+from modelyard.jobs.states import JobState
 from modelyard.local import kernel
 from tests import models
 from tests.integration.jobs.batch import TIMEOUT_S, ended, local, rows, saved
@@ -69,7 +69,7 @@ async def client(suite: RunningSuite) -> AsyncIterator[Client]:
 
 
 async def submitted(suite: RunningSuite, client: Client, directory: Path, times: int = 1) -> Job:
-    """A job of all rows, so many times over, that has some results and is executed now, on the two workers that have the model."""
+    """A job of all rows, so many times over, that is executed by the two workers and has some results, not all."""
     data = saved(directory / "rows.npy", np.tile(DATA, (times, 1)))
     await eventually(lambda: runners(suite, f"{NAME}@1").keys() == set(WORKERS), TIMEOUT_S)
     for _ in range(10):  # as the speed is known from job to job, one may end between two looks
