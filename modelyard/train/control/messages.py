@@ -1,0 +1,168 @@
+"""What members and the control process of a job tell each other: values, encoded by modelyard.codec, one a frame.
+
+A frame is `Envelope`, with exactly one of its fields set. The transport (modelyard.rpc.frames) notices an end that is
+silent; a connection that breaks means that the member is lost until it says `hello` on another one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from modelyard.train.position import Position
+
+
+@dataclass(frozen=True)
+class Hello:
+    """The first message of a member on every connection.
+
+    Attributes:
+        job: which it trains.
+        member: its name, which no other process has or had: worker and number of the start, for instance.
+        secret: of the job; others are turned away.
+        address: of the network interface by which other members reach it.
+        agreement: a digest of what must be the same everywhere: recipe, data, order, seed, options. Who differs from
+            the job's is turned away.
+        step: the steps it has applied; -1: it has no state yet.
+        formation: the last one it belonged to; 0: none. A new control process learns from it.
+        whole: whether it trains in that formation now.
+    """
+
+    job: str
+    member: str
+    secret: str
+    address: str
+    agreement: str
+    step: int = -1
+    formation: int = 0
+    whole: bool = False
+
+
+@dataclass(frozen=True)
+class Formation:
+    """A group: control to all its members. Numbers only grow, also over control processes.
+
+    Attributes:
+        number: of it; the prefix of its keys in the store.
+        members: names, in the order of their ranks.
+        addresses: of the members, in the same order.
+        store: host:port of a torch.distributed.TCPStore.
+    """
+
+    number: int
+    members: tuple[str, ...]
+    addresses: tuple[str, ...]
+    store: str
+
+
+@dataclass(frozen=True)
+class Formed:
+    """Member to control: it is in the group, healed, and begins a step."""
+
+    formation: int
+
+
+@dataclass(frozen=True)
+class Broken:
+    """Member to control: it has dropped the group: a collective failed, or it could not be formed.
+
+    Attributes:
+        step: that it has applied.
+    """
+
+    formation: int
+    step: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Leave:
+    """Control to members: drop the group. `at_boundary`: once a step is complete, all after the same one."""
+
+    formation: int
+    at_boundary: bool
+
+
+@dataclass(frozen=True)
+class Left:
+    """Member to control: it has left at the end of a step, as all have."""
+
+    formation: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Committed:
+    """Rank 0 to control: all members have applied every step before this position.
+
+    Attributes:
+        values: mean loss and metrics over samples since the last of these messages, by name.
+        samples: counted since then.
+        seconds: that they took.
+    """
+
+    position: Position
+    values: dict[str, float]
+    samples: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Saved:
+    """Rank 0 to control: a checkpoint is whole. `name`: how it is found again."""
+
+    position: Position
+    name: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Member to control: training has ended as it should."""
+
+    position: Position
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Member to control: the job cannot go on: the user's code raised, a loss is not finite.
+
+    Attributes:
+        reason: one line.
+        traceback: of the user's own code; empty: there is none.
+    """
+
+    reason: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Control to members: end. `save`: with a checkpoint, after the step that is being done."""
+
+    reason: str
+    save: bool = True
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Control to a member: it will not be part of this job. It ends."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """One message."""
+
+    hello: Hello | None = None
+    formation: Formation | None = None
+    formed: Formed | None = None
+    broken: Broken | None = None
+    leave: Leave | None = None
+    left: Left | None = None
+    committed: Committed | None = None
+    saved: Saved | None = None
+    finished: Finished | None = None
+    failed: Failed | None = None
+    stop: Stop | None = None
+    refused: Refused | None = None
