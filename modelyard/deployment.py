@@ -57,6 +57,7 @@ class Deployment:
         on_demand: loaded at the first call (its Activity says so), and evicted for others when it is idle.
         idle_s: an on-demand one that was not called for so long is unloaded; 0: only when others need the room.
         replaces: versions of the model whose deployments end when all replicas of this one are READY.
+        least: of an internal one: so many replicas are placed together, or none is: a gang.
     """
 
     model: str
@@ -73,6 +74,7 @@ class Deployment:
     on_demand: bool = False
     idle_s: float = 0.0
     replaces: tuple[str, ...] = ()
+    least: int = 1
 
 
 @dataclass(frozen=True)

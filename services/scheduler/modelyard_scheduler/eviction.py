@@ -120,9 +120,14 @@ class Evictions:
         """Choose what is to go for them."""
         for one in sorted(waiting, key=lambda r: r.deployment.on_demand):
             places = [w for w in open_to(one, self._load, self._conditions) if not unfit(one.need, w)]
+            if one.deployment.least > 1 and sum(self._could(one, w) for w in places) < one.without_room:
+                continue  # nobody goes for a part of a gang
             for _ in range(one.without_room):
                 if not places or not self._make_room(one, places):
                     break
+
+    def _could(self, one: Replicas, worker: Worker) -> bool:
+        return has_room(one.need, worker, self._load) or bool(self._victims(one, worker))
 
     def _make_room(self, one: Replicas, places: list[Worker]) -> bool:
         """Reserve room on one of the places, which is then taken from them; return whether there is any."""

@@ -58,11 +58,11 @@ class InternalReplicas:
         return sorted(own, key=lambda worker: (one.version, worker) not in self._conditions.ready)
 
     def candidates(self, *, spare: bool) -> list[Candidate]:
-        """What may be displaced; with `spare` only what is not the only replica of its version."""
+        """What may be displaced; with `spare` only what its version has beside those that it needs at least."""
         return [
             Candidate(version, math.inf, {worker: one.need}, internal=True)
             for version, one in self._all.items()
-            for worker in self._workers(one)[1 if spare and not self._users[version] else 0 :]
+            for worker in self._workers(one)[one.deployment.least if spare and not self._users[version] else 0 :]
         ]
 
     def displace(self, sites: Iterable[Site]) -> None:
@@ -74,22 +74,40 @@ class InternalReplicas:
             self.leaving.append((worker, one.need))
 
     def fill_first(self) -> list[Replicas]:
-        """Place a replica of each version that has none; return those for which there is no room."""
-        without = [one for one in self._lacking if not one.stay]
-        for one in without:
-            self._fill(one, 1)
-        waiting = [one for one in without if not one.stay]
+        """Place of each version as many replicas as it needs at least; return those for which there is no room."""
+        for one in self._lacking:
+            self._fill_least(one)
+        waiting = [one for one in self._lacking if _lacks(one)]
         for one in waiting:
-            one.without_room = 1
+            one.without_room = _lacks(one)
         return waiting
 
     def fill(self) -> None:
-        """Place all that there is room for."""
+        """Place all that there is room for beside."""
         for one in self._lacking:
-            self._fill(one, one.missing)
+            self._fill_least(one)
+            if not _lacks(one):
+                self._fill(one, one.missing)
 
-    def _fill(self, one: Replicas, wanted: int) -> None:
-        self.most -= place(one, self._load, self._conditions, min(wanted, self.most))
+    def _fill(self, one: Replicas, wanted: int) -> int:
+        placed = place(one, self._load, self._conditions, min(wanted, self.most))
+        self.most -= placed
+        return placed
+
+    def _fill_least(self, one: Replicas) -> None:
+        """All that it lacks of those, or none: two gangs that have half of their workers each would wait for ever."""
+        lacks, stay = _lacks(one), len(one.stay)
+        placed = self._fill(one, lacks)
+        if placed < lacks:
+            self.most += placed
+            for worker in one.stay[stay:]:
+                self._load.add(worker, one.need, -1)
+            del one.stay[stay:]
+
+
+def _lacks(one: Replicas) -> int:
+    """How many replicas are missing of those that it needs at least."""
+    return max(min(one.deployment.least, one.deployment.replicas) - len(one.stay), 0)
 
 
 def _with_users(deployment: Deployment, users: list[str]) -> Replicas:

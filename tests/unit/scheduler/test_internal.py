@@ -367,3 +367,49 @@ def test_what_a_user_leaves_to_a_job_is_not_promised_to_another_user_before_it_i
     cluster.deploy(deployment("n", gib=5))
     cluster.settle()
     assert (cluster.placed(), lent(cluster)) == ({"n@1": ["a"]}, {})
+
+
+def test_a_gang_is_placed_together_or_not_at_all() -> None:
+    cluster = Cluster(*(worker(name, 8) for name in "abc"))
+    cluster.deploy(deployment("user", 1, 6))
+    cluster.settle()
+    cluster.wish("train", 4, gib=6, least=3)
+    cluster.wish("other", 3, gib=6, job="of another", least=2)
+    cluster.settle()
+    assert lent(cluster).keys() == {"other@1"}
+    assert len(lent(cluster)["other@1"]) == 2
+    cluster.end("of another")
+    cluster.settle()
+    assert lent(cluster) == {}, "there is room for two of three"
+    cluster.workers["d"] = worker("d", 8)
+    cluster.settle()
+    assert len(lent(cluster)["train@1"]) == 3
+    cluster.workers["e"] = worker("e", 8)
+    cluster.settle()
+    assert len(lent(cluster)["train@1"]) == 4
+
+
+def test_nobody_goes_for_a_part_of_a_gang() -> None:
+    cluster = Cluster(worker("a", 8), worker("b", 2))
+    cluster.deploy(deployment("idle", 1, 6, on_demand=True))
+    cluster.call("idle")
+    cluster.settle()
+    cluster.now_s += RECENT_S + 1
+    cluster.wish("train", 2, gib=6, least=2)
+    cluster.settle()
+    assert (cluster.placed(), lent(cluster)) == ({"idle@1": ["a"]}, {})
+    cluster.workers["b"] = worker("b", 8)
+    cluster.settle()
+    assert lent(cluster) == {"train@1": ["a", "b"]}
+
+
+def test_what_a_gang_needs_at_least_is_not_spared_for_other_jobs() -> None:
+    cluster = Cluster(*(worker(name, 8) for name in "abc"))
+    cluster.wish("train", 3, gib=6, least=2)
+    cluster.settle()
+    for number in range(2):
+        cluster.wish(f"m{number}", 1, gib=6, job=f"job-{number}")
+    cluster.settle()
+    found = lent(cluster)
+    assert len(found["train@1"]) == 2
+    assert len(found) == 2
