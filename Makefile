@@ -91,9 +91,9 @@ bench-overload: setup
 bench-loads: setup
 	@$(BIN)/python -m bench.loads $(ARGS)
 
-# Jobs: the queue alone, fairness, balance, overtaking, speculation, the leader's cost, leftovers. Each is a bound in its
-# exit status; all are run, whatever becomes of one.
-JOB_BENCHES := bench.queue $(addprefix bench.lane.,fairness balance overtaking speculation leader leftovers) bench.jobs
+# Jobs: the queue alone, fairness, balance, overtaking, speculation, the cost of the leader, leftovers, memory, small jobs.
+# Each is a bound in its exit status; all are run, whatever becomes of one.
+JOB_BENCHES := bench.queue $(addprefix bench.lane.,fairness balance overtaking speculation leader leftovers memory small) bench.jobs
 
 bench-jobs: setup
 	@failed=; for bench in $(JOB_BENCHES); do $(BIN)/python -m $$bench || failed="$$failed $$bench"; done; \

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,31 @@ def cpu_by_program(pids: Iterable[int]) -> dict[str, float]:
 def cpu_s(pids: Iterable[int]) -> float:
     """CPU seconds so far of the processes and all below them."""
     return sum(cpu_by_program(pids).values())
+
+
+def peak_by_program(pids: Iterable[int]) -> dict[str, int]:
+    """The most bytes that one process of each program had resident since it began, or since `forget_peaks`."""
+    found: dict[str, int] = defaultdict(int)
+    for process in trees(pids):
+        try:
+            name = program(process)
+            found[name] = max(found[name], _peak_bytes(process.pid))
+        except (psutil.NoSuchProcess, ProcessLookupError, FileNotFoundError):
+            continue
+    return dict(found)
+
+
+def _peak_bytes(pid: int) -> int:
+    """VmHWM of proc(5); 0: it has ended, and nobody has waited for it yet."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM:")), 0)
+
+
+def forget_peaks(pids: Iterable[int]) -> None:
+    """Have peaks count from now on, of the processes and all below them."""
+    for process in trees(pids):
+        with suppress(ProcessLookupError, FileNotFoundError):
+            Path(f"/proc/{process.pid}/clear_refs").write_text("5")
 
 
 def resident_by_program(pids: Iterable[int]) -> dict[str, int]:

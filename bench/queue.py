@@ -1,7 +1,8 @@
 """The queue alone, on a Redis of its own: tasks/s, latency on an idle queue, and what growth costs.
 
 Growth: some workers fetch and finish no-op tasks, and queue a new one for each, so that the queue stays as long as it
-is. What a task costs then must not depend on how long that is, nor on how many workers there are.
+is. What a task costs then must not depend on how long that is, nor on how many workers there are. Each length has a
+Redis of its own, and they are measured in turns: other work on the machine makes the same task cost twice as much.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -190,17 +191,22 @@ async def cost(redis: Redis, turns: Sequence[Connection], tasks: int) -> dict[st
     }
 
 
-async def growth(address: str, queued: int, options: argparse.Namespace) -> list[dict[str, Any]]:
+async def growth(addresses: Mapping[int, str], options: argparse.Namespace) -> list[dict[str, Any]]:
     """The same with so many queued: of each number of workers the round with the least CPU time of Redis."""
     rows = []
-    async with connected(address) as queue:
-        await queue.redis.command("FLUSHALL")
-        await fill(queue, "growth", queued, TENANTS)
+    async with contextlib.AsyncExitStack() as stack:
+        queues = {queued: await stack.enter_async_context(connected(at)) for queued, at in addresses.items()}
+        for queued, queue in queues.items():
+            await fill(queue, "growth", queued, TENANTS)
         for count in options.fetchers:
-            with fetchers(address, count, f"w{count}") as turns:
-                found = [await cost(queue.redis, turns, options.tasks) for _ in range(options.rounds)]
-            rows.append({"queued": queued} | min(found, key=lambda one: one["redis_us"]))
-    return rows
+            found: dict[int, list[dict[str, Any]]] = {queued: [] for queued in queues}
+            with contextlib.ExitStack() as workers:
+                turns = {n: workers.enter_context(fetchers(at, count, f"w{count}")) for n, at in addresses.items()}
+                for queued in [*queues] * options.rounds:
+                    found[queued].append(await cost(queues[queued].redis, turns[queued], options.tasks))
+            for queued, rounds in found.items():
+                rows.append({"queued": queued} | min(rounds, key=lambda one: float(one["redis_us"])))
+    return sorted(rows, key=lambda row: (row["queued"], row["workers"]))
 
 
 def bounds(rows: Sequence[dict[str, Any]]) -> list[Bound]:
@@ -215,23 +221,24 @@ def bounds(rows: Sequence[dict[str, Any]]) -> list[Bound]:
     ]
 
 
-async def measure(address: str, options: argparse.Namespace) -> dict[str, Any]:
-    """All of it."""
+async def measure(address: str, lengths: Mapping[int, str], options: argparse.Namespace) -> dict[str, Any]:
+    """All of it; `lengths`: where queues grow to be so long."""
     found = {"rates": await rates(address, options.tasks), "idle": await latency(address, options.tasks // 2)}
-    return found | {"growth": [row for queued in options.queued for row in await growth(address, queued, options)]}
+    return found | {"growth": await growth(lengths, options)}
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--fetchers", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--queued", type=int, nargs="+", default=[10**2, 10**4, 10**6])
     clean_up_on_termination()
     options = parser.parse_args()
-    with running() as address:
-        found = asyncio.run(measure(address, options))
+    with contextlib.ExitStack() as stack:
+        address, *others = [stack.enter_context(running()) for _ in (0, *options.queued)]
+        found = asyncio.run(measure(address, dict(zip(options.queued, others, strict=True)), options))
     table([found["rates"] | found["idle"]])
     table(found["growth"])
     conclude(found, bounds(found["growth"]))

@@ -10,15 +10,17 @@ if TYPE_CHECKING:
     from modelyard.datasets.image_options import ImageOptions
     from modelyard.deployment import InstanceOptions, Selector
     from modelyard.sdk.jobs.options import JobOptions
+    from modelyard.sdk.jobs.training_options import TrainingJobOptions
 
 __version__ = "0.1.0"
-__all__ = ["Client", "ImageOptions", "InstanceOptions", "JobOptions", "Selector", "__version__"]
+__all__ = ["Client", "ImageOptions", "InstanceOptions", "JobOptions", "Selector", "TrainingJobOptions", "__version__"]
 _PLACES = {
     "Client": "modelyard.client",
     "ImageOptions": "modelyard.datasets.image_options",
     "InstanceOptions": "modelyard.deployment",
     "JobOptions": "modelyard.sdk.jobs.options",
     "Selector": "modelyard.deployment",
+    "TrainingJobOptions": "modelyard.sdk.jobs.training_options",
 }
 
 

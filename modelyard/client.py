@@ -29,9 +29,10 @@ class PendingCall(Blocking[large.PendingCall]):
 
 
 class Jobs(Blocking[JobCalls]):
-    """Batch jobs. A `job` is what `submit` or `get` returned, or its id."""
+    """Jobs. A `job` is what `submit` or `get` returned, or its id."""
 
     submit = blocking(JobCalls.submit)
+    train = blocking(JobCalls.train)
     get = blocking(JobCalls.get)
     list = blocking(JobCalls.list)
     watch = blocking_stream(JobCalls.watch)

@@ -32,6 +32,13 @@ settings/{log|trace}                JSON object of Triton's settings       no
 members/{role}/{id}                 deployment.Member (registry,           the member's
                                     scheduler)
 leader/scheduler                    deployment.Member                      the leader's
+training/{job}/control              deployment.Member: the control         its own
+                                    process of a training job
+training/{job}/charter              jobs.gang.Charter: what its processes  no
+                                    are told, until it has ended
+training/{job}/report               jobs.training_progress.TrainingReport  no
+training/{job}/formation            train.control.fence.Record: who        no
+                                    trains
 epochs/offset                       what is added to its revision in what  no
                                     it writes to Redis; absent: 0
 """
@@ -54,11 +61,14 @@ REGIONS = PREFIX + "regions/"
 SETTINGS = PREFIX + "settings/"
 MEMBERS = PREFIX + "members/"
 HOLDS = PREFIX + "holds/"
+UPLOADS = "upload/"
+"""How the owners of what uploads hold begin."""
 JOBS = PREFIX + "jobs/"
 FENCE = PREFIX + "search/fence"
 CONDEMNED = PREFIX + "collection/condemned"
 COLLECTOR = PREFIX + "collection/collector"
 LEADER = PREFIX + "leader/scheduler"
+TRAINING = PREFIX + "training/"
 EPOCH_OFFSET = PREFIX + "epochs/offset"
 
 
@@ -115,6 +125,11 @@ def counter(model_name: str) -> str:
 def hold(owner: str) -> str:
     """Of one owner of chunks."""
     return f"{HOLDS}{owner}"
+
+
+def upload_owner(tenant: str, upload: str) -> str:
+    """Who holds the chunks of an upload."""
+    return f"{UPLOADS}{tenant}/{upload}"
 
 
 def jobs(model_name: str, version_name: str = "") -> str:
@@ -200,3 +215,28 @@ def region(name: str) -> str:
 def settings(kind: str) -> str:
     """Of Triton's settings of one kind, `log` or `trace`."""
     return f"{SETTINGS}{kind}"
+
+
+def training(job_id: str) -> str:
+    """The prefix of all of a training job."""
+    return f"{TRAINING}{job_id}/"
+
+
+def training_charter(job_id: str) -> str:
+    """Of what the processes of a training job are told."""
+    return f"{training(job_id)}charter"
+
+
+def training_report(job_id: str) -> str:
+    """Of how a training job goes."""
+    return f"{training(job_id)}report"
+
+
+def training_control(job_id: str) -> str:
+    """Of the control process of a training job."""
+    return f"{TRAINING}{job_id}/control"
+
+
+def training_formation(job_id: str) -> str:
+    """Of who trains in a training job."""
+    return f"{TRAINING}{job_id}/formation"

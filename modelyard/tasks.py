@@ -55,9 +55,9 @@ async def background(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 @contextlib.contextmanager
 def heeding_cancellation() -> Iterator[None]:
-    """Cancel after all where what is done within may swallow it.
+    """Cancel after all where what is done within may swallow it, as some drivers do.
 
-    A task group does (Python 3.11) if one of its tasks fails at the same time, and so do some drivers.
+    Not for a task group: see `in_own_task`.
     """
     task = asyncio.current_task()
     before = task.cancelling() if task else 0
@@ -66,6 +66,23 @@ def heeding_cancellation() -> Iterator[None]:
     finally:
         if task and task.cancelling() > before:
             raise asyncio.CancelledError
+
+
+async def in_own_task(work: Coroutine[Any, Any, T]) -> T:
+    """Run it in a task of its own, which is cancelled and waited for if the caller is.
+
+    A task group cancels the task that it is in when one of its tasks fails, and swallows that again: together with a
+    cancellation that comes from elsewhere at the same time, and while it ends it leaves its own counted (Python 3.11).
+    So who is to go on after the failure of a group, and to end when cancelled, has it in another task.
+    """
+    running = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait([running])
+    except asyncio.CancelledError:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)  # its own failure, if any, does not matter any more
+        raise
+    return await running
 
 
 async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
@@ -84,7 +101,16 @@ async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
 
 async def to_its_end(work: Callable[[], T]) -> T:
     """Run it in a thread; whoever cancels this waits for it, since a thread cannot be called back."""
-    running = asyncio.ensure_future(asyncio.to_thread(work))
+    return await completed(asyncio.to_thread(work))
+
+
+async def completed(work: Coroutine[Any, Any, T]) -> T:
+    """Run what must not be left half done; whoever cancels this waits for its end.
+
+    Such as to send the metadata of a call: a call in which that was begun, and is not known to be done, cannot be ended
+    with a status (grpc.aio sends them again then, which is refused).
+    """
+    running = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
@@ -118,7 +144,7 @@ async def _next(stream: AsyncGenerator[T, None]) -> tuple[T] | None:
     return None
 
 
-def stop_on_failure(task: asyncio.Future[None]) -> None:
+def stop_on_failure(task: asyncio.Future[Any]) -> None:
     """As a task's done callback: a failure that nobody foresaw is logged, and the process is asked to stop.
 
     Its status is not 0 then, if its service runs within `serving`.

@@ -137,7 +137,7 @@ def bounds(counts: Sequence[dict[str, Any]], jobs: int) -> list[Bound]:
     _, ended, last = counts
     in_redis, in_etcd = last["by"]
     left = {kind: count for kind, count in in_redis.items() if kind not in IDLE}
-    held = {kind: count for kind, count in in_etcd.items() if kind in {"jobs", "holds/jobs"}}
+    held = {kind: count for kind, count in in_etcd.items() if kind in {"jobs", "holds/jobs", "holds/upload"}}
     return [
         Bound("keys of forgotten jobs in Redis", sum(left.values()), most=0),
         Bound("keys of forgotten jobs in etcd", sum(held.values()), most=0),

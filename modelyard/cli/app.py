@@ -24,6 +24,7 @@ from modelyard.cli import (
 from modelyard.cli import local as suite
 from modelyard.cli.command import INTERRUPTED, local
 from modelyard.cli.jobs import commands as jobs
+from modelyard.cli.training import commands as training
 from modelyard.errors import InvalidInputError
 
 app = typer.Typer(
@@ -31,7 +32,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for part in (suite, artifacts, models, aliases, comparison, changes, watching, deploying, deployments, inference, jobs):
+for part in (
+    suite,
+    artifacts,
+    models,
+    aliases,
+    comparison,
+    changes,
+    watching,
+    deploying,
+    deployments,
+    inference,
+    jobs,
+    training,
+):
     app.add_typer(part.app)
 
 # The base of typer's usage errors, which it does not name itself.

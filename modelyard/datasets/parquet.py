@@ -24,7 +24,11 @@ T = TypeVar("T")
 
 
 class ParquetDataset(Dataset):
-    """A Parquet file. Lists are dimensions, sized as the file says, else as those of the first row are."""
+    """A Parquet file. Lists are dimensions, sized as the file says, else as those of the first row are.
+
+    Attributes:
+        begins: the first row of each row group; after the last the number of all rows.
+    """
 
     def __init__(self, source: Source) -> None:
         """Read the footer.
@@ -36,8 +40,8 @@ class ParquetDataset(Dataset):
         self._file = self._checked(lambda: _opened(source))
         footer = self._file.metadata
         self._groups = [footer.row_group(n).num_rows for n in range(footer.num_row_groups)]
-        self._begins = [0, *accumulate(self._groups)]
-        self.rows = self._begins[-1]
+        self.begins = [0, *accumulate(self._groups)]
+        self.rows = self.begins[-1]
         group_bytes = sum(footer.row_group(n).total_byte_size for n in range(footer.num_row_groups))
         self._batch_rows = min(max(BATCH_BYTES * self.rows // max(group_bytes, 1), 1), MOST_BATCH_ROWS)
         self._cursor: _Cursor | None = None
@@ -85,7 +89,7 @@ class ParquetDataset(Dataset):
             return no_rows(begin, columns)
         names = [column.name for column in columns]
         if self._cursor is None or not self._cursor.reaches(begin, names):
-            self._cursor = _Cursor(self._pieces(begin, names), self._begins[self._group_of(begin)], names)
+            self._cursor = _Cursor(self._pieces(begin, names), self.begins[self._group_of(begin)], names)
         cursor, self._cursor = self._cursor, None  # one that fails is not used again
         parts = self._checked(lambda: cursor.read(begin, end))
         self._cursor = cursor
@@ -96,7 +100,7 @@ class ParquetDataset(Dataset):
         return joined(batches)
 
     def _group_of(self, row: int) -> int:
-        return next((n for n, end in enumerate(self._begins[1:]) if row < end), len(self._groups))
+        return next((n for n, end in enumerate(self.begins[1:]) if row < end), len(self._groups))
 
     def _pieces(self, begin: int, names: list[str]) -> Iterator[pa.RecordBatch]:
         """What the file has from the row group of a row on."""

@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 from modelyard.jobs.job import UNCOUNTED, Progress, Usage
 from modelyard.jobs.planning import Plan
+from modelyard.jobs.poison import Step, before
 from modelyard.jobs.speed import Cost, Throughput
 from modelyard.jobs.tasks import Outcome, TaskSpec
-from modelyard.queue.records import Counts
+from modelyard.queue.records import Counts, TaskStatus
 
 
 class Account(NamedTuple):
@@ -55,6 +56,24 @@ class Tally:
     def retried(self, attempts: int = 1) -> Tally:
         """With attempts that had to be made again."""
         return replace(self, retries=self.retries + attempts)
+
+
+def repeated(task: TaskSpec, status: TaskStatus, outcome: Outcome | None, max_attempts: int) -> int:
+    """How many attempts had to be made again for a task that has ended as `status` says.
+
+    Args:
+        task: which.
+        status: of it, which counts what failed, and what was lost with its worker.
+        outcome: None: it was given up.
+        max_attempts: that a row may have.
+    """
+    lost = status.failures + status.deaths
+    if outcome is None:
+        return max(lost - 1, 0)
+    # Of a task that is split when it is fetched the queue has counted the last attempt; else that is the one that ended
+    # with the split, and its rows are attempted once more as parts.
+    splits_late = bool(outcome.parts) and before(task, status.deaths, max_attempts).step is Step.EXECUTE
+    return lost + splits_late
 
 
 def added(one: Usage, other: Usage) -> Usage:

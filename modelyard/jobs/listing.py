@@ -24,7 +24,7 @@ class JobFilter:
         """Whether a job is one of them."""
         return (
             (not self.states or job.state in self.states)
-            and self.model in {"", job.spec.inference.model}
+            and self.model in {"", job.spec.model}
             and self.tenant in {"", job.tenant}
         )
 

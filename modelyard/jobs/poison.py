@@ -4,7 +4,7 @@ A worker asks `before` when it has fetched a task, `after` when the model raised
 does what it is told: RETRY: `fail` in the queue, so that it is fetched later, or `lost`; SPLIT: `finish` with the parts
 that replace it; BURY: `fail` that is not retryable: a dead letter. Only a row that is alone is buried, after as many
 attempts as it may have: so workers that die for reasons of their own cost work, hardly ever rows. One exception: what
-keeps a whole task from being read is no row's fault, and buries it whole.
+keeps a whole task from being executed is no row's fault, and buries it whole, if it is not over before.
 """
 
 from __future__ import annotations
@@ -65,15 +65,16 @@ def after(
         task: which.
         failures: how often it did so before.
         max_attempts: that a row may have.
-        at_fault: the rows that failed when they were executed one by one, counted as the task counts them; empty: not
-            known.
+        at_fault: the rows that failed when they were executed one by one, counted as the task counts them; empty: it
+            was none of them, as when the dataset is damaged.
         permanent: they will fail again, for they could not even be read; without `at_fault`: none of them can be.
     """
-    if not permanent and failures + 1 < _allowed(task, max_attempts):
+    allowed = _allowed(task, max_attempts) if at_fault else max_attempts
+    if not permanent and failures + 1 < allowed:
         return Verdict(Step.RETRY)
-    if task.rows == 1 or (permanent and not at_fault):
+    if task.rows == 1 or not at_fault:
         return Verdict(Step.BURY)
-    return Verdict(Step.SPLIT, isolated(task, at_fault) if at_fault else halves(task))
+    return Verdict(Step.SPLIT, isolated(task, at_fault))
 
 
 def killed(task: TaskSpec, begin: int, end: int) -> Verdict:

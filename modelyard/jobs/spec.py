@@ -5,42 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from modelyard.datasets.image_options import ImageOptions
+from modelyard.errors import PreconditionError
+from modelyard.jobs.dataset import Artifact, Dataset
+from modelyard.jobs.training import TrainingSpec
+
+__all__ = [
+    "Artifact",
+    "BatchInference",
+    "Dataset",
+    "JobSpec",
+    "Output",
+    "ResultFormat",
+    "Sharding",
+    "TrainingSpec",
+]
 
 DEFAULT_PRIORITY = 5
 DEFAULT_ATTEMPTS = 3
 DEFAULT_DEAD_ROWS = 1000
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """Files in the artifact store.
-
-    Attributes:
-        manifest_digest: sha256 of the manifest, in hex.
-        path: of a file; empty: the only file there is, or all of them as a directory.
-    """
-
-    manifest_digest: str
-    path: str = ""
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """Where rows come from: one of `artifact`, `url` and `inline`.
-
-    Attributes:
-        url: below one of the prefixes that the server allows.
-        inline: a whole file, at most 8 MiB; it is an artifact once the job is accepted.
-        kind: "npy", "npz", "parquet", "csv", "jsonl" or "images"; empty: what the suffix says.
-        images: what is done with every image; None: nothing.
-    """
-
-    artifact: Artifact | None = None
-    url: str = ""
-    inline: bytes | None = None
-    kind: str = ""
-    images: ImageOptions | None = None
 
 
 class ResultFormat(StrEnum):
@@ -97,18 +79,35 @@ class BatchInference:
 
 @dataclass(frozen=True)
 class JobSpec:
-    """What is to be done, and how urgently.
+    """What is to be done, which is one of `batch_inference` and `training`, and how urgently.
 
     Attributes:
-        inference: the kind of job; there are no others yet.
         priority: 0 (first) to 9.
         deadline_s: how long after its submission it may end; 0: whenever.
         max_attempts: how often a row may make the model raise, and how often kill its process, before it is given up.
         max_dead_rows: the job fails when more rows were given up.
     """
 
-    inference: BatchInference
+    batch_inference: BatchInference | None = None
     priority: int = DEFAULT_PRIORITY
     deadline_s: float = 0.0
     max_attempts: int = DEFAULT_ATTEMPTS
     max_dead_rows: int = DEFAULT_DEAD_ROWS
+    training: TrainingSpec | None = None
+
+    def __post_init__(self) -> None:
+        # A TypeError is what a record becomes malformed by.
+        if (self.batch_inference is None) == (self.training is None):
+            raise TypeError("a job is of one kind")
+
+    @property
+    def inference(self) -> BatchInference:
+        """What a batch job is to do. PreconditionError: it is another kind of job."""
+        if self.batch_inference is None:
+            raise PreconditionError("job: expected a batch job, whose rows have results; got one that trains a model")
+        return self.batch_inference
+
+    @property
+    def model(self) -> str:
+        """The model that is executed, or of which a version is made."""
+        return self.training.model if self.training else self.inference.model

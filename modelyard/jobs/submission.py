@@ -44,7 +44,7 @@ def resolved(job: Job, version: str, inline: Artifact | None = None) -> Job:
     if inline:
         stored = Dataset(artifact=inline, kind=inference.dataset.kind, images=inference.dataset.images)
         inference = replace(inference, dataset=stored)
-    return replace(job, spec=replace(job.spec, inference=inference))
+    return replace(job, spec=replace(job.spec, batch_inference=inference))
 
 
 def _digest(spec: JobSpec) -> str:

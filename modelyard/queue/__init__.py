@@ -47,6 +47,7 @@ work. If that clock itself jumps, tasks are run early or late, perhaps twice, an
 MemoryQueue is the same queue without Redis, for tests.
 """
 
+from modelyard.queue.checks import bounded
 from modelyard.queue.contract import ClaimQueue, JobQueue, TaskQueue, Upkeep
 from modelyard.queue.job_records import JobRecord, Listed, Written
 from modelyard.queue.record_contract import RecordQueue
@@ -105,4 +106,5 @@ __all__ = [
     "TaskStatus",
     "Upkeep",
     "Written",
+    "bounded",
 ]

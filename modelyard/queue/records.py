@@ -11,7 +11,7 @@ Ending = Literal["stale", "superseded", "retry", "dead"]
 MAX_PRIORITY = 9
 MAX_PAYLOAD_BYTES = 1 << 20
 MAX_RESULT_BYTES = 64 << 10
-MAX_REASON = 2000
+MAX_REASON = 1000
 """Characters of a failure's reason; what is longer is cut."""
 
 

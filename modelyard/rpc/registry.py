@@ -30,7 +30,7 @@ class RegistrySource:
 
     def __init__(self, addresses: Callable[[], Iterable[str]]) -> None:
         """`addresses` returns the replicas that are live now."""
-        self._replicas = Replicas(addresses, SERVICE)
+        self._replicas = Replicas("registry", addresses)
 
     async def close(self) -> None:
         """Close the channels; what is being read is cancelled."""
@@ -38,7 +38,7 @@ class RegistrySource:
 
     async def manifest(self, digest: str) -> Manifest:
         """Return a manifest."""
-        async with self._replicas.stub() as stub:
+        async with self._replicas.stub(SERVICE) as stub:
             request = registry_pb2.GetManifestRequest(digest=digest)
             return convert.manifest_from_pb(await stub.GetManifest(request, timeout=TIMEOUT_S))
 
@@ -55,7 +55,7 @@ class RegistrySource:
             DataLossError: a chunk is damaged.
             NotFoundError: a chunk is gone from the store.
         """
-        async with self._replicas.stub() as stub:
+        async with self._replicas.stub(SERVICE) as stub:
             digests = [chunk.digest for chunk in chunks]
             request = registry_pb2.DownloadChunksRequest(digests=digests, unverified=unverified)
             call = stub.DownloadChunks(request)

@@ -37,7 +37,7 @@ class Storing:
             addresses: returns the replicas that are live now.
             patience_s: how long each step waits for a registry that is away.
         """
-        self._replicas = Replicas(addresses, SERVICE)
+        self._replicas = Replicas("registry", addresses)
         self._patience_s = patience_s
 
     async def close(self) -> None:
@@ -88,7 +88,7 @@ class Storing:
         return found
 
     async def _ask(self, request: pb.FindMissingChunksRequest, metadata: Any) -> list[str]:
-        async with self._replicas.stub() as stub:
+        async with self._replicas.stub(SERVICE) as stub:
             answer = await stub.FindMissingChunks(request, timeout=TIMEOUT_S, metadata=metadata)
             return list(answer.digests)
 
@@ -97,7 +97,7 @@ class Storing:
         await patiently(partial(self._upload, data, chunk.digest, metadata), self._patience_s)
 
     async def _upload(self, data: bytes, digest: str, metadata: Any) -> None:
-        async with self._replicas.stub() as stub:
+        async with self._replicas.stub(SERVICE) as stub:
             call = stub.UploadChunks(metadata=metadata)
             try:
                 # A write fails when the server has ended the call: its answer says why.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import torch
@@ -27,7 +28,7 @@ class Reduction(Protocol):
         """Return a module whose last backward pass of a step leaves the gradients summed over all ranks."""
         ...
 
-    def accumulating(self, module: nn.Module, last: bool) -> object:
+    def accumulating(self, module: nn.Module, last: bool) -> AbstractContextManager[object]:
         """Return a context manager for a pass, forward and backward, of a wrapped module; the last of a step sums."""
         ...
 
@@ -38,3 +39,23 @@ class Reduction(Protocol):
             GroupLost: a member is gone, or has come.
         """
         ...
+
+
+class Alone:
+    """The reduction of a run on one process."""
+
+    rank = 0
+    world = 1
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """Return the module: its gradients are the sums."""
+        return module
+
+    def accumulating(self, module: nn.Module, last: bool) -> AbstractContextManager[None]:
+        """Do nothing."""
+        del module, last
+        return nullcontext()
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the values: they are the sums."""
+        return values

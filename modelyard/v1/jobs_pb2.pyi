@@ -20,18 +20,20 @@ PARQUET: ResultFormat
 NPY: ResultFormat
 
 class JobSpec(_message.Message):
-    __slots__ = ("batch_inference", "priority", "deadline_s", "max_attempts", "max_dead_rows")
+    __slots__ = ("batch_inference", "training", "priority", "deadline_s", "max_attempts", "max_dead_rows")
     BATCH_INFERENCE_FIELD_NUMBER: _ClassVar[int]
+    TRAINING_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_S_FIELD_NUMBER: _ClassVar[int]
     MAX_ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
     MAX_DEAD_ROWS_FIELD_NUMBER: _ClassVar[int]
     batch_inference: BatchInference
+    training: TrainingSpec
     priority: int
     deadline_s: float
     max_attempts: int
     max_dead_rows: int
-    def __init__(self, batch_inference: _Optional[_Union[BatchInference, _Mapping]] = ..., priority: _Optional[int] = ..., deadline_s: _Optional[float] = ..., max_attempts: _Optional[int] = ..., max_dead_rows: _Optional[int] = ...) -> None: ...
+    def __init__(self, batch_inference: _Optional[_Union[BatchInference, _Mapping]] = ..., training: _Optional[_Union[TrainingSpec, _Mapping]] = ..., priority: _Optional[int] = ..., deadline_s: _Optional[float] = ..., max_attempts: _Optional[int] = ..., max_dead_rows: _Optional[int] = ...) -> None: ...
 
 class BatchInference(_message.Message):
     __slots__ = ("model", "version", "dataset", "columns", "cast", "output", "sharding")
@@ -112,6 +114,124 @@ class Sharding(_message.Message):
     key_column: str
     shards: int
     def __init__(self, key_column: _Optional[str] = ..., shards: _Optional[int] = ...) -> None: ...
+
+class TrainingSpec(_message.Message):
+    __slots__ = ("model", "code", "data", "epochs", "steps", "batch_size", "accumulation", "precision", "seed", "parallelism", "min_workers", "max_workers", "checkpoints", "objective", "release")
+    class Precision(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        PRECISION_UNSPECIFIED: _ClassVar[TrainingSpec.Precision]
+        FP32: _ClassVar[TrainingSpec.Precision]
+        BF16: _ClassVar[TrainingSpec.Precision]
+    PRECISION_UNSPECIFIED: TrainingSpec.Precision
+    FP32: TrainingSpec.Precision
+    BF16: TrainingSpec.Precision
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    EPOCHS_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    ACCUMULATION_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    PARALLELISM_FIELD_NUMBER: _ClassVar[int]
+    MIN_WORKERS_FIELD_NUMBER: _ClassVar[int]
+    MAX_WORKERS_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINTS_FIELD_NUMBER: _ClassVar[int]
+    OBJECTIVE_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    code: TrainingCode
+    data: TrainingData
+    epochs: int
+    steps: int
+    batch_size: int
+    accumulation: int
+    precision: TrainingSpec.Precision
+    seed: int
+    parallelism: Parallelism
+    min_workers: int
+    max_workers: int
+    checkpoints: Checkpoints
+    objective: Objective
+    release: Release
+    def __init__(self, model: _Optional[str] = ..., code: _Optional[_Union[TrainingCode, _Mapping]] = ..., data: _Optional[_Union[TrainingData, _Mapping]] = ..., epochs: _Optional[int] = ..., steps: _Optional[int] = ..., batch_size: _Optional[int] = ..., accumulation: _Optional[int] = ..., precision: _Optional[_Union[TrainingSpec.Precision, str]] = ..., seed: _Optional[int] = ..., parallelism: _Optional[_Union[Parallelism, _Mapping]] = ..., min_workers: _Optional[int] = ..., max_workers: _Optional[int] = ..., checkpoints: _Optional[_Union[Checkpoints, _Mapping]] = ..., objective: _Optional[_Union[Objective, _Mapping]] = ..., release: _Optional[_Union[Release, _Mapping]] = ...) -> None: ...
+
+class TrainingCode(_message.Message):
+    __slots__ = ("artifact", "entry", "parameters")
+    ARTIFACT_FIELD_NUMBER: _ClassVar[int]
+    ENTRY_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    artifact: Artifact
+    entry: str
+    parameters: _containers.RepeatedCompositeFieldContainer[TrainingParameter]
+    def __init__(self, artifact: _Optional[_Union[Artifact, _Mapping]] = ..., entry: _Optional[str] = ..., parameters: _Optional[_Iterable[_Union[TrainingParameter, _Mapping]]] = ...) -> None: ...
+
+class TrainingParameter(_message.Message):
+    __slots__ = ("name", "value")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: str
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+
+class TrainingData(_message.Message):
+    __slots__ = ("dataset", "validation", "held_out", "features", "target")
+    DATASET_FIELD_NUMBER: _ClassVar[int]
+    VALIDATION_FIELD_NUMBER: _ClassVar[int]
+    HELD_OUT_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    dataset: Dataset
+    validation: Dataset
+    held_out: float
+    features: _containers.RepeatedScalarFieldContainer[str]
+    target: str
+    def __init__(self, dataset: _Optional[_Union[Dataset, _Mapping]] = ..., validation: _Optional[_Union[Dataset, _Mapping]] = ..., held_out: _Optional[float] = ..., features: _Optional[_Iterable[str]] = ..., target: _Optional[str] = ...) -> None: ...
+
+class Parallelism(_message.Message):
+    __slots__ = ("data", "shard", "tensor", "pipeline")
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    SHARD_FIELD_NUMBER: _ClassVar[int]
+    TENSOR_FIELD_NUMBER: _ClassVar[int]
+    PIPELINE_FIELD_NUMBER: _ClassVar[int]
+    data: int
+    shard: int
+    tensor: int
+    pipeline: int
+    def __init__(self, data: _Optional[int] = ..., shard: _Optional[int] = ..., tensor: _Optional[int] = ..., pipeline: _Optional[int] = ...) -> None: ...
+
+class Checkpoints(_message.Message):
+    __slots__ = ("every_steps", "every_s", "keep_last")
+    EVERY_STEPS_FIELD_NUMBER: _ClassVar[int]
+    EVERY_S_FIELD_NUMBER: _ClassVar[int]
+    KEEP_LAST_FIELD_NUMBER: _ClassVar[int]
+    every_steps: int
+    every_s: float
+    keep_last: int
+    def __init__(self, every_steps: _Optional[int] = ..., every_s: _Optional[float] = ..., keep_last: _Optional[int] = ...) -> None: ...
+
+class Objective(_message.Message):
+    __slots__ = ("metric", "higher_is_better", "patience", "min_delta")
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    HIGHER_IS_BETTER_FIELD_NUMBER: _ClassVar[int]
+    PATIENCE_FIELD_NUMBER: _ClassVar[int]
+    MIN_DELTA_FIELD_NUMBER: _ClassVar[int]
+    metric: str
+    higher_is_better: bool
+    patience: int
+    min_delta: float
+    def __init__(self, metric: _Optional[str] = ..., higher_is_better: bool = ..., patience: _Optional[int] = ..., min_delta: _Optional[float] = ...) -> None: ...
+
+class Release(_message.Message):
+    __slots__ = ("alias", "deploy", "if_better")
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    DEPLOY_FIELD_NUMBER: _ClassVar[int]
+    IF_BETTER_FIELD_NUMBER: _ClassVar[int]
+    alias: str
+    deploy: bool
+    if_better: bool
+    def __init__(self, alias: _Optional[str] = ..., deploy: bool = ..., if_better: bool = ...) -> None: ...
 
 class Job(_message.Message):
     __slots__ = ("id", "tenant", "spec", "state", "reason", "create_time", "start_time", "end_time", "progress", "usage")

@@ -75,9 +75,11 @@ async def test_keys_are_there_under_the_lease_and_go_with_it(etcd: Etcd, session
 
 
 async def test_a_lease_that_is_kept_alive_outlives_its_time(etcd: Etcd, session: Session) -> None:
-    lease_id = session.lease_id
-    key = await witness(etcd)
-    await eventually(lambda: holds_not(etcd, key))
+    for _ in range(5):  # it is lost all the same where this process was held up for so long
+        lease_id, key = await eventually(lambda: session.lease_id), await witness(etcd)
+        await eventually(partial(holds_not, etcd, key))
+        if session.lease_id == lease_id:
+            break
     assert session.lease_id == lease_id
     assert await holds(etcd, KEY, lease_id)
 
@@ -247,14 +249,17 @@ async def test_the_second_takes_over_when_the_first_falls_silent(etcd: Etcd) -> 
 
 
 async def test_a_term_that_is_held_outlives_its_lease_and_ends_when_it_is_revoked(etcd: Etcd) -> None:
-    term = await Election(etcd, LEADER, b"first", TTL_S).campaign()
-    key = await witness(etcd)
-    async with running(term.hold()) as holding:
-        await eventually(lambda: holds_not(etcd, key))
-        assert not holding.done()
-        assert await holds(etcd, LEADER)
-        await term.resign()
-        await asyncio.wait_for(holding, 30)
+    for _ in range(5):  # it is lost all the same where this process was held up for so long
+        term = await Election(etcd, LEADER, b"first", TTL_S).campaign()
+        key = await witness(etcd)
+        async with running(term.hold()) as holding:
+            await eventually(partial(holds_not, etcd, key))
+            if outlived := not holding.done():
+                assert await holds(etcd, LEADER)
+                await term.resign()
+                await asyncio.wait_for(holding, 30)
+                break
+    assert outlived
 
 
 async def test_a_deposed_leader_writes_nothing(etcd: Etcd) -> None:

@@ -106,7 +106,8 @@ class FakeJobs(Fake):
             job = pb.Job(id=f"job-{number}", tenant="acme", spec=request.spec, state=pb.Job.QUEUED)
             job.create_time.seconds = FIRST_TIME_S
             job.progress.rows = -1
-            job.spec.batch_inference.version = request.spec.batch_inference.version or "1"
+            if job.spec.HasField("batch_inference"):
+                job.spec.batch_inference.version = request.spec.batch_inference.version or "1"
             self.jobs[job.id] = job
         elif before.spec != request.spec:
             raise AlreadyExistsError("the same request id and another spec")

@@ -22,6 +22,7 @@ from modelyard.jobs.states import JobState
 from modelyard.results import Progress
 from modelyard.sdk.jobs import large
 from modelyard.sdk.jobs.calls import JobCalls
+from modelyard.sdk.jobs.training import TrainingCalls
 from modelyard.v1 import jobs_pb2 as pb
 from tests.unit.fake_jobs import npy
 from tests.unit.fakes import FakeSuite, serve_in_thread
@@ -56,7 +57,7 @@ def test_both_faces_of_jobs_have_the_same_methods() -> None:
         found = inspect.getmembers(kind, inspect.isfunction)
         return {name: list(inspect.signature(f).parameters) for name, f in found if not name.startswith("_")}
 
-    own = set(JobCalls.__dict__)
+    own = {*JobCalls.__dict__, *TrainingCalls.__dict__}
     assert methods(sync.Jobs) == {name: found for name, found in methods(JobCalls).items() if name in own}
     assert methods(sync.PendingCall) == methods(large.PendingCall)
     assert all(inspect.getdoc(getattr(sync.Jobs, name)) for name in methods(sync.Jobs))

@@ -9,7 +9,8 @@ from contextvars import ContextVar
 
 import pytest
 
-from modelyard.tasks import heeding_cancellation, unless, until
+from modelyard.tasks import heeding_cancellation, in_own_task, unless, until
+from tests.waiting import eventually
 
 
 async def test_work_that_ends() -> None:
@@ -175,20 +176,13 @@ def test_a_service_that_is_told_to_stop_ends_well() -> None:
         assert process.wait(60) == 0
 
 
-async def test_a_cancellation_is_heeded_though_a_failure_in_a_group_came_with_it() -> None:
+async def test_a_cancellation_that_was_swallowed_is_heeded() -> None:
     begun = asyncio.Event()
 
-    async def fails_when_cancelled() -> None:
-        try:
+    async def work() -> None:
+        with heeding_cancellation(), suppress(asyncio.CancelledError):
             begun.set()
             await asyncio.Event().wait()
-        finally:
-            raise ValueError("no")
-
-    async def work() -> None:
-        with suppress(ExceptionGroup), heeding_cancellation():
-            async with asyncio.TaskGroup() as group:
-                group.create_task(fails_when_cancelled())
 
     running = asyncio.create_task(work())
     await begun.wait()
@@ -200,3 +194,66 @@ async def test_a_cancellation_is_heeded_though_a_failure_in_a_group_came_with_it
 async def test_a_failure_without_a_cancellation_is_raised() -> None:
     with pytest.raises(ValueError, match="no"), heeding_cancellation():
         raise ValueError("no")
+
+
+class Group:
+    """A task group in a task of its own, a few times, one task of which fails when it is told to or cancelled."""
+
+    def __init__(self) -> None:
+        self.begun, self.fail = asyncio.Event(), asyncio.Event()
+        self.failures = 0
+
+    async def run(self) -> None:
+        while self.failures < 5:
+            try:
+                await in_own_task(self._group())
+            except* ValueError:
+                self.failures += 1
+
+    async def _group(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._work())
+
+    async def _work(self) -> None:
+        try:
+            self.begun.set()
+            await self.fail.wait()
+        finally:
+            self.fail.clear()
+            self.begun.clear()
+            raise ValueError("no")
+
+
+async def test_a_cancellation_ends_it_though_a_failure_in_a_group_came_with_it() -> None:
+    group = Group()
+    running = asyncio.create_task(group.run())
+    await group.begun.wait()
+    running.cancel()
+    await asyncio.wait([running], timeout=30)
+    assert running.cancelled()
+    assert group.failures == 0
+
+
+async def test_after_the_failure_of_a_group_nobody_is_cancelled() -> None:
+    group = Group()
+    running = asyncio.create_task(group.run())
+    for _ in range(3):
+        await asyncio.wait_for(group.begun.wait(), 30)
+        group.fail.set()
+        await eventually(lambda: not group.fail.is_set())
+        assert not running.cancelling()
+    await asyncio.wait_for(group.begun.wait(), 30)
+    assert group.failures == 3
+    running.cancel()
+    await asyncio.wait([running], timeout=30)
+    assert running.cancelled()
+
+
+async def test_what_is_run_in_its_own_task_returns_or_raises() -> None:
+    assert await in_own_task(asyncio.sleep(0, 5)) == 5
+
+    async def fail() -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        await in_own_task(fail())

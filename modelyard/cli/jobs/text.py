@@ -30,7 +30,9 @@ def document(job: Job) -> dict[str, Any]:
 
 
 def model(job: Job) -> str:
-    """Its model as model@version."""
+    """Its model as model@version; of one that is trained, its name."""
+    if job.spec.training:
+        return job.spec.model
     return f"{job.spec.inference.model}@{job.spec.inference.version}"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import uuid
 from collections.abc import AsyncGenerator, Collection, Sequence
 from pathlib import Path
 
@@ -17,9 +16,10 @@ from modelyard.rpc import convert
 from modelyard.rpc.build import build
 from modelyard.sdk.attempts import Attempts
 from modelyard.sdk.connection import resolve
-from modelyard.sdk.jobs.datasets import DatasetCalls, Rows
+from modelyard.sdk.jobs.datasets import Rows
 from modelyard.sdk.jobs.download import ResultsDownload
 from modelyard.sdk.jobs.options import JobOptions
+from modelyard.sdk.jobs.training import TrainingCalls
 from modelyard.sdk.meter import OnProgress
 from modelyard.sdk.pages import pages
 from modelyard.sdk.settings import check_timeout
@@ -31,8 +31,8 @@ def id_of(job: Job | str) -> str:
     return job if isinstance(job, str) else job.id
 
 
-class JobCalls(DatasetCalls):
-    """Batch jobs. A `job` is what `submit` or `get` returned, or its id."""
+class JobCalls(TrainingCalls):
+    """Jobs. A `job` is what `submit` or `get` returned, or its id."""
 
     async def submit(
         self,
@@ -66,10 +66,7 @@ class JobCalls(DatasetCalls):
         reference, options = resolve(name, version), options or JobOptions()
         options.check(reference)
         dataset = await self.dataset(reference, rows, options, progress)
-        request = pb.SubmitJobRequest(spec=convert.spec_to_pb(options.spec(reference, dataset)))
-        # By its id the server knows a second attempt: it never becomes a second job.
-        request.MergeFrom(build(pb.SubmitJobRequest, request_id=options.request_id or uuid.uuid4().hex))
-        return convert.job_from_pb(await self._connection.call(self._connection.jobs.SubmitJob, request))
+        return await self._accepted(options.spec(reference, dataset), options.request_id)
 
     async def get(self, job: Job | str) -> Job:
         """Return a job as it is now; raise NotFoundError if there is none of that id."""

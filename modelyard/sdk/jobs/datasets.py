@@ -14,8 +14,8 @@ import numpy.typing as npt
 from modelyard import chunks
 from modelyard.catalogue import CHUNK_SIZE_BYTES, Manifest
 from modelyard.errors import InvalidInputError
+from modelyard.jobs.dataset_validation import MOST_INLINE_BYTES
 from modelyard.jobs.spec import Artifact, Dataset
-from modelyard.jobs.validation import MOST_INLINE_BYTES
 from modelyard.names import ModelVersion
 from modelyard.results import Array
 from modelyard.sdk.jobs.options import JobOptions

@@ -1,7 +1,12 @@
 """What members and the control process of a job tell each other: values, encoded by modelyard.codec, one a frame.
 
 A frame is `Envelope`, with exactly one of its fields set. The transport (modelyard.rpc.frames) notices an end that is
-silent; a connection that breaks means that the member is lost until it says `hello` on another one.
+silent; a connection that breaks means that the member is lost until it says `hello` on another one. A member whose
+connection breaks trains on, looks up the control process in etcd (`training/{job}/control`) and says `hello` again.
+
+A `formation` ends the one before it: who is in an older group drops it first, as if told to `leave` at once. After such
+a `leave` nothing need be answered. With the first `finished` the job is over: it is said once nothing is left to do
+that needs the group.
 """
 
 from __future__ import annotations
@@ -9,6 +14,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from modelyard.train.position import Position
+
+ALONE_S = 30.0
+"""A member that has had no control process for so long holds at the end of a step until it has one again, and says then
+that it is not whole. The control process waits for longer before it forms without any of those that had the state: two
+halves of a network never both go on."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +30,8 @@ class Hello:
         member: its name, which no other process has or had: worker and number of the start, for instance.
         secret: of the job; others are turned away.
         address: of the network interface by which other members reach it.
-        agreement: a digest of what must be the same everywhere: recipe, data, order, seed, options. Who differs from
-            the job's is turned away.
+        agreement: digests of what must be the same everywhere, as `recipe=...,data=...,seed=...`: who differs from the
+            job's is turned away, and told in which of them; one digest of all does it too.
         step: the steps it has applied; -1: it has no state yet.
         formation: the last one it belonged to; 0: none. A new control process learns from it.
         whole: whether it trains in that formation now.
@@ -46,12 +56,15 @@ class Formation:
         members: names, in the order of their ranks.
         addresses: of the members, in the same order.
         store: host:port of a torch.distributed.TCPStore.
+        checkpoint: the last one that is known to be whole. If the latest step among the members is before it, they
+            resume from it.
     """
 
     number: int
     members: tuple[str, ...]
     addresses: tuple[str, ...]
     store: str
+    checkpoint: Saved | None = None
 
 
 @dataclass(frozen=True)

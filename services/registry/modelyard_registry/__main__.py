@@ -16,6 +16,7 @@ from modelyard.dependency import Dependency, of_etcd
 from modelyard.deployment import Member
 from modelyard.errors import ModelyardError
 from modelyard.etcd import Etcd
+from modelyard.memory import share_heap
 from modelyard.metrics import families
 from modelyard.metrics.replica import ReplicaMetrics
 from modelyard.metrics.sampling import Samplers
@@ -34,7 +35,6 @@ from modelyard_registry.artifacts.uploads import Uploads
 from modelyard_registry.catalogue import Catalogue
 from modelyard_registry.config import Config
 from modelyard_registry.formats.inspector import Inspector
-from modelyard_registry.memory import share_heap
 from modelyard_registry.metrics import RegistryMetrics
 from modelyard_registry.search.discovery import Discovery
 from modelyard_registry.search.feed import Feed

@@ -19,6 +19,7 @@ from modelyard.dependency import of_etcd, of_redis
 from modelyard.deployment import Member
 from modelyard.errors import PASSING
 from modelyard.etcd import Etcd
+from modelyard.memory import share_heap
 from modelyard.metrics import families
 from modelyard.metrics.replica import ReplicaMetrics
 from modelyard.metrics.sampling import Samplers
@@ -27,6 +28,7 @@ from modelyard.process import Parent, allow_descriptors
 from modelyard.queue import Caps, RedisQueue
 from modelyard.redis import Redis
 from modelyard.rpc.channel import method_path
+from modelyard.rpc.replicas import Replicas
 from modelyard.rpc.server import Server, on_termination
 from modelyard.session import Session
 from modelyard.tasks import BackgroundError, background, serving, unless
@@ -39,7 +41,7 @@ from modelyard_scheduler.jobs.leader.metrics import JobMetrics
 from modelyard_scheduler.jobs.records import Records
 from modelyard_scheduler.leader import Leader
 from modelyard_scheduler.metrics import DeploymentMetrics
-from modelyard_scheduler.peers import Replicas, find_version
+from modelyard_scheduler.peers import addresses_of, find_version
 from modelyard_scheduler.service import Deployments
 from modelyard_scheduler.servicer import SchedulerServicer
 from modelyard_scheduler.state import State
@@ -64,7 +66,7 @@ async def serve(config: Config, parent: Parent) -> None:
         await stack.enter_async_context(background(*state.works()))
         if not await unless(stop, state.synced()):
             return
-        registries = Replicas("registry", lambda: state.registries.items)
+        registries = Replicas("registry", lambda: addresses_of(state.registries.items))
         stack.push_async_callback(registries.close)
         server = Server(config.id, lasting=[method_path(JOBS.methods_by_name["WatchJob"])])
         deployments = Deployments(etcd, state, partial(find_version, registries))
@@ -109,6 +111,7 @@ def _watching(vitals: Vitals, server: Server, etcd: Etcd, redis: Redis) -> list[
 
 def main() -> None:
     """Read the configuration and serve until SIGTERM."""
+    share_heap()
     allow_descriptors()
     environ = dict(os.environ)
     parent = Parent(environ)

@@ -1,85 +1,30 @@
-"""The other services over gRPC: channels to live replicas, the registry's versions, the agents' logs."""
+"""The other services over gRPC: the registry's versions and artifacts, the agents' logs."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-import grpc
 import grpc.aio
 
 from modelyard.catalogue import Lifecycle, Manifest, Version
 from modelyard.deployment import Member
-from modelyard.errors import DataLossError, NotFoundError, PreconditionError, UnavailableError
+from modelyard.errors import DataLossError, NotFoundError, PreconditionError
 from modelyard.rpc import convert
 from modelyard.rpc.channel import Stub, open_channel
+from modelyard.rpc.registry import SERVICE
+from modelyard.rpc.replicas import Replicas
 from modelyard.rpc.status import TENANT_KEY, error_of
 from modelyard.v1 import agent_pb2, registry_pb2
 
-CONNECT_S = 1.0
 TIMEOUT_S = 10.0
 QUESTION_DIGESTS = 10_000
 Metadata = tuple[tuple[str, str], ...]
 
 
-class Replicas:
-    """One channel to each live replica of a service; calls go to those that are connected, in turn.
-
-    While none is announced (etcd was away for longer than their leases), those still connected are used on.
-    """
-
-    def __init__(self, role: str, members: Callable[[], Mapping[str, Member]]) -> None:
-        self._role = role
-        self._members = members
-        self._channels: dict[str, grpc.aio.Channel] = {}
-        self._turn = 0
-
-    def addresses(self) -> list[str]:
-        """Where those are that are live now, host:port."""
-        return sorted({member.address for member in self._members().values()})
-
-    async def channel(self) -> grpc.aio.Channel:
-        """Return a channel that is connected.
-
-        Raises:
-            UnavailableError: no replica is live, or none can be reached.
-        """
-        live = self.addresses()
-        for address in live:
-            if address not in self._channels:
-                self._channels[address] = open_channel(address)
-        await self._forget({a for a in self._channels if a not in live and not _connected(self._channels[a])})
-        known = [self._channels[a] for a in live or sorted(self._channels)]
-        connected = [c for c in known if _connected(c)] or await _first_connected(known)
-        if not connected:
-            reason = f"{', '.join(live)} cannot be reached" if live else "none is live"
-            raise UnavailableError(f"{self._role}: {reason}", retry_after_s=1.0)
-        self._turn += 1
-        return connected[self._turn % len(connected)]
-
-    async def _forget(self, addresses: set[str]) -> None:
-        for channel in [self._channels.pop(address) for address in addresses]:
-            await channel.close(None)
-
-    async def close(self) -> None:
-        """Close every channel."""
-        await self._forget(set(self._channels))
-
-
-def _connected(channel: grpc.aio.Channel) -> bool:
-    return channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY
-
-
-async def _first_connected(channels: list[grpc.aio.Channel]) -> list[grpc.aio.Channel]:
-    """Wait up to CONNECT_S for one of them."""
-    waits = [asyncio.ensure_future(channel.channel_ready()) for channel in channels]
-    if waits:
-        await asyncio.wait(waits, timeout=CONNECT_S, return_when=asyncio.FIRST_COMPLETED)
-    for wait in waits:
-        wait.cancel()
-    await asyncio.gather(*waits, return_exceptions=True)  # one that was forgotten meanwhile fails
-    return [channel for channel in channels if _connected(channel)]
+def addresses_of(members: Mapping[str, Member]) -> list[str]:
+    """Where the members of a role are, host:port."""
+    return [member.address for member in members.values()]
 
 
 async def find_version(registries: Replicas, model: str, reference: str) -> Version:
@@ -123,11 +68,8 @@ async def hold_artifact(registries: Replicas, digest: str, tenant: str, upload: 
 
 
 async def _ask(registries: Replicas, method: str, request: Any, metadata: Metadata = ()) -> Any:
-    stub = Stub(await registries.channel(), registry_pb2.DESCRIPTOR.services_by_name["Registry"])
-    try:
+    async with registries.stub(SERVICE) as stub:
         return await getattr(stub, method)(request, timeout=TIMEOUT_S, metadata=metadata)
-    except grpc.aio.AioRpcError as failure:
-        raise error_of(failure) from failure
 
 
 async def read_log(agent: str, instance: str, tail_bytes: int) -> AsyncIterator[bytes]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
 import logging
 import os
 import sys
@@ -11,18 +9,18 @@ import uuid
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import uvloop
 
 from modelyard import codec, keys, log
-from modelyard.backoff import Backoff
 from modelyard.config import load, parse_bytes, parse_pairs, without_settings
 from modelyard.dependency import Dependency, of_etcd, of_redis
 from modelyard.deployment import Member, Worker
-from modelyard.errors import PASSING
 from modelyard.etcd import Etcd, Mirror
+from modelyard.jobs.gang import CODE_LABEL
 from modelyard.metrics import families
 from modelyard.metrics.replica import ReplicaMetrics
 from modelyard.metrics.sampling import Samplers
@@ -43,60 +41,15 @@ from modelyard_worker.drain import drain
 from modelyard_worker.jobs.puller import Puller
 from modelyard_worker.jobs.reader_process import ReaderSettings
 from modelyard_worker.logs import RunnerLogs
+from modelyard_worker.membership import announce, lock, open_session
 from modelyard_worker.metrics import WorkerMetrics
 from modelyard_worker.runner_process import RunnerSettings
 from modelyard_worker.runners import Runners
 from modelyard_worker.servicer import AgentServicer
+from modelyard_worker.training.process import TrainingSettings
+from modelyard_worker.training.seats import Gangs
 
 _log = logging.getLogger(__name__)
-
-
-def lock(data_dir: Path) -> IO[str]:
-    """Take the data directory for this process; raise OSError if another worker holds it."""
-    data_dir.mkdir(parents=True, exist_ok=True)
-    file = (data_dir / "lock").open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise OSError(f"data directory {data_dir}: another worker holds it") from error
-    return file
-
-
-async def open_session(session: Session, etcd: Etcd, data_dir: Path) -> None:
-    """Start the session after revoking the lease that an earlier process of this worker left behind."""
-    record = data_dir / "lease"
-
-    async def remember(lease_id: int) -> None:
-        scratch = record.with_suffix(".new")
-        scratch.write_text(str(lease_id))
-        scratch.replace(record)
-
-    session.on_lease = remember
-    backoff = Backoff(0.2, 2.0)
-    while True:
-        try:
-            if record.exists() and (left := record.read_text()).isdecimal():
-                await etcd.revoke(int(left))
-            await session.start()
-        except PASSING as error:
-            _log.warning("waiting for a lease", extra={"reason": str(error)})
-            await asyncio.sleep(backoff.next())
-        else:
-            return
-
-
-async def announce(session: Session, worker: Worker) -> None:
-    """Announce the worker; while another process bears its name, or etcd is away, say so and wait."""
-    backoff = Backoff(0.2, 5.0)
-    while True:
-        try:
-            if await session.claim(keys.worker(worker.id), codec.encode(worker)):
-                return
-            reason = "another process bears it"
-        except PASSING as error:
-            reason = str(error)
-        _log.warning("waiting for this worker's name", extra={"worker": worker.id, "reason": reason})
-        await asyncio.sleep(backoff.next())
 
 
 @dataclass(frozen=True)
@@ -133,13 +86,15 @@ async def serve(start: Start, parent: Parent) -> None:
         def live() -> list[str]:
             return [member.address for member in registries.items.values()]
 
-        puller = _puller(start, redis, live, metrics)
-        registries = Mirror(etcd, keys.members("registry"), lambda data: codec.decode(Member, data), puller.announce)
+        logs = RunnerLogs(data_dir / "logs")
+        puller, gangs = _puller(start, redis, live, metrics), Gangs(_training(start, logs, live), etcd)
+        announcing = partial(_announce_registries, puller, gangs)
+        registries = Mirror(etcd, keys.members("registry"), lambda data: codec.decode(Member, data), announcing)
         source = RegistrySource(live)
         stack.push_async_callback(source.close)
-        session, logs = Session(etcd), RunnerLogs(data_dir / "logs")
+        session = Session(etcd)
         agent = _agent(start, etcd, session, source, logs, metrics)
-        agent.admit = puller.admit
+        agent.admit, agent.gangs = puller.admit, gangs
         server = Server(config.id)
         server.add(agent_pb2.DESCRIPTOR.services_by_name["Agent"], AgentServicer(logs, agent.runners_of))
         bound = await server.start(f"{config.host}:{config.port}")
@@ -182,9 +137,29 @@ def _agent(
     return Agent(Host(config.id, start.capacity), etcd, session, cache, Runners(settings), metrics.journal)
 
 
+def _announce_registries(puller: Puller, gangs: Gangs) -> None:
+    puller.announce()
+    gangs.announce()
+
+
 def _puller(start: Start, redis: Redis, registries: Callable[[], list[str]], metrics: ReplicaMetrics) -> Puller:
     readers = ReaderSettings(start.environ, registries)
     return Puller(start.config.id, RedisQueue(redis), readers, metrics.journal)
+
+
+def _training(start: Start, logs: RunnerLogs, registries: Callable[[], list[str]]) -> TrainingSettings:
+    config = start.config
+    return TrainingSettings(
+        worker=config.id,
+        advertise=config.advertise or config.host,
+        etcd=config.etcd,
+        logs=logs,
+        directory=Path(config.data_dir) / "training",
+        registries=registries,
+        allows_code=config.allow_code,
+        environ=start.environ,
+        gpus=tuple(device.name for device in start.capacity.devices),
+    )
 
 
 def _watching(
@@ -211,7 +186,7 @@ def _record(start: Start, address: str) -> Worker:
         memory_bytes=start.capacity.memory_bytes,
         incarnation=uuid.uuid4().hex,
         devices=start.capacity.devices,
-        labels=start.labels,
+        labels={**start.labels, **({CODE_LABEL[0]: CODE_LABEL[1]} if start.config.allow_code else {})},
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +16,11 @@ from modelyard.reservation import Machine, Reserved, need_of
 from modelyard.session import Session
 from modelyard.tasks import stop_on_failure, unless
 from modelyard_worker.cache import ArtifactCache
-from modelyard_worker.instance import Admit, InstanceKeeper
+from modelyard_worker.instance import InstanceKeeper, Jobs
 from modelyard_worker.metrics import InstanceLife
-from modelyard_worker.runners import Runners
+from modelyard_worker.runners import Runners, Seat
 from modelyard_worker.slot import Announce, Slot, same
+from modelyard_worker.training.seats import FORMATS, Gangs
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +56,10 @@ class Agent:
         self._slots: dict[str, Slot] = {}
         self._moving: set[str] = set()
         self._ending: set[asyncio.Future[None]] = set()
-        self.admit: Admit | None = None
+        self.admit: Callable[[Instance, Seat], Jobs] | None = None
         """Has tasks of jobs executed by instances that are READY; None: there are none."""
+        self.gangs: Gangs | None = None
+        """Where processes of training jobs are; None: there are none."""
         self.idle = asyncio.Event()
         """Set while nothing is placed here and nothing is left here."""
         self.placements = Mirror(
@@ -117,7 +120,7 @@ class Agent:
         self._ending.discard(task)
         self._changed.set()
 
-    def make(self, placement: Placement, announce: Announce) -> InstanceKeeper:
+    def make(self, placement: Placement, announce: Announce) -> InstanceKeeper[Any]:
         """Return a keeper, which does not run yet."""
         life = InstanceLife(self._journal)
 
@@ -125,7 +128,9 @@ class Agent:
             life.observe(instance)
             await announce(instance)
 
-        return InstanceKeeper(placement, self._cache, self._runners, say, self.admit)
+        if self.gangs and placement.format in FORMATS:
+            return InstanceKeeper(placement, self._cache, self.gangs.seat, say)
+        return InstanceKeeper(placement, self._cache, self._runners.seat, say, self.admit)
 
     async def publish(self, instance: Instance) -> None:
         """Announce an instance; with etcd away it is announced as soon as etcd is back."""

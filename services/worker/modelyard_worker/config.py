@@ -21,4 +21,5 @@ class Config:
     labels: str = option("", "labels of this worker, as zone=a,disk=ssd")
     cache_bytes: str = option("20GiB", "artifacts that nothing uses are removed when all take more; 0: at once")
     drain_s: float = option(30.0, "how long a SIGTERM waits for what is here to be loaded elsewhere; 0: not at all")
+    allow_code: bool = option(False, "run the code of users who train: whoever may submit jobs may run programs here")
     log_level: str = option("INFO", "DEBUG, INFO, WARNING or ERROR")

@@ -8,16 +8,41 @@ import math
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Protocol
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
 from modelyard.backoff import Backoff
 from modelyard.deployment import Instance, InstanceState, Placement
 from modelyard.errors import ModelyardError, UnavailableError
 from modelyard_worker.cache import ArtifactCache
+from modelyard_worker.runner_client import Loaded
 from modelyard_worker.runner_process import RunnerFailedError
-from modelyard_worker.runners import Runners, Seat
 
 log = logging.getLogger(__name__)
+
+
+class Place(Protocol):
+    """Where an instance is: in a process, alone or beside others."""
+
+    async def load(self, directory: Path) -> tuple[str, Loaded]:
+        """Load it; return the endpoint of its process, empty if it takes no calls, and what it says of it.
+
+        Raises:
+            RunnerFailedError: it failed.
+        """
+        ...
+
+    def memory_bytes(self) -> int:
+        """What the process holds of the machine's memory."""
+        ...
+
+    async def lost(self) -> RunnerFailedError:
+        """Return why the process is to be replaced, once it is."""
+        ...
+
+    async def leave(self) -> None:
+        """Give the place up in good order."""
+        ...
 
 
 class Jobs(Protocol):
@@ -36,8 +61,7 @@ class Jobs(Protocol):
         ...
 
 
-Admit = Callable[[Instance, Seat], Jobs]
-"""Has tasks of jobs executed by an instance that is READY, until it is left."""
+P = TypeVar("P", bound=Place)
 MAX_REASON = 2000
 """Characters of a reason; an engine's message may have any length."""
 LONG_LIFE_S = 30.0
@@ -48,29 +72,37 @@ MOST_DEATHS = 30
 """Of tasks of jobs, before any of them could be executed: a model that always dies is at fault itself."""
 
 
-class InstanceKeeper:
+class InstanceKeeper(Generic[P]):
     """Keeps one placement running until it is told to unload."""
 
     def __init__(
         self,
         placement: Placement,
         cache: ArtifactCache,
-        runners: Runners,
+        seating: Callable[[Placement, bool], P],
         announce: Callable[[Instance], Awaitable[None]],
-        admit: Admit | None = None,
+        admit: Callable[[Instance, P], Jobs] | None = None,
     ) -> None:
-        """`admit`: has tasks of jobs executed by it; None: there are none."""
+        """Nothing is begun.
+
+        Args:
+            placement: what is kept.
+            cache: where artifacts are.
+            seating: gives it a place; if true, in a process of its own whatever its options say.
+            announce: gets what is to be said of it.
+            admit: has tasks of jobs executed by it while it is READY; None: there are none.
+        """
         self.placement = placement
         self.said = _unloaded(placement)
         """What was announced last."""
         self._cache = cache
-        self._runners = runners
+        self._seating = seating
         self._announce = announce
         self._admit = admit
         self._jobs: Jobs | None = None
         self._has_worked = False
         self._deaths_of_jobs = 0
-        self._seat: Seat | None = None
+        self._seat: P | None = None
         self._shuns_others = False
         self._ready_s = math.inf
         self._artifact = ExitStack()
@@ -119,14 +151,14 @@ class InstanceKeeper:
 
     async def _run_once(self) -> None:
         directory = await self._cache.path(self.placement.manifest_digest)
-        self._seat = seat = self._runners.seat(self.placement, alone=self._shuns_others)
+        self._seat = seat = self._seating(self.placement, self._shuns_others)
         try:
             endpoint, loaded = await seat.load(directory)
             ready = replace(
                 self._blank(),
                 state=InstanceState.READY,
                 endpoint=endpoint,
-                execute_endpoint=f"{endpoint.rpartition(':')[0]}:{loaded.execute_port}",
+                execute_endpoint=f"{endpoint.rpartition(':')[0]}:{loaded.execute_port}" if endpoint else "",
                 signature=loaded.signature,
                 platform=loaded.platform,
                 memory_bytes=seat.memory_bytes(),

@@ -22,7 +22,7 @@ class Runners:
         self._shared: dict[str, list[RunnerProcess]] = {}
         self._leaving: set[asyncio.Future[None]] = set()
 
-    def seat(self, placement: Placement, *, alone: bool = False) -> Seat:
+    def seat(self, placement: Placement, alone: bool) -> Seat:
         """Give an instance a place in a runner; `alone`: in a process of its own, whatever its options say.
 
         A process that holds the version already takes no second copy of it: the copy that is to follow it gets another

@@ -15,13 +15,13 @@ from modelyard_worker.instance import InstanceKeeper
 log = logging.getLogger(__name__)
 
 Announce = Callable[[Instance], Awaitable[None]]
-Make = Callable[[Placement, Announce], InstanceKeeper]
+Make = Callable[[Placement, Announce], InstanceKeeper[Any]]
 
 
 class Surroundings(Protocol):
     """What a slot needs of its agent."""
 
-    def make(self, placement: Placement, announce: Announce) -> InstanceKeeper:
+    def make(self, placement: Placement, announce: Announce) -> InstanceKeeper[Any]:
         """Return a keeper, which does not run yet."""
         ...
 

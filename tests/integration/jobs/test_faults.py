@@ -127,6 +127,19 @@ async def test_a_worker_that_is_stopped_in_order_hands_back_what_it_has(
     assert done.progress.retries == 0
 
 
+async def test_its_users_undeploy_the_model(
+    suite: RunningSuite, client: Client, tmp_path: Path, expected: npt.NDArray[np.float32]
+) -> None:
+    job = await submitted(suite, client, tmp_path)
+    await client.undeploy(NAME)
+    try:
+        done = await completed(client, job, tmp_path, expected)
+        assert done.progress.retries == 0
+        assert await client.deployments() == []
+    finally:
+        await client.deploy(NAME, replicas=len(WORKERS), wait=False)
+
+
 @pytest.mark.chaos
 async def test_readers_are_killed(
     suite: RunningSuite, client: Client, tmp_path: Path, expected: npt.NDArray[np.float32]

@@ -25,6 +25,9 @@ from tests.waiting import eventually
 
 PIECE_BYTES = 1 << 20
 
+TIMEOUT_S = 120.0
+"""Of a call: twenty versions at once are twenty processes that check them."""
+
 
 class RegistryServer(ProgramServer):
     """`python -m modelyard_registry` on a port of its own, with its log and (unless told) its store in a directory."""
@@ -140,7 +143,7 @@ class Remote:
         """Call a unary method."""
         name = pb.DESCRIPTOR.services_by_name["Registry"].methods_by_name[method].input_type.name
         request = getattr(pb, name)(**fields)
-        return await getattr(self.stub, method)(request, timeout=30, metadata=self._metadata)
+        return await getattr(self.stub, method)(request, timeout=TIMEOUT_S, metadata=self._metadata)
 
     async def upload(self, requests: Iterable[pb.UploadChunksRequest]) -> pb.UploadChunksResponse:
         """Send messages as they are."""
@@ -149,7 +152,7 @@ class Remote:
             for request in requests:
                 yield request
 
-        answer: pb.UploadChunksResponse = await self.stub.UploadChunks(stream(), timeout=30)
+        answer: pb.UploadChunksResponse = await self.stub.UploadChunks(stream(), timeout=TIMEOUT_S)
         return answer
 
     async def send(self, files: dict[str, bytes]) -> pb.Manifest:
@@ -171,7 +174,7 @@ class Remote:
     async def download(self, digests: Iterable[str]) -> list[tuple[str, int, bytes]]:
         """The chunks in the order asked for: digest and size as announced, and the bytes."""
         found: list[tuple[str, int, bytes]] = []
-        async for part in self.stub.DownloadChunks(pb.DownloadChunksRequest(digests=digests), timeout=30):
+        async for part in self.stub.DownloadChunks(pb.DownloadChunksRequest(digests=digests), timeout=TIMEOUT_S):
             if part.WhichOneof("part") == "header":
                 found.append((part.header.digest, part.header.size_bytes, b""))
             else:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from modelyard.local.ports import Port
 from tests.servers import ProgramServer
-from tests.waiting import eventually
+from tests.waiting import eventually, wait_until
 
 BUCKET = "models"
 URL = f"s3://{BUCKET}/yard"
@@ -35,6 +35,15 @@ class S3Server(ProgramServer):
             "AWS_DEFAULT_REGION": "us-east-1",
         }
 
+    def make_bucket(self) -> None:
+        """Wait until it answers, and has its bucket."""
+        wait_until(lambda: _has_bucket(self.endpoint))
+
+    async def empty(self) -> None:
+        """Forget everything but the bucket."""
+        await self.call("POST", "moto-api/reset")
+        await self.wait_ready()
+
     async def call(self, method: str, path: str, data: bytes | None = None) -> bytes:
         """An HTTP request, unsigned."""
         return await asyncio.to_thread(_call, f"http://{self.endpoint}/{path}", method, data)
@@ -51,11 +60,12 @@ def _call(url: str, method: str, data: bytes | None) -> bytes:
 
 
 async def _answers(address: str) -> None:
-    async def answers() -> bool:
-        try:
-            await asyncio.to_thread(_call, f"http://{address}/{BUCKET}", "PUT", None)
-        except urllib.error.URLError:
-            return False
-        return True
+    await eventually(lambda: asyncio.to_thread(_has_bucket, address))
 
-    await eventually(answers)
+
+def _has_bucket(address: str) -> bool:
+    try:
+        _call(f"http://{address}/{BUCKET}", "PUT", None)
+    except urllib.error.URLError:
+        return False
+    return True

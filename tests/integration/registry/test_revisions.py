@@ -17,6 +17,7 @@ from modelyard.catalogue import Model
 from modelyard.deployment import Member
 from modelyard.errors import DeadlineError, InvalidInputError, PreconditionError, UnavailableError
 from modelyard.etcd import Change, Delete, Etcd, Listing
+from modelyard.rpc.replicas import Replicas
 from modelyard.rpc.revision import MAX_REVISION, RevisionInterceptor
 from modelyard.rpc.server import Server
 from modelyard.rpc.status import MIN_REVISION_KEY, error_of, revision_of
@@ -30,7 +31,7 @@ from modelyard_registry.servicer.discovery import DiscoveryMethods
 from modelyard_registry.servicer.freshness import Freshness
 from modelyard_registry.servicer.models import ModelMethods
 from modelyard_scheduler.frontdoor.relay import Relay
-from modelyard_scheduler.peers import Replicas
+from modelyard_scheduler.peers import addresses_of
 from tests.integration.registry.remote import Remote
 from tests.integration.registry.watching import put, version
 from tests.waiting import eventually
@@ -94,7 +95,7 @@ class Pair:
     async def start(self, stack: AsyncExitStack) -> None:
         addresses = [await replica.start(stack) for replica in self.replicas]
         members = {address: Member(address, address) for address in addresses}
-        relayed = Replicas("registry", lambda: members)
+        relayed = Replicas("registry", lambda: addresses_of(members))
         stack.push_async_callback(relayed.close)
         front = Server("front")
         front.add_generic(SERVICE, Relay(SERVICE.full_name, relayed))

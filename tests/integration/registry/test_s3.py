@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import fsspec
@@ -18,23 +18,43 @@ from tests import models
 from tests.integration.registry.contents import Contents, chunk
 from tests.integration.registry.remote import RegistryServer, Remote, header, manifest, messages, piece, refused
 from tests.integration.registry.s3 import BUCKET, URL, S3Server
+from tests.servers import ProgramServer
 from tests.waiting import wait_until
 
 FILES = {"m.onnx": models.ballast(9 << 20).SerializeToString(), "empty": b"", "dir/notes": b"some text"}
 Start = Callable[..., RegistryServer]
 
 
-@pytest.fixture
-async def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[S3Server]:
+@pytest.fixture(scope="module")
+def _s3_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """An S3 that the variables of this process name, and those of its children."""
-    server = S3Server(tmp_path / "s3")
+    server = S3Server(tmp_path_factory.mktemp("s3"))
     server.start()
-    await server.wait_ready()
+    server.make_bucket()
     fsspec.get_filesystem_class("s3").clear_instance_cache()  # or the client of an earlier one would be found
-    for name, value in server.environ.items():
-        monkeypatch.setenv(name, value)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in server.environ.items():
+            patch.setenv(name, value)
+        yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def _registry(
+    _s3_process: S3Server, _etcd_process: ProgramServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RegistryServer]:
+    directory = tmp_path_factory.mktemp("registry-on-s3")
+    server = RegistryServer(directory, _etcd_process.endpoint, name="registry-on-s3", options=[f"--store={URL}"])
+    server.start()
     yield server
     server.close()
+
+
+@pytest.fixture
+async def s3(_s3_process: S3Server) -> S3Server:
+    """The S3 of these tests, empty."""
+    await _s3_process.empty()
+    return _s3_process
 
 
 @pytest.fixture
@@ -48,11 +68,10 @@ def on_s3(new_registry: Start, s3: S3Server) -> Start:
 
 
 @pytest.fixture
-async def remote(on_s3: Start, etcd: Etcd) -> AsyncIterator[Remote]:
-    """A client of a registry on S3, with a model `m`."""
-    server = on_s3()
-    await server.wait_ready()
-    found = Remote(server.endpoint)
+async def remote(s3: S3Server, _registry: RegistryServer, etcd: Etcd) -> AsyncIterator[Remote]:
+    """A client of the registry of these tests, which is on S3, with a model `m`."""
+    await _registry.wait_ready()
+    found = Remote(_registry.endpoint)
     await found("RegisterModel", name="m")
     yield found
     await found.close()
@@ -161,6 +180,7 @@ async def test_an_s3_that_refuses_us(remote: Remote, on_s3: Start, s3: S3Server)
     said = f"artifact store {URL} refuses us: "
     assert said in await refused(PreconditionError, remote.upload(messages([b"new"])))
     assert said + "The AWS Access Key Id" in exit_message(on_s3("registry-1"))
+    await s3.restart()
 
 
 def exit_message(server: RegistryServer) -> str:

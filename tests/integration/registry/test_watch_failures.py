@@ -19,12 +19,13 @@ from modelyard.errors import UnavailableError
 from modelyard.etcd import Delete, Etcd
 from modelyard.events import CatalogueEvent, EventKind
 from modelyard.local.ports import Port
+from modelyard.rpc.replicas import Replicas
 from modelyard.rpc.server import Server
 from modelyard.rpc.status import error_of
 from modelyard.v1 import registry_pb2 as pb
 from modelyard_registry.servicer.freshness import WATCH
 from modelyard_scheduler.frontdoor.relay import Relay
-from modelyard_scheduler.peers import Replicas
+from modelyard_scheduler.peers import addresses_of
 from tests.compaction import compact
 from tests.integration.registry.remote import RegistryServer, Remote
 from tests.integration.registry.watching import Watch, put, version, watching
@@ -114,7 +115,7 @@ class Front:
     def __init__(self, members: dict[str, Member]) -> None:
         self._port = Port()
         self.address = self._port.address
-        self._replicas = Replicas("registry", lambda: members)
+        self._replicas = Replicas("registry", lambda: addresses_of(members))
 
     async def start(self) -> None:
         self._server = Server("front", lasting=[WATCH])

@@ -11,11 +11,12 @@ import onnx
 import pytest
 
 from modelyard.aio import Client
-from modelyard.errors import NotFoundError
+from modelyard.errors import NotFoundError, PreconditionError
 from modelyard.etcd import Etcd
 from tests import models
 from tests.integration.serving.machine import Machine
 from tests.suites import RunningSuite
+from tests.waiting import eventually
 
 TIMEOUT_S = 120.0
 
@@ -47,7 +48,17 @@ class Workbench:
     async def _remove(self, name: str) -> None:
         with contextlib.suppress(NotFoundError):
             await self.client.undeploy(name)
-        await self.client.delete_model(name, purge=True)
+        await eventually(lambda: self._is_deleted(name), TIMEOUT_S)
+
+    async def _is_deleted(self, name: str) -> bool:
+        """Whether it could be deleted: not while a job of it is on its way out."""
+        try:
+            await self.client.delete_model(name, purge=True)
+        except PreconditionError as error:
+            if "jobs use it" not in error.message:
+                raise
+            return False
+        return True
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from modelyard import codec, keys
 from modelyard.deployment import InstanceState, Placement, Worker
 from modelyard.etcd import Etcd
 from modelyard.session import Session
-from modelyard_worker.__main__ import announce, lock, open_session
+from modelyard_worker.membership import announce, lock, open_session
 from tests import models
 from tests.integration.serving.machine import Machine
 from tests.integration.serving.traffic import own_runners

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +72,7 @@ async def test_etcd_is_killed_and_started_again(served: RunningSuite, client: Cl
     async with Traffic(served.address) as traffic:
         killed = served.kill("etcd")
         await traffic.more(200)
-        await eventually(lambda: served.ready("etcd", after=killed), 60)
+        await traffic.until(lambda: served.ready("etcd", after=killed))
         await traffic.more(200)
     assert traffic.failures == {}
 
@@ -90,7 +91,7 @@ async def test_etcd_is_suspended_for_longer_than_the_leases(
     before, old, placed = snapshot(served), await leased(etcd), await decisions(etcd)
     async with Traffic(served.address, clients=2) as traffic:
         served.signal("etcd", signal.SIGSTOP)
-        await _let_leases_run_out()
+        await traffic.until(_leases_have_run_out())
         await traffic.answered_by(*BOTH)
         served.signal("etcd", signal.SIGCONT)
 
@@ -98,7 +99,7 @@ async def test_etcd_is_suspended_for_longer_than_the_leases(
             now = await leased(etcd)
             return now.keys() == old.keys() and not set(now.values()) & set(old.values())
 
-        await eventually(registered_anew, 60)
+        await traffic.until(registered_anew)
         await traffic.answered_by(*BOTH)
     assert traffic.failures == {}
     assert await decisions(etcd) == placed
@@ -108,11 +109,10 @@ async def test_etcd_is_suspended_for_longer_than_the_leases(
     assert (await client.infer("later", {"x": np.zeros((1, 4), np.float32)}))["y"].shape == (1, 2)
 
 
-async def _let_leases_run_out() -> None:
+def _leases_have_run_out() -> Callable[[], bool]:
     """etcd's clock goes on while it is suspended: 15 s is what a lease lasts, so here time itself is the condition."""
-    loop = asyncio.get_running_loop()
-    ends_s = loop.time() + 18
-    await eventually(lambda: loop.time() > ends_s)
+    ends_s = time.monotonic() + 18
+    return lambda: time.monotonic() > ends_s
 
 
 async def test_deploying_while_etcd_is_away_waits_for_it(served: RunningSuite, client: Client) -> None:

@@ -12,7 +12,6 @@ import pytest
 from modelyard import Client as SyncClient
 from modelyard.aio import Client
 from modelyard.errors import ModelExecutionError
-from modelyard.local import kernel
 from modelyard.results import DeploymentStatus
 from tests import models
 from tests.integration.serving.traffic import MODEL, ROWS, Traffic, arguments, runners
@@ -59,7 +58,7 @@ async def test_a_worker_is_killed(victim: str, served: RunningSuite, client: Cli
         await traffic.answered_by(*BOTH)
         killed = served.kill(victim)
         await traffic.more(200)
-        await eventually(lambda: served.ready(victim, after=killed), 60)
+        await traffic.until(lambda: served.ready(victim, after=killed))
         await traffic.answered_by(*BOTH)
     assert traffic.failures == {}
     await eventually(lambda: _well(client), 60)
@@ -70,7 +69,7 @@ async def test_a_worker_is_stopped_in_order(served: RunningSuite, client: Client
         await traffic.answered_by(*BOTH)
         stopped = served.signal("worker-1", signal.SIGTERM)
         await traffic.more(200)
-        await eventually(lambda: served.ready("worker-1", after=stopped), 60)
+        await traffic.until(lambda: served.ready("worker-1", after=stopped))
         await traffic.answered_by(*BOTH)
     assert traffic.failures == {}
     assert served.process("worker-1").reason == "exit status 0"
@@ -82,7 +81,7 @@ async def test_a_runner_is_killed(served: RunningSuite, client: Client) -> None:
         await traffic.answered_by(*BOTH)
         before["worker-0"].signal(signal.SIGKILL)
         await traffic.more(200)
-        await eventually(lambda: runners(served, f"{MODEL}@1").keys() == set(BOTH), 60)
+        await traffic.until(lambda: runners(served, f"{MODEL}@1").keys() == set(BOTH))
         await traffic.answered_by(*BOTH)
     assert traffic.failures == {}
     after = runners(served, f"{MODEL}@1")
@@ -96,7 +95,7 @@ async def test_a_suspended_runner_is_passed_over_then_replaced(served: RunningSu
         await traffic.answered_by(*BOTH)
         before["worker-0"].signal(signal.SIGSTOP)
         await traffic.more(200)
-        await eventually(lambda: not before["worker-0"].lives, 60)
+        await traffic.until(lambda: not before["worker-0"].lives)
         await traffic.answered_by(*BOTH)
     assert traffic.failures == {}
     log = (served.directory / "logs/worker-0.log").read_text()
@@ -104,20 +103,17 @@ async def test_a_suspended_runner_is_passed_over_then_replaced(served: RunningSu
 
 
 async def test_a_runner_that_is_killed_while_it_loads_is_started_anew(served: RunningSuite, client: Client) -> None:
-    before = runners(served, f"{POISON}@1")
-    before["worker-0"].signal(signal.SIGKILL)
-    second = await eventually(lambda: _another(served, before["worker-0"].pid))
-    assert second is not None
-    second.signal(signal.SIGKILL)
+    log = served.directory / "logs/worker-0.log"
+
+    def is_killed_early() -> bool:
+        """Whether one has been killed while it started; until then whichever is there is killed."""
+        if found := runners(served, f"{POISON}@1").get("worker-0"):
+            found.signal(signal.SIGKILL)
+        return "the runner did not start: killed by SIGKILL" in log.read_text()
+
+    await eventually(is_killed_early, 60)
     await eventually(lambda: _well(client), 60)
-    log = (served.directory / "logs/worker-0.log").read_text()
-    assert "the runner ended: killed by SIGKILL" in log
-    assert "the runner did not start: killed by SIGKILL" in log
-
-
-def _another(suite: RunningSuite, pid: int) -> kernel.Process | None:
-    found = runners(suite, f"{POISON}@1").get("worker-0")
-    return found if found is not None and found.pid != pid else None
+    assert "the runner ended: killed by SIGKILL" in log.read_text()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -137,7 +133,7 @@ async def test_the_scheduler_goes_away(number: signal.Signals, served: RunningSu
     users = [asyncio.ensure_future(user()) for _ in range(4)]
     async with Traffic(served.address) as traffic:
         gone = served.signal("scheduler-0", number)
-        await eventually(lambda: served.ready("scheduler-0", after=gone), 60)
+        await traffic.until(lambda: served.ready("scheduler-0", after=gone))
         await traffic.answered_by(*BOTH)
     stop.set()
     assert all(calls > 0 for calls in await asyncio.gather(*users))
@@ -162,7 +158,7 @@ async def test_redis_goes_away(served: RunningSuite, client: Client) -> None:
         await traffic.more(200)
         served.kill("redis")
         await traffic.more(200)
-        await eventually(lambda: served.ready("redis", after=stopped), 60)
+        await traffic.until(lambda: served.ready("redis", after=stopped))
         await traffic.more(50)
     assert traffic.failures == {}
 

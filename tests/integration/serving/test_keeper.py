@@ -68,7 +68,7 @@ class Kept:
         self.has_lost = False
         """Whether runners die of tasks of jobs."""
         cache = ArtifactCache(directory / "artifacts", source)
-        self.keeper = InstanceKeeper(placement, cache, runners, self._announce, self._admit)
+        self.keeper = InstanceKeeper(placement, cache, runners.seat, self._announce, self._admit)
         self.task = asyncio.ensure_future(self.keeper.run())
 
     async def _announce(self, instance: Instance) -> None:

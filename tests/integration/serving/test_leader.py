@@ -11,9 +11,10 @@ import pytest
 
 from modelyard import codec, keys
 from modelyard.catalogue import Resources
-from modelyard.deployment import Instance, InstanceState, Placement, Worker
+from modelyard.deployment import Instance, InstanceState, Member, Placement, Worker
 from modelyard.etcd import Etcd, Listing, Put
 from modelyard.local.ports import Port
+from modelyard.session import Election
 from modelyard_scheduler import leader
 from modelyard_scheduler.decision import Decision, View, decide
 from modelyard_scheduler.explain import explain
@@ -313,12 +314,12 @@ async def leader_key(etcd: Etcd) -> int:
 @pytest.mark.parametrize("same_address", [True, False])
 async def test_a_restarted_leader_ends_the_term_of_its_dead_predecessor(same_address: bool, cluster: Cluster) -> None:
     port, other = Port(), Port()
-    dead = Candidate(cluster.etcd, "a", port.address)
-    term = await dead.election.campaign()  # a lease of 15 s, which nobody keeps alive
+    dead = codec.encode(Member("a", port.address))
+    term = await Election(cluster.etcd, keys.LEADER, dead, ttl_s=3600).campaign()  # which nobody keeps alive
     await cluster.join("w0")
     await cluster.deploy(deployment("m"))
     async with Candidate(cluster.etcd, "a", port.address if same_address else other.address).running():
-        await eventually(lambda: _is_later(cluster, term.epoch), 10)
+        await eventually(lambda: _is_later(cluster, term.epoch))
         await cluster.becomes({"m": ["w0"]})
     port.release()
     other.release()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 
 import pytest
@@ -49,13 +49,17 @@ async def _well(suite: RunningSuite, client: Client) -> bool:
     return all(d.ready for d in deployed) and running == REPLICAS and len(await client.workers()) == len(BOTH)
 
 
+async def _slowly_until(condition: Callable[[], object], *traffic: Traffic) -> None:
+    await asyncio.gather(*(one.until(condition) for one in traffic))
+
+
 async def test_of_workers(served: RunningSuite, client: Client) -> None:
     async with Traffic(served.address, 4, "single") as single, Traffic(served.address, 4, "twin") as twin:
         for worker in BOTH:
             stopped = served.signal(worker, signal.SIGTERM)
-            await eventually(partial(served.ready, worker, after=stopped), 60)
+            await _slowly_until(partial(served.ready, worker, after=stopped), single, twin)
             assert served.process(worker).reason == "exit status 0"
-            await eventually(lambda: _well(served, client), 60)
+            await _slowly_until(lambda: _well(served, client), single, twin)
             await asyncio.gather(single.more(50), twin.more(50))
     assert single.failures + twin.failures == {}
 
@@ -66,7 +70,7 @@ async def test_of_runners(served: RunningSuite, client: Client) -> None:
         for name, replicas in REPLICAS.items():
             options = InstanceOptions(threads=2)
             await client.deploy(name, replicas=replicas, options=options, timeout_s=120)
-            await eventually(lambda: _well(served, client), 60)
+            await _slowly_until(lambda: _well(served, client), single, twin)
             await asyncio.gather(single.more(50), twin.more(50))
     assert single.failures + twin.failures == {}
     after = {name: runners(served, f"{name}@1") for name in REPLICAS}

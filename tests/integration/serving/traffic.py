@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -39,6 +40,7 @@ class Traffic:
         self.workers: Counter[str] = Counter()
         self._address = address
         self._request = encode_request(model, "", {"x": ROWS})
+        self._pause_s = 0.0
         self._stopped = False
         self._clients = [asyncio.ensure_future(self._call()) for _ in range(clients)]
 
@@ -59,6 +61,12 @@ class Traffic:
         least = self.statuses["OK"] + count
         await eventually(lambda: self.statuses["OK"] >= least, 60)
 
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait until something is so; meanwhile they call less often, as what starts anew needs the machine, too."""
+        self._pause_s = 0.05
+        await eventually(condition, 60)
+        self._pause_s = 0.0
+
     async def answered_by(self, *workers: str) -> None:
         """Wait until each of these workers has answered anew."""
         before = self.workers.copy()
@@ -78,6 +86,8 @@ class Traffic:
                     assert decode_response(answer)["y"].shape == (2, 10)
                     self.statuses["OK"] += 1
                     self.workers[answer.parameters["worker"].string_param] += 1
+                    if self._pause_s:
+                        await asyncio.sleep(self._pause_s)
 
 
 def arguments(process: kernel.Process) -> list[str]:

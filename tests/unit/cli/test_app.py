@@ -24,7 +24,7 @@ JOBS = {
     f"jobs {verb}"
     for verb in ["submit", "ls", "show", "watch", "cancel", "pause", "resume", "results", "dead", "retry"]
 }
-VERBS = CATALOGUE | ALIASES | SERVING | JOBS
+VERBS = CATALOGUE | ALIASES | SERVING | JOBS | {"train"}
 Run = Callable[..., str]
 
 

@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 
 from modelyard.jobs.job import Progress, Usage
-from modelyard.jobs.ledger import Account, Tally, charged, progress
+from modelyard.jobs.ledger import Account, Tally, charged, progress, repeated
 from modelyard.jobs.planning import Plan
 from modelyard.jobs.poison import halves
 from modelyard.jobs.speed import Throughput
 from modelyard.jobs.tasks import Outcome, TaskSpec
-from modelyard.queue.records import Counts
+from modelyard.queue.records import Counts, TaskStatus
 
 TASK = TaskSpec(0, 100)
 
@@ -22,6 +22,25 @@ def test_rows_count_when_they_have_results_and_seconds_always() -> None:
     buried = tally.buried(right)
     assert buried.dead_rows == 50
     assert buried.revived(right) == tally
+
+
+@pytest.mark.parametrize(
+    ("failures", "deaths", "ending", "retries"),
+    [
+        (0, 0, "done", 0),
+        (2, 1, "done", 3),
+        (0, 0, "split", 1),  # its runner died, and what it may have died of was set apart; or its results were too long
+        (2, 0, "split", 3),  # the third failure ended with the split
+        (1, 3, "split", 4),  # it was fetched only to be split: the third death was the last attempt
+        (1, 0, "dead", 0),
+        (2, 1, "dead", 2),
+        (0, 0, "dead", 0),
+    ],
+)
+def test_attempts_that_had_to_be_made_again(failures: int, deaths: int, ending: str, retries: int) -> None:
+    outcomes = {"done": Outcome(1.0, "w"), "split": Outcome(1.0, "w", parts=halves(TASK)), "dead": None}
+    status = TaskStatus(TASK.id, "dead" if ending == "dead" else "done", failures=failures, deaths=deaths)
+    assert repeated(TASK, status, outcomes[ending], 3) == retries
 
 
 def test_each_tenant_pays_for_what_it_uses() -> None:

@@ -51,17 +51,23 @@ def test_what_killed_too_often_is_split_down_to_a_row(task: TaskSpec, deaths: in
         (WHOLE, 0, False, Step.RETRY),
         (WHOLE, 1, False, Step.RETRY),
         (WHOLE, 2, False, Step.SPLIT),
-        (WHOLE, 0, True, Step.BURY),
+        (WHOLE, 0, True, Step.SPLIT),
         (SUSPECT, 0, False, Step.SPLIT),
         (ROW, 1, False, Step.RETRY),
         (ROW, 2, False, Step.BURY),
         (ROW, 0, True, Step.BURY),
     ],
 )
-def test_what_failed_too_often_is_split_down_to_a_row(
+def test_rows_that_failed_too_often_are_taken_out_and_buried_alone(
     task: TaskSpec, failures: int, permanent: bool, step: Step
 ) -> None:
-    assert after(task, failures, 3, permanent=permanent).step is step
+    assert after(task, failures, 3, [3], permanent=permanent).step is step
+
+
+@pytest.mark.parametrize("task", [WHOLE, SUSPECT, ROW])
+def test_what_is_no_rows_fault_is_tried_as_often_as_a_row_and_then_buried_whole(task: TaskSpec) -> None:
+    assert [after(task, failures, 3).step for failures in range(3)] == [Step.RETRY, Step.RETRY, Step.BURY]
+    assert after(task, 0, 3, permanent=True).step is Step.BURY
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,9 @@ def test_a_request_makes_one_job() -> None:
 
 
 def test_a_repeated_request_gets_its_job_if_it_asks_for_the_same() -> None:
-    asked = replace(SPEC, inference=replace(SPEC.inference, version="prod", dataset=Dataset(inline=b"1", kind="csv")))
+    asked = replace(
+        SPEC, batch_inference=replace(SPEC.inference, version="prod", dataset=Dataset(inline=b"1", kind="csv"))
+    )
     stored = resolved(submit("a", "r", asked, 100.0), "3", Artifact(DIGEST, "rows.csv"))
     assert stored.spec.inference.version == "3"
     assert stored.spec.inference.dataset == Dataset(artifact=Artifact(DIGEST, "rows.csv"), kind="csv")
@@ -35,5 +37,5 @@ def test_a_repeated_request_gets_its_job_if_it_asks_for_the_same() -> None:
 
 def test_the_dataset_stays_where_it_was_stored() -> None:
     assert resolved(submit("a", "r", SPEC, 100.0), "7").spec == replace(
-        SPEC, inference=replace(SPEC.inference, version="7")
+        SPEC, batch_inference=replace(SPEC.inference, version="7")
     )

@@ -8,18 +8,19 @@ import pytest
 from modelyard.datasets import opening
 from modelyard.datasets.image_options import ImageOptions
 from modelyard.errors import InvalidInputError
+from modelyard.jobs.dataset_validation import KINDS, MOST_INLINE_BYTES, MOST_NAMES_BYTES
 from modelyard.jobs.spec import Artifact, Dataset, Output, ResultFormat, Sharding
-from modelyard.jobs.validation import KINDS, MOST_INLINE_BYTES, MOST_NAMES_BYTES, check_spec
+from modelyard.jobs.validation import check_spec
 from modelyard.queue import records
 from tests.unit.jobs.submitted import DIGEST, SPEC
 
 
 def refused(**changes: Any) -> str:
     """With what message a spec is refused that differs in some fields, of itself or of its inference."""
-    own = {field: value for field, value in changes.items() if hasattr(SPEC, field)}
+    own = {field: value for field, value in changes.items() if field in SPEC.__dataclass_fields__}
     inference = {field: value for field, value in changes.items() if field not in own}
     with pytest.raises(InvalidInputError) as error:
-        check_spec(replace(SPEC, inference=replace(SPEC.inference, **inference), **own))
+        check_spec(replace(SPEC, batch_inference=replace(SPEC.inference, **inference), **own))
     return error.value.message
 
 
@@ -47,7 +48,7 @@ def test_what_makes_sense_is_accepted(dataset: Dataset) -> None:
         output=Output(ResultFormat.NPY, "id"),
         sharding=Sharding("id", 16),
     )
-    check_spec(replace(SPEC, inference=inference, priority=0, deadline_s=0.5, max_attempts=1, max_dead_rows=0))
+    check_spec(replace(SPEC, batch_inference=inference, priority=0, deadline_s=0.5, max_attempts=1, max_dead_rows=0))
 
 
 @pytest.mark.parametrize(
@@ -134,4 +135,4 @@ def test_a_spec_leaves_room_in_its_record(fields: dict[str, Any]) -> None:
 
 def test_rows_that_are_inline_do_not_count() -> None:
     dataset = Dataset(inline=bytes(MOST_INLINE_BYTES), kind="npy")
-    check_spec(replace(SPEC, inference=replace(SPEC.inference, dataset=dataset)))
+    check_spec(replace(SPEC, batch_inference=replace(SPEC.inference, dataset=dataset)))

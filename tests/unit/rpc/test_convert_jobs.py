@@ -88,7 +88,7 @@ def test_what_a_message_cannot_mean_is_named(changes: dict[str, Any], message: s
 
 
 def test_a_job_of_no_kind_is_refused() -> None:
-    with pytest.raises(InvalidInputError, match="job: expected a kind of batch_inference, got none"):
+    with pytest.raises(InvalidInputError, match="job: expected a kind of batch_inference, training; got none"):
         convert.spec_from_pb(pb.JobSpec(priority=3))
 
 

@@ -5,14 +5,16 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from grpc.aio import UsageError
+from grpc.aio import AioRpcError, UsageError
 
 from modelyard.errors import NotFoundError, UnavailableError
 from modelyard.rpc import channel
+from modelyard.rpc.channel import Stub
 from modelyard.rpc.registry import patiently
 from modelyard.rpc.replicas import Replicas
 from modelyard.rpc.server import Server
 from modelyard.v1 import registry_pb2 as pb
+from tests.waiting import eventually
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Registry"]
 
@@ -51,13 +53,19 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 async def asked(replicas: Replicas, name: str = "m") -> str:
-    async with replicas.stub() as stub:
+    async with replicas.stub(SERVICE) as stub:
         return str((await stub.GetModel(pb.GetModelRequest(name=name), timeout=10)).name)
+
+
+async def both_asked(replicas: Replicas) -> bool:
+    """Whether both are connected, of which one may be so before the other."""
+    return {await asked(replicas), await asked(replicas)} == {"a", "b"}
 
 
 async def test_replicas_take_turns_over_a_channel_each(opened: list[str]) -> None:
     async with serving("a") as one, serving("b") as other:
-        replicas = Replicas(lambda: [one, other], SERVICE)
+        replicas = Replicas("registry", lambda: [one, other])
+        await eventually(lambda: both_asked(replicas))
         assert sorted([await asked(replicas) for _ in range(6)]) == ["a"] * 3 + ["b"] * 3
         with pytest.raises(NotFoundError, match="none"):
             await asked(replicas, "none")
@@ -65,34 +73,63 @@ async def test_replicas_take_turns_over_a_channel_each(opened: list[str]) -> Non
         await replicas.close()
 
 
-async def test_after_a_failure_it_connects_anew(opened: list[str]) -> None:
+async def test_one_that_came_back_is_called_again(opened: list[str]) -> None:
     async with serving("a") as address:
-        replicas = Replicas(lambda: [address], SERVICE)
+        replicas = Replicas("registry", lambda: [address])
         assert await asked(replicas) == "a"
-    with pytest.raises(UnavailableError):
+    with pytest.raises(UnavailableError, match=f"registry at {address}: cannot be reached"):
         await asked(replicas)
     async with serving("b", address):
         assert await patiently(lambda: asked(replicas)) == "b"
-    assert len(opened) >= 2
+    assert opened == [address]
     await replicas.close()
 
 
+async def test_one_that_cannot_be_reached_is_passed_over() -> None:
+    async with serving("gone") as gone:
+        pass
+    async with serving("a") as address:
+        replicas = Replicas("registry", lambda: [gone, address])
+        assert [await asked(replicas) for _ in range(3)] == ["a"] * 3
+        await replicas.close()
+
+
 async def test_what_is_under_way_at_a_replica_that_left_goes_on(opened: list[str]) -> None:
-    async with serving("a") as one, serving("b") as other:
-        live = [one]
-        replicas = Replicas(lambda: live, SERVICE)
-        async with replicas.stub() as stub:
-            live = [other]
-            assert await asked(replicas) == "b"
-            assert (await stub.GetModel(pb.GetModelRequest(name="m"), timeout=10)).name == "a"
-        with pytest.raises(UsageError, match="closed"):
-            await stub.GetModel(pb.GetModelRequest(name="m"), timeout=10)
-        live = [one]
+    async with serving("b") as other:
+        async with serving("a") as one:
+            live = [one]
+            replicas = Replicas("registry", lambda: live)
+            async with replicas.stub(SERVICE) as stub:
+                live = [other]
+                assert await asked(replicas) == "b"
+                assert (await stub.GetModel(pb.GetModelRequest(name="m"), timeout=10)).name == "a"
+        await eventually(lambda: asked_until_closed(replicas, stub))
+        assert opened == [one, other]
+        await replicas.close()
+
+
+async def asked_until_closed(replicas: Replicas, stub: Stub) -> bool:
+    """Whether a call closes the channel of the stub, which has broken."""
+    assert await asked(replicas) == "b"
+    try:
+        await stub.GetModel(pb.GetModelRequest(name="m"), timeout=10)
+    except UsageError:
+        return True
+    except AioRpcError:
+        return False
+    raise AssertionError("it was answered")
+
+
+async def test_while_none_is_announced_those_that_are_connected_are_used_on() -> None:
+    async with serving("a") as address:
+        live = [address]
+        replicas = Replicas("registry", lambda: live)
         assert await asked(replicas) == "a"
-        assert opened == [one, other, one]
+        live = []
+        assert await asked(replicas) == "a"
         await replicas.close()
 
 
 async def test_nobody_is_live() -> None:
     with pytest.raises(UnavailableError, match="no registry is live"):
-        await asked(Replicas(list, SERVICE))
+        await asked(Replicas("registry", list))

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 import grpc.aio
+import pytest
 
 from modelyard.oip import messages
 from modelyard.rpc.channel import Stub, open_channel
 from modelyard.rpc.health import check_serving
 from modelyard.rpc.server import Server
+from modelyard.rpc.status import error_of
+from modelyard.tasks import completed
+from modelyard.v1 import registry_pb2 as pb
 from tests.waiting import eventually
 
 
@@ -99,3 +104,34 @@ async def _call(call: Any) -> str:
 
 async def _is(call: Any, status: str) -> bool:
     return await _call(call) == status
+
+
+class Standing:
+    """A watch that says that it stands, then nothing; so many steps before it does so the server is stopped."""
+
+    def __init__(self, server: Server, steps: int) -> None:
+        self.server = server
+        self.steps = steps
+        self.stopping: asyncio.Future[None] | None = None
+
+    async def Watch(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
+        self.stopping = asyncio.ensure_future(self.server.stop(60))
+        for _ in range(self.steps):
+            await asyncio.sleep(0)
+        await completed(context.send_initial_metadata(()))
+        await asyncio.Event().wait()
+        yield pb.WatchResponse()
+
+
+@pytest.mark.parametrize("steps", range(6))
+async def test_a_stop_while_a_watch_says_that_it_stands_is_told(steps: int) -> None:
+    service = pb.DESCRIPTOR.services_by_name["Registry"]
+    server = Server("standing", lasting=["/modelyard.v1.Registry/Watch"])
+    standing = Standing(server, steps)
+    server.add(service, standing)
+    async with open_channel(await server.start("127.0.0.1:0")) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await Stub(channel, service).Watch(pb.WatchRequest()).read()
+        assert error_of(caught.value).message == "this server is stopping"
+    assert standing.stopping is not None
+    await standing.stopping

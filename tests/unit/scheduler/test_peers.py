@@ -8,10 +8,11 @@ import pytest
 
 from modelyard.deployment import Member
 from modelyard.errors import DataLossError, NotFoundError, PreconditionError, UnavailableError
+from modelyard.rpc.replicas import Replicas
 from modelyard.rpc.server import Server
 from modelyard.v1 import registry_pb2 as pb
 from modelyard_scheduler import peers
-from modelyard_scheduler.peers import Replicas, find_usable_version, hold_artifact
+from modelyard_scheduler.peers import addresses_of, find_usable_version, hold_artifact
 from tests.unit.fake_registry import FakeRegistry
 
 REGISTRY = pb.DESCRIPTOR.services_by_name["Registry"]
@@ -38,7 +39,7 @@ async def registries(registry: FakeRegistry) -> AsyncIterator[Replicas]:
     server = Server("registry")
     server.add(REGISTRY, registry)
     address = await server.start("127.0.0.1:0")
-    found = Replicas("registry", lambda: {"r": Member("r", address)})
+    found = Replicas("registry", lambda: addresses_of({"r": Member("r", address)}))
     assert found.addresses() == [address]
     yield found
     await found.close()
@@ -76,5 +77,5 @@ async def test_a_version_that_can_be_used(registries: Replicas, registry: FakeRe
 
 
 async def test_nobody_is_live() -> None:
-    with pytest.raises(UnavailableError, match="registry: none is live"):
-        await hold_artifact(Replicas("registry", dict), MANIFEST, "acme", "job-1")
+    with pytest.raises(UnavailableError, match="no registry is live"):
+        await hold_artifact(Replicas("registry", list), MANIFEST, "acme", "job-1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -14,11 +15,12 @@ import pytest
 from modelyard.deployment import Member
 from modelyard.errors import DataLossError, ExhaustedError, UnavailableError
 from modelyard.rpc.channel import Stub, open_channel
+from modelyard.rpc.replicas import Replicas
 from modelyard.rpc.server import Server
 from modelyard.rpc.status import REVISION_KEY, error_of, revision_of
 from modelyard.v1 import registry_pb2 as pb
 from modelyard_scheduler.frontdoor.relay import Relay
-from modelyard_scheduler.peers import Replicas
+from modelyard_scheduler.peers import addresses_of
 from tests.waiting import eventually
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Registry"]
@@ -87,7 +89,7 @@ class Suite:
         self.members: dict[str, Member] = {}
         self.backends: dict[str, Backend] = {}
         self.servers: dict[str, Server] = {}
-        self.replicas = Replicas("registry", lambda: self.members)
+        self.replicas = Replicas("registry", lambda: addresses_of(self.members))
 
     async def add(self, name: str) -> Backend:
         self.backends[name] = Backend(name)
@@ -188,6 +190,44 @@ async def test_a_front_door_that_stops_ends_watches(suite: Suite) -> None:
         assert isinstance(error_of(caught.value), UnavailableError)
 
 
+class Slowly:
+    """The context of a call whose metadata are being sent until `go`."""
+
+    def __init__(self) -> None:
+        self.sending, self.go = asyncio.Event(), asyncio.Event()
+        self.sent = False
+
+    def invocation_metadata(self) -> tuple[()]:
+        return ()
+
+    def time_remaining(self) -> None:
+        return None
+
+    async def send_initial_metadata(self, metadata: Any) -> None:
+        self.sending.set()
+        await self.go.wait()
+        self.sent = True
+
+
+async def test_metadata_that_are_being_sent_are_sent_before_the_call_is_ended(suite: Suite) -> None:
+    await suite.add("r0")
+    context, details = Slowly(), SimpleNamespace(method="/modelyard.v1.Registry/Watch")
+    async with suite.serve():
+        relayed = Relay(SERVICE.full_name, suite.replicas).service(details).stream_stream(_once(b""), context)
+        reading = asyncio.ensure_future(anext(relayed))
+        await asyncio.wait_for(context.sending.wait(), 30)
+        reading.cancel()
+        await asyncio.sleep(0)
+        context.go.set()
+        await asyncio.wait([reading], timeout=30)
+        assert reading.cancelled()
+        assert context.sent
+
+
+async def _once(message: bytes) -> AsyncIterator[bytes]:
+    yield message
+
+
 async def test_a_client_that_leaves_cancels_the_call_behind_the_relay(suite: Suite) -> None:
     backend = await suite.add("r0")
     async with suite.serve() as stub:
@@ -254,7 +294,7 @@ async def test_no_replica_is_unavailable_and_says_so(suite: Suite) -> None:
             await stub.GetModel(pb.GetModelRequest(name="m"))
         assert (caught.value.code(), caught.value.details()) == (
             grpc.StatusCode.UNAVAILABLE,
-            "registry: none is live",
+            "no registry is live",
         )
 
 
@@ -284,7 +324,7 @@ async def test_a_channel_is_opened_once_for_each_address(suite: Suite, monkeypat
         opened.append(address)
         return open_channel(address)
 
-    monkeypatch.setattr("modelyard_scheduler.peers.open_channel", noted)
+    monkeypatch.setattr("modelyard.rpc.replicas.open_channel", noted)
     await suite.add("r0")
     async with suite.serve() as stub:
         await asyncio.gather(*(stub.GetModel(pb.GetModelRequest(name="m")) for _ in range(20)))

@@ -25,7 +25,6 @@ from modelyard.marks import mark
 from modelyard_registry.artifacts.references import References
 from modelyard_registry.artifacts.store import DIRECTORIES, ChunkStore
 from modelyard_registry.artifacts.turn import TTL_S, Turn, turn
-from modelyard_registry.artifacts.uploads import UPLOADS
 from modelyard_registry.catalogue.purge import Purge
 
 log = logging.getLogger(__name__)
@@ -64,10 +63,10 @@ class Collector:
             UnavailableError: etcd or the store is away.
         """
         if dry_run:
-            return await self._collect(None, passed_over=(UPLOADS,) if uploads else ())
+            return await self._collect(None, passed_over=(keys.UPLOADS,) if uploads else ())
         async with turn(self._etcd, self._name, self._ttl_s) as mine:
             if uploads:
-                await self._etcd.commit([], [Delete(keys.hold(UPLOADS), prefix=True)])
+                await self._etcd.commit([], [Delete(keys.hold(keys.UPLOADS), prefix=True)])
             with self._counted():
                 return await self._collect(mine)
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from modelyard.errors import InvalidInputError
+from modelyard.keys import upload_owner
 from modelyard.marks import mark
 from modelyard.names import check_name
 from modelyard_registry.artifacts.holds import DAY_S, Holds
 from modelyard_registry.artifacts.store import ChunkStore, check_digest, sha256
 
 MAX_DIGESTS = 10_000
-UPLOADS = "upload/"
-"""How the owners of what uploads hold begin."""
 
 
 class Uploads:
@@ -49,4 +48,4 @@ class Uploads:
 
 def owner_of(upload: str, tenant: str) -> str:
     """Who holds the chunks of an upload; raise InvalidInputError unless its name is one."""
-    return f"{UPLOADS}{tenant}/{check_name('upload', upload)}"
+    return upload_owner(tenant, check_name("upload", upload))

@@ -13,10 +13,12 @@ from pathlib import Path
 from modelyard import codec
 from modelyard.catalogue import Signature
 from modelyard.errors import InvalidInputError
+from modelyard.preprocessing import files
 from modelyard.process import Parent
 from modelyard_registry.formats import onnx_signature, safetensors_signature, torch_export_signature
 from modelyard_registry.formats.known import ALLOW_UNSAFE
 from modelyard_registry.formats.refusal import refuse_pickles
+from modelyard_registry.formats.signatures import check_signature
 
 MAX_SIGNATURE_BYTES = 32 << 10
 
@@ -38,9 +40,23 @@ def inspect(format_name: str, directory: Path, *, allow_unsafe: bool = False) ->
 
 
 def read_signature(format_name: str, directory: Path, *, allow_unsafe: bool) -> Signature:
-    """Check an artifact and return its signature; raise InvalidInputError, with the reason, if it is not valid."""
+    """Check an artifact and return what callers send and get: of a model with preprocessing that is what encloses it.
+
+    Raises:
+        InvalidInputError: it is not valid; the message says why.
+    """
     if not allow_unsafe:
         refuse_pickles(directory)
+    model = _read_model(format_name, directory, allow_unsafe=allow_unsafe)
+    if not files.is_there(directory):
+        return model
+    from modelyard.preprocessing.preprocessing import Preprocessing  # noqa: PLC0415 (imported where it is used)
+
+    outer = Preprocessing.load(directory / files.DIRECTORY).signature(model)
+    return check_signature(files.PREPROCESSING, outer)
+
+
+def _read_model(format_name: str, directory: Path, *, allow_unsafe: bool) -> Signature:
     match format_name:
         case "onnx":
             return onnx_signature.read_signature(directory, allow_unsafe=allow_unsafe)

@@ -9,6 +9,7 @@ from pathlib import Path
 from modelyard.catalogue import File
 from modelyard.chunks import RECIPE
 from modelyard.errors import InvalidInputError
+from modelyard.preprocessing.files import LOOKED_AT
 
 ALLOW_UNSAFE = "--allow-unsafe"
 """The option that has artifacts accepted which hold pickles or custom code."""
@@ -61,4 +62,6 @@ def only_file(name: str, suffix: str, directory: Path) -> Path:
 
 def looked_at(name: str, path: str) -> int:
     """How many bytes, from its beginning, of a file are looked at to check an artifact of that format."""
+    if path in LOOKED_AT:
+        return LOOKED_AT[path]
     return next((size for suffix, size in FORMATS[name].items() if path.endswith(suffix)), HEAD_BYTES)

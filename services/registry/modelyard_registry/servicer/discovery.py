@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 from modelyard.rpc import convert
 from modelyard.rpc.interceptor import Context
+from modelyard.tasks import completed
 from modelyard.v1 import registry_pb2 as pb
 from modelyard_registry.search.discovery import Discovery
 from modelyard_registry.search.feed import Feed
@@ -35,7 +36,7 @@ class DiscoveryMethods:
     async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.WatchResponse]:
         """Stream the catalogue's changes, until the client goes away."""
         events = await self._feed.open(request.start_revision, request.name_prefix)
-        await context.send_initial_metadata(())  # says that the watch stands, however long nothing happens
+        await completed(context.send_initial_metadata(()))  # says that the watch stands, however long nothing happens
         async with contextlib.aclosing(events):
             async for event in events:
                 yield convert.event_to_pb(event)

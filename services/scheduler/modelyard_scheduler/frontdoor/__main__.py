@@ -26,6 +26,7 @@ from modelyard.oip import messages
 from modelyard.oip.sharedmemory import SharedMemory
 from modelyard.process import Parent
 from modelyard.rpc.channel import method_path
+from modelyard.rpc.replicas import Replicas
 from modelyard.rpc.server import Server, on_termination
 from modelyard.tasks import BackgroundError, background, serving, unless
 from modelyard.v1 import jobs_pb2, registry_pb2, router_pb2, scheduler_pb2
@@ -46,7 +47,7 @@ from modelyard_scheduler.frontdoor.servicer import RAW_METHODS, Extensions, Infe
 from modelyard_scheduler.frontdoor.settings import SharedSettings
 from modelyard_scheduler.frontdoor.statistics import Statistics
 from modelyard_scheduler.frontdoor.table import RoutingTable
-from modelyard_scheduler.peers import Replicas, find_version
+from modelyard_scheduler.peers import addresses_of, find_version
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,8 @@ async def serve(options: Options, parent: Parent, journal: Journal) -> None:
         table = RoutingTable(etcd)
         mirrors = (table.deployments, table.instances, table.registries, table.schedulers)
         await stack.enter_async_context(background(table.run(), *(mirror.run() for mirror in mirrors)))
-        registries = Replicas("registry", lambda: table.registries.items)
-        schedulers = Replicas("scheduler", lambda: table.schedulers.items)
+        registries = Replicas("registry", lambda: addresses_of(table.registries.items))
+        schedulers = Replicas("scheduler", lambda: addresses_of(table.schedulers.items))
         stack.push_async_callback(registries.close)
         stack.push_async_callback(schedulers.close)
         if not await unless(stop, table.wait_built()):

@@ -10,9 +10,10 @@ import grpc.aio
 from modelyard.catalogue import Version
 from modelyard.names import ModelVersion
 from modelyard.rpc.channel import Stub
+from modelyard.rpc.replicas import Replicas
 from modelyard.rpc.status import TENANT_KEY, error_of
 from modelyard.v1 import registry_pb2, scheduler_pb2
-from modelyard_scheduler.peers import TIMEOUT_S, Replicas, find_version
+from modelyard_scheduler.peers import TIMEOUT_S, find_version
 
 PAGE = 1000
 

@@ -10,8 +10,9 @@ import grpc.aio
 
 from modelyard.errors import UnavailableError
 from modelyard.rpc.interceptor import Context
+from modelyard.rpc.replicas import Replicas
 from modelyard.rpc.status import LOST_STATUS
-from modelyard_scheduler.peers import Replicas
+from modelyard.tasks import completed
 
 _OWN_METADATA = ("user-agent", "grpc-", ":")
 
@@ -43,7 +44,7 @@ class Relay(grpc.GenericRpcHandler):  # type: ignore[type-arg]
         try:
             initial = await call.initial_metadata()
             if not call.done():
-                await context.send_initial_metadata(tuple(initial))
+                await completed(context.send_initial_metadata(tuple(initial)))
             async for response in call:
                 yield response
             context.set_trailing_metadata(tuple(await call.trailing_metadata()))

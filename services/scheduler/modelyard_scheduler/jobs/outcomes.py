@@ -13,7 +13,8 @@ from modelyard.chunks import Chunk, chunks_of
 from modelyard.codec import MalformedError, decode, encode
 from modelyard.errors import DataLossError, NotFoundError
 from modelyard.jobs.found import Stored
-from modelyard.jobs.tasks import Outcome
+from modelyard.jobs.ledger import repeated
+from modelyard.jobs.tasks import Outcome, TaskSpec
 from modelyard.queue import JobQueue
 from modelyard_scheduler.jobs.records import Held
 
@@ -61,8 +62,10 @@ async def outcomes_of(held: Held, queue: JobQueue, source: Source) -> Outcomes:
     while page := await queue.ended(held.job.id, found.last, PAGE):
         for one in page:
             if one.status.state == "done" and one.status.task not in found.done:
-                found.done[one.status.task] = decode(Outcome, one.status.result)
-                found.retries += one.status.failures + one.status.deaths
+                outcome = decode(Outcome, one.status.result)
+                task, most = TaskSpec.parse(one.status.task), held.job.spec.max_attempts
+                found.done[one.status.task] = outcome
+                found.retries += repeated(task, one.status, outcome, most)
         found.last = page[-1].number
     await _read_dead(held.job.id, queue, found)
     return found

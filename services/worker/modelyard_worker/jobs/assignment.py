@@ -99,7 +99,7 @@ class Failed:
 
     Attributes:
         reason: of the first row at fault, which it names.
-        at_fault: the rows, counted as the task counts them; empty: not known.
+        at_fault: the rows, counted as the task counts them; empty: it is none of them that is at fault.
         permanent: they will fail again, for they could not even be read; if none is named it is all of them.
     """
 

@@ -9,7 +9,7 @@ from modelyard import codec
 from modelyard.errors import PASSING
 from modelyard.jobs.poison import Step, Verdict, after, halves, killed
 from modelyard.jobs.tasks import Outcome, TaskSpec, check_parts
-from modelyard.queue import Claim, ClaimQueue
+from modelyard.queue import Claim, ClaimQueue, bounded
 from modelyard.queue.records import MAX_RESULT_BYTES
 from modelyard_worker.jobs.assignment import Executed, Failed, Lost
 from modelyard_worker.jobs.patience import answered
@@ -17,8 +17,6 @@ from modelyard_worker.jobs.usage import Usage
 
 log = logging.getLogger(__name__)
 
-MAX_REASON = 1000
-"""Characters of a reason; a model's message may have any length."""
 HAND_BACK_S = 2.0
 STALE = "stale"
 
@@ -50,7 +48,7 @@ class Endings:
 
     async def resolve(self, claim: Claim, task: TaskSpec, verdict: Verdict, reason: str, seconds: float = 0.0) -> str:
         """Do what a verdict other than EXECUTE says, with the reason; `seconds`: that the runner spent on it."""
-        reason = reason[:MAX_REASON]
+        reason = bounded(reason)  # a model's message may have any length
         log.info("task failed", extra={**facts(claim), "step": verdict.step.name, "reason": reason})
         if verdict.step is not Step.SPLIT:
             retryable = verdict.step is Step.RETRY
@@ -64,17 +62,17 @@ class Endings:
         verdict = killed(task, lost.begin, lost.end)
         if verdict.step is Step.SPLIT:
             return await self.resolve(claim, task, verdict, lost.reason)
-        log.warning("task lost", extra={**facts(claim), "reason": lost.reason[:MAX_REASON]})
+        log.warning("task lost", extra={**facts(claim), "reason": bounded(lost.reason)})
         return "lost" if await answered(lambda: self._queue.lost(claim)) else STALE
 
     async def released(self, claim: Claim, reason: str) -> str:
         """It could not be worked on; nothing is wrong with it."""
-        log.info("task released", extra={**facts(claim), "reason": reason[:MAX_REASON]})
+        log.info("task released", extra={**facts(claim), "reason": bounded(reason)})
         return "released" if await answered(lambda: self._queue.release(claim)) else STALE
 
     async def given_up(self, claim: Claim, reason: str) -> str:
         """Something went wrong that nobody foresaw: it is tried again, as often as the job's policy says."""
-        return (await answered(lambda: self._queue.fail(claim, reason[:MAX_REASON]))).ending
+        return (await answered(lambda: self._queue.fail(claim, reason))).ending
 
     async def hand_back(self, claim: Claim) -> str:
         """Release it at once; with Redis away it is left to its lease."""

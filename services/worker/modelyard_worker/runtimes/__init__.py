@@ -14,6 +14,7 @@ from modelyard.catalogue import Signature
 from modelyard.deployment import InstanceOptions
 from modelyard.errors import InvalidInputError
 from modelyard.oip.tensors import Array
+from modelyard.preprocessing import files
 from modelyard_worker.runtimes.delay import DelayRuntime, is_delayed
 
 if TYPE_CHECKING:
@@ -65,10 +66,21 @@ def load(format_name: str, directory: Path, options: InstanceOptions, cores: int
         test_runtime: "delay": what modelyard_worker.runtimes.delay reads in an ONNX model's metadata counts; "delay:2":
             twice that. For tests and benchmarks only: `__main__` has it from MODELYARD_TEST_RUNTIME.
 
+    Preprocessing that lies in the artifact encloses the model.
+
     Raises:
         InvalidInputError: no engine for the format, no such device, a precision that the device does not have, or an
             artifact that cannot be loaded as data; and whatever else the engine raises.
     """
+    runtime = _load_model(format_name, directory, options, cores, test_runtime)
+    if not files.is_there(directory):
+        return runtime
+    from modelyard_worker.runtimes.preprocessed import enclose  # noqa: PLC0415 (it brings a tokenizer's threads)
+
+    return enclose(runtime, directory / files.DIRECTORY)
+
+
+def _load_model(format_name: str, directory: Path, options: InstanceOptions, cores: int, test_runtime: str) -> Runtime:
     threads = options.threads or cores
     if format_name == "onnx":
         from modelyard_worker.runtimes.onnx import OnnxRuntime  # noqa: PLC0415 (an engine is imported where it is used)

@@ -37,7 +37,7 @@ class FakeRegistry:
 
     def _asked(self) -> None:
         if self.away:
-            raise UnavailableError("registry: none is live", retry_after_s=1.0)
+            raise UnavailableError("no registry is live", retry_after_s=1.0)
 
     async def find_usable_version(self, model: str, reference: str) -> Version:
         self._asked()

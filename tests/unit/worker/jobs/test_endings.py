@@ -10,8 +10,9 @@ from modelyard.jobs.tasks import Outcome, Shards, TaskSpec
 from modelyard.metrics import Journal
 from modelyard.queue import Claim
 from modelyard.queue.memory import MemoryQueue
+from modelyard.queue.records import MAX_REASON
 from modelyard_worker.jobs.assignment import Failed, Lost
-from modelyard_worker.jobs.endings import MAX_REASON, Endings
+from modelyard_worker.jobs.endings import Endings
 from modelyard_worker.jobs.usage import Usage
 from tests.pulling import WORKER, outcome, status, submit
 

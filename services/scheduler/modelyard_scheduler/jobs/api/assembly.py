@@ -10,6 +10,7 @@ from functools import partial
 
 from modelyard.queue import TaskQueue
 from modelyard.rpc.registry import BlockingSource, RegistrySource
+from modelyard.rpc.replicas import Replicas
 from modelyard.rpc.storing import Storing
 from modelyard_scheduler.jobs.api.dead_letters import DeadLetters
 from modelyard_scheduler.jobs.api.registry import LiveRegistry
@@ -20,7 +21,6 @@ from modelyard_scheduler.jobs.api.submission import Submission
 from modelyard_scheduler.jobs.api.watching import Watching
 from modelyard_scheduler.jobs.outcomes import outcomes_of
 from modelyard_scheduler.jobs.records import Records
-from modelyard_scheduler.peers import Replicas
 
 PATIENCE_S = 5.0
 """So long a call waits for a registry that is away; then its client repeats it."""

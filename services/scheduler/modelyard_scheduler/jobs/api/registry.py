@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from modelyard.catalogue import Manifest, Version
+from modelyard.rpc.replicas import Replicas
 from modelyard.rpc.storing import Storing
-from modelyard_scheduler.peers import Replicas, find_usable_version, hold_artifact
+from modelyard_scheduler.peers import find_usable_version, hold_artifact
 
 
 class LiveRegistry:

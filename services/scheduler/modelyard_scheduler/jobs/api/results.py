@@ -107,7 +107,8 @@ class Results:
 
         Raises:
             NotFoundError: there is no such job, or output.
-            InvalidInputError: the range does not lie in the file; Parquet has no outputs; rows of an npy file differ.
+            InvalidInputError: the range does not lie in the file; Parquet has no outputs, npy needs one; rows of an npy
+                file differ.
             PreconditionError: the job's rows are not counted yet, so that there is no file.
             AbortedError: the file is another one by now.
             DataLossError: a piece is gone, or damaged.
@@ -197,8 +198,10 @@ def _columns(job: Job, output: str) -> tuple[Column, ...]:
     columns = job.found.results if job.found else ()
     if job.spec.inference.output.format is ResultFormat.NPY:
         found = tuple(column for column in columns if column.name == output)
+        names = ", ".join(repr(column.name) for column in columns)
+        if not output:
+            raise InvalidInputError(f"job {job.id}: npy has a file for each output: expected one of {names}, got none")
         if not found:
-            names = ", ".join(repr(column.name) for column in columns)
             raise NotFoundError(f"job {job.id}: expected an output of {names}; got {output!r:.200}")
         return found
     if output:

@@ -18,6 +18,7 @@ DEFAULT_PAGE = 100
 MOST_LOOKED_AT = 2000
 """So many jobs are looked at for a page; if few of them are wanted the page is short, and another one follows."""
 _SCAN = 250
+"""So many are read at a time, where more are read than fit on the page."""
 
 
 def page_size(asked: int) -> int:
@@ -55,14 +56,15 @@ class Jobs:
         """
         size, below = page_size(size), place_of(token)
         found: list[tuple[int, Job]] = []
-        for _ in range(MOST_LOOKED_AT // _SCAN):
-            listed = await self._queue.listed(wanted.tenant, below, _SCAN)
+        looked_at, count = 0, min(size + 1, _SCAN)
+        while looked_at < MOST_LOOKED_AT:
+            listed = await self._queue.listed(wanted.tenant, below, count)
             found += [(place, job) for place, job in await self._read(listed) if wanted.matches(job)]
             if len(found) > size:
                 return [job for _, job in found[:size]], str(found[size - 1][0])
-            if len(listed) < _SCAN:
+            if len(listed) < count:
                 return [job for _, job in found], ""
-            below = listed[-1].place
+            below, looked_at, count = listed[-1].place, looked_at + count, _SCAN
         return [job for _, job in found], str(below)
 
     async def _read(self, listed: Sequence[Listed]) -> list[tuple[int, Job]]:

@@ -10,6 +10,7 @@ from modelyard.jobs.job import ResultsHeader
 from modelyard.names import check_name
 from modelyard.rpc import convert
 from modelyard.rpc.interceptor import Context, tenant_of
+from modelyard.tasks import completed
 from modelyard.v1 import jobs_pb2 as pb
 from modelyard_scheduler.jobs.api.dead_letters import DeadLetters
 from modelyard_scheduler.jobs.api.results import Excerpt, Results
@@ -54,7 +55,7 @@ class JobsServicer:
 
     async def WatchJob(self, request: pb.WatchJobRequest, context: Context) -> AsyncIterator[pb.WatchJobResponse]:
         """Stream what happens to a job."""
-        await context.send_initial_metadata(())  # says that the watch stands, however long nothing happens
+        await completed(context.send_initial_metadata(()))  # says that the watch stands, however long nothing happens
         async with contextlib.aclosing(self._services.watching.watch(request.id, request.after_event)) as events:
             async for event in events:
                 yield convert.job_event_to_pb(event)

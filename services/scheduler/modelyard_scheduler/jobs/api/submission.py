@@ -8,7 +8,7 @@ from typing import Protocol
 
 from modelyard.catalogue import Manifest, Version
 from modelyard.datasets.allowed import check_allowed
-from modelyard.errors import NotFoundError
+from modelyard.errors import NotFoundError, UnimplementedError
 from modelyard.jobs import submission
 from modelyard.jobs.job import Job
 from modelyard.jobs.spec import Artifact, JobSpec
@@ -54,6 +54,7 @@ class Submission:
 
         Raises:
             InvalidInputError: the spec makes no sense, or its URL is not allowed.
+            UnimplementedError: it trains a model.
             NotFoundError: no such model, version, alias or artifact.
             PreconditionError: the version is deleted.
             DataLossError: the artifact is not whole.
@@ -62,6 +63,8 @@ class Submission:
             UnavailableError: Redis or the registry is away.
         """
         check_spec(spec)
+        if spec.training:
+            raise UnimplementedError("job: this server trains no models yet: expected a batch_inference")
         asked = submission.submit(tenant, request_id or uuid.uuid4().hex, spec, self._clock())
         if request_id and (before := await self._records.read_all([asked.id])):
             return submission.repeated(before[0].job, spec)

@@ -10,13 +10,14 @@ from typing import NamedTuple
 from modelyard.etcd import Etcd
 from modelyard.queue import TaskQueue
 from modelyard.rpc.registry import RegistrySource
+from modelyard.rpc.replicas import Replicas
 from modelyard.rpc.storing import Storing
 from modelyard_scheduler.jobs.leader.context import Backends
 from modelyard_scheduler.jobs.leader.metrics import Figures
 from modelyard_scheduler.jobs.leader.supervision import Services, Supervision
 from modelyard_scheduler.jobs.planner.process import Planner
 from modelyard_scheduler.jobs.records import Records
-from modelyard_scheduler.peers import Replicas, find_version
+from modelyard_scheduler.peers import find_version
 from modelyard_scheduler.state import State
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from modelyard.codec import decode
 from modelyard.jobs.harvest import harvest
 from modelyard.jobs.job import Job, Progress
-from modelyard.jobs.ledger import Tally, progress
+from modelyard.jobs.ledger import Tally, progress, repeated
 from modelyard.jobs.planning import Plan
 from modelyard.jobs.speed import Throughput
 from modelyard.jobs.states import JobState
@@ -92,12 +92,13 @@ class Course:
 
         What is known already, or is executed again, changes nothing.
         """
-        task, retries = TaskSpec.parse(status.task), 0
+        task, retries, most = TaskSpec.parse(status.task), 0, self.job.spec.max_attempts
         if status.state == "done" and task.id not in self.outcomes.done:
-            retries = status.failures + status.deaths
-            self._done(task, decode(Outcome, status.result))
+            outcome = decode(Outcome, status.result)
+            retries = repeated(task, status, outcome, most)
+            self._done(task, outcome)
         elif status.state == "dead" and task.id not in self.outcomes.dead:
-            retries = max(status.failures + status.deaths - 1, 0)
+            retries = repeated(task, status, None, most)
             self._close(task)
             self.outcomes.dead.add(task.id)
             self.tally = self.tally.buried(task)

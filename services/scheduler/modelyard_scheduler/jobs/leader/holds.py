@@ -5,7 +5,9 @@ holds/jobs/{job}/input/index      of where the blocks of its dataset begin
 holds/jobs/{job}/results/{part}   of pieces of its results, and of its outcomes once they are stored; `part` is a hash
                                   of them, so that to hold the same again changes nothing
 
-Whoever stored these bytes holds them for a day, so that they are never without a hold in between.
+Whoever stored these bytes holds them for a day, as uploads that are called as the job is, or begin with its name and a
+dot, so that they are never without a hold in between. Once a job is settled all that it needs is held for it, nobody
+stores anything for it any more, and these are let go.
 """
 
 from __future__ import annotations
@@ -52,6 +54,11 @@ class JobHolds:
         past = set(await self._context.backends.etcd.keys(_key(job.id, "results/"))) - {put.key for put in parts}
         for key in sorted(past):
             await self._context.commit(Delete(key))
+
+    async def release_uploads(self, job: Job) -> None:
+        """Let go what was held as uploads. Call it when nothing of the job is executed, before anything is again."""
+        owner = keys.hold(keys.upload_owner(job.tenant, job.id))
+        await self._context.commit(*(Delete(f"{owner}{end}", prefix=True) for end in "/."))
 
     async def jobs(self) -> list[str]:
         """Those that something is held for."""

@@ -50,6 +50,7 @@ class Settlement:
         await self._wishes.end(course.job.id)
         if not await self._write(course):
             return False
+        await self._holds.release_uploads(course.job)
         with suppress(PreconditionError):  # its owner has had its dead letters retried meanwhile
             await self._context.queue.clear(course.job.id)
         return True

@@ -13,7 +13,7 @@ from modelyard.errors import AbortedError
 from modelyard.jobs.job import Job
 from modelyard.queue import Caps
 from modelyard.session import Term
-from modelyard.tasks import heeding_cancellation
+from modelyard.tasks import in_own_task
 from modelyard_scheduler.jobs.leader import epochs
 from modelyard_scheduler.jobs.leader.context import Backends, LeaderContext
 from modelyard_scheduler.jobs.leader.expiry import EVERY_S, Expiry
@@ -90,8 +90,7 @@ class Supervision:
         while True:
             begun = replace(context, offset=await patiently("leader of jobs", partial(epochs.offset, context)))
             try:
-                with heeding_cancellation():
-                    await self._serve(begun)
+                await in_own_task(self._serve(begun))
             except* AbortedError as refused:
                 log.warning("refused", extra={"epoch": begun.epoch, "reason": str(refused.exceptions[0])})
             await patiently("leader of jobs", partial(epochs.raise_offset, begun))

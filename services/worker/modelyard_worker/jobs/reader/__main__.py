@@ -12,6 +12,7 @@ from functools import partial
 import uvloop
 
 from modelyard import codec, garbage, log
+from modelyard.memory import share_heap
 from modelyard.process import Parent
 from modelyard.rpc.server import on_termination
 from modelyard.tasks import background, serving
@@ -45,6 +46,7 @@ def _tell(parent: Parent, report: Report) -> None:
 
 def main() -> None:
     """Serve."""
+    share_heap()
     parent = Parent(dict(os.environ))
     log.configure("reader")
     uvloop.run(serving(serve(parent)))

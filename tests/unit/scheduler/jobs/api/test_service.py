@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
@@ -10,6 +10,7 @@ from modelyard.jobs.job import Job
 from modelyard.jobs.listing import JobFilter
 from modelyard.jobs.planning import Plan, Segment
 from modelyard.jobs.states import Actor, JobState, targets
+from modelyard.queue import Listed
 from modelyard_scheduler.jobs.api import service
 from modelyard_scheduler.jobs.api.service import Jobs
 from tests.unit.jobs.submitted import job
@@ -111,6 +112,21 @@ async def test_pages_have_every_job_once_newest_first() -> None:
     assert await pages(desk, JobFilter(), 2) == [[c, b], [a]]
     assert await pages(desk, JobFilter(), 3) == [[c, b, a]]
     assert await pages(desk, JobFilter(), 0) == [[c, b, a]]
+
+
+async def test_no_more_records_are_read_than_a_page_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk, read = Desk(), list[int]()
+    listed = desk.queue.listed
+
+    async def counted(tenant: str, below: int, count: int) -> Sequence[Listed]:
+        read.append(count)
+        return await listed(tenant, below, count)
+
+    monkeypatch.setattr(desk.queue, "listed", counted)
+    await three(desk)
+    await desk.jobs.page(JobFilter(), 1)
+    await desk.jobs.page(JobFilter(frozenset({JobState.CANCELLED})), 1)
+    assert read == [2, 2, service._SCAN]
 
 
 async def test_jobs_that_are_wanted() -> None:

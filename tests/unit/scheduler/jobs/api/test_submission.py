@@ -12,9 +12,11 @@ from modelyard.errors import (
     NotFoundError,
     PreconditionError,
     UnavailableError,
+    UnimplementedError,
 )
 from modelyard.jobs.spec import Artifact, Dataset, JobSpec
 from modelyard.jobs.states import JobState
+from modelyard.jobs.training import Code, TrainingData, TrainingSpec
 from modelyard.queue import Caps
 from tests.unit.jobs.submitted import DIGEST, SPEC
 from tests.unit.scheduler.jobs.accepted import Desk
@@ -23,7 +25,7 @@ INLINE = Dataset(inline=b"x\n1\n", kind="csv")
 
 
 def on(dataset: Dataset, version: str = "1", model: str = "digits") -> JobSpec:
-    return replace(SPEC, inference=replace(SPEC.inference, dataset=dataset, version=version, model=model))
+    return replace(SPEC, batch_inference=replace(SPEC.inference, dataset=dataset, version=version, model=model))
 
 
 async def test_a_job_is_accepted_with_its_version_resolved_and_its_dataset_held() -> None:
@@ -33,6 +35,16 @@ async def test_a_job_is_accepted_with_its_version_resolved_and_its_dataset_held(
     assert job.spec == on(SPEC.inference.dataset, "1")
     assert desk.registry.held == [(DIGEST, "acme", job.id)]
     assert await desk.jobs.get(job.id) == job
+
+
+async def test_what_trains_a_model_is_refused_before_anything_is_held() -> None:
+    desk = Desk()
+    training = TrainingSpec("digits", Code(Artifact(DIGEST), "recipe"), TrainingData(INLINE), epochs=1)
+    with pytest.raises(UnimplementedError, match="this server trains no models yet: expected a batch_inference"):
+        await desk.submit(spec=JobSpec(training=training))
+    with pytest.raises(InvalidInputError, match="expected a number of epochs or of steps, got neither"):
+        await desk.submit(spec=JobSpec(training=replace(training, epochs=0)))
+    assert desk.registry.held == []
 
 
 async def test_the_same_request_again_has_the_job_of_the_first_even_if_the_registry_is_away() -> None:

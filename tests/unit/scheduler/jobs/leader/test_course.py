@@ -7,8 +7,9 @@ from dataclasses import replace
 from modelyard import codec
 from modelyard.jobs.job import Job
 from modelyard.jobs.planning import Plan, Segment
+from modelyard.jobs.poison import killed
 from modelyard.jobs.states import JobState
-from modelyard.jobs.tasks import Outcome
+from modelyard.jobs.tasks import Outcome, TaskSpec
 from modelyard.queue import Counts, TaskStatus
 from modelyard_scheduler.jobs.leader.course import Course
 from modelyard_scheduler.jobs.outcomes import Outcomes
@@ -36,6 +37,15 @@ def test_the_time_until_its_model_is_loaded_does_not_count() -> None:
     progress = course.progress()
     assert progress.rows_per_s == 100.0
     assert progress.estimated_end_s == 64.0
+
+
+def test_a_task_whose_runner_died_is_attempted_again_in_parts() -> None:
+    course = course_of(JobState.RUNNING)
+    split = codec.encode(Outcome(1.0, "w0", parts=killed(TaskSpec(0, 100), 10, 20).parts))
+    assert course.take(TaskStatus("r0-100", "done", split)) == 1
+    for part in ("r0-10", "r10-20s", "r20-100"):
+        done(course, part)
+    assert course.progress().retries == 1
 
 
 def test_pauses_do_not_count() -> None:

@@ -439,6 +439,21 @@ async def test_tasks_wait_for_room(stage: Stage) -> None:
     await check_all_there(stage, "job-1", 1000, set())
 
 
+async def test_what_was_held_as_uploads_is_let_go_when_all_is_held_for_the_job(stage: Stage) -> None:
+    await stage.submit("job-1", tenant="acme")
+    owners = [("acme", "job-1"), ("acme", "job-1.r0-64"), ("acme", "job-10"), ("other", "job-1")]
+    uploads = [keys.hold(f"{keys.upload_owner(*owner)}/00") for owner in owners]
+    for key in uploads:
+        await stage.etcd.put(key, b"{}")
+    leader = await stage.lead()
+    await leader.until(lambda job: job.state is JobState.FINISHING)
+    assert await stage.etcd.keys(keys.hold(keys.UPLOADS)) == sorted(uploads)
+    await leader.until(ended)
+    await leader.look()
+    assert await stage.etcd.keys(keys.hold(keys.UPLOADS)) == sorted(uploads[2:])
+    assert await stage.held()
+
+
 async def test_jobs_are_forgotten_with_all_that_is_held_for_them(stage: Stage) -> None:
     await stage.submit()
     leader = await stage.lead()

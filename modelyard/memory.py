@@ -1,4 +1,4 @@
-"""How this process keeps its memory."""
+"""How a process keeps its memory."""
 
 from __future__ import annotations
 

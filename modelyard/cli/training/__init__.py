@@ -1,0 +1,1 @@
+"""`modelyard train`: models that are made by training."""

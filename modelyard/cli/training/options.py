@@ -1,0 +1,67 @@
+"""How the options of `train` are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from modelyard.cli.command import parse_pairs
+from modelyard.errors import InvalidInputError
+from modelyard.jobs.training import Parallelism
+
+Model = Annotated[
+    str, typer.Option("--model", metavar="NAME", help="a version of it comes out; else the directory's name")
+]
+Data = Annotated[
+    str, typer.Option("--data", metavar="DATA", help="a file, a directory of images, a URL, sha256:DIGEST")
+]
+Validation = Annotated[str, typer.Option(metavar="DATA", help="likewise, what metrics are measured on")]
+HeldOut = Annotated[float, typer.Option(metavar="FRACTION", help="of the data, for validation instead")]
+Features = Annotated[str, typer.Option(metavar="COLUMN,...", help="what the model gets; else all but the target")]
+Target = Annotated[str, typer.Option(metavar="COLUMN", help="what it learns")]
+Entry = Annotated[str, typer.Option(metavar="MODULE[:CLASS]|SCRIPT.py", help="what is run, of that directory")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="a parameter of the recipe; several times")
+]
+Epochs = Annotated[int, typer.Option(min=0, help="passes over the data; one, without --steps")]
+Steps = Annotated[int, typer.Option(min=0, help="of the optimizer, instead of --epochs")]
+BatchSize = Annotated[int, typer.Option(min=1, help="samples of a step, over all workers")]
+Accumulation = Annotated[int, typer.Option(min=1, help="parts that a worker takes its samples of a step in")]
+Precision = Annotated[str, typer.Option(metavar="NAME", help="fp32 or bf16")]
+Seed = Annotated[int, typer.Option(min=0, help="of all that is random")]
+Workers = Annotated[int, typer.Option(min=1, help="as many as it can have, up to these")]
+MinWorkers = Annotated[int, typer.Option(min=0, help="with fewer it waits; 0: with fewer than one replica takes")]
+Parallel = Annotated[str, typer.Option(metavar="AXIS=N,...", help="of data, shard, tensor, pipeline; else all data")]
+Metric = Annotated[str, typer.Option(metavar="NAME", help="which one decides what is best")]
+Mode = Annotated[str, typer.Option(metavar="min|max", help="whether its lowest or its highest value is best")]
+Patience = Annotated[int, typer.Option(min=0, metavar="EPOCHS", help="that may pass without a better one; 0: all")]
+MinDelta = Annotated[float, typer.Option(min=0, metavar="NUMBER", help="by how much a better one is better")]
+CheckpointSteps = Annotated[int, typer.Option(min=0, help="between two checkpoints; else one an epoch")]
+CheckpointSeconds = Annotated[float, typer.Option(min=0, help="between two checkpoints")]
+KeepLast = Annotated[int, typer.Option(min=1, help="so many checkpoints")]
+Alias = Annotated[str, typer.Option(metavar="ALIAS", help="moved to the version that comes out")]
+Deploy = Annotated[bool, typer.Option("--deploy", help="deploy the version that comes out")]
+IfBetter = Annotated[bool, typer.Option("--if-better", help="both only if it is better than what there is")]
+
+_AXES = ("data", "shard", "tensor", "pipeline")
+
+
+def read_parameters(texts: Sequence[str] | None) -> dict[str, str]:
+    """Read --set. InvalidInputError: what was expected."""
+    return parse_pairs("--set", texts)
+
+
+def read_features(text: str) -> tuple[str, ...]:
+    """Read --features."""
+    return tuple(text.split(",")) if text else ()
+
+
+def read_parallelism(text: str) -> Parallelism:
+    """Read --parallel. InvalidInputError: what was expected."""
+    sizes = parse_pairs("--parallel", text.split(",") if text else ())
+    for axis, size in sizes.items():
+        if axis not in _AXES or not size.isdecimal():
+            raise InvalidInputError(f"--parallel: expected {', '.join(_AXES)} as shard=2; got {axis}={size}")
+    return Parallelism(**{axis: int(size) for axis, size in sizes.items()})

@@ -1,0 +1,131 @@
+"""What can be said of a training beside its code and its data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from modelyard.datasets.image_options import ImageOptions
+from modelyard.errors import InvalidInputError
+from modelyard.jobs import spec as jobs
+from modelyard.jobs import training as values
+from modelyard.jobs.spec import Artifact, Dataset, JobSpec
+from modelyard.jobs.training import Checkpoints, Parallelism, Release
+from modelyard.jobs.validation import check_spec
+from modelyard.rpc import convert
+
+_SOME_ARTIFACT = Artifact("0" * 64)
+_MODES = ("min", "max")
+
+
+@dataclass(frozen=True)
+class TrainingJobOptions:
+    """How a model is trained, and what becomes of it.
+
+    Attributes:
+        entry: `module:Class` of a recipe, or `module` where it has only one; or the path of a script, which ends with
+            ".py".
+        parameters: of a recipe, by name; what is no text becomes JSON. A script gets them as `--name=value`.
+        kind: of the datasets: "npy", "npz", "parquet", "csv", "jsonl" or "images"; empty: what their suffixes say.
+        images: what is done with every image; None: nothing.
+        features: columns that the model gets; empty: all but the target.
+        target: the column that it learns; empty: none, or what the kind of dataset has for it.
+        held_out: the fraction of the dataset that is not trained on, where there is no validation dataset.
+        epochs: passes over the data; 0: as `steps` says, or one where that is 0 too.
+        steps: of the optimizer; 0: as `epochs` says.
+        batch_size: samples of a step, over all workers.
+        accumulation: parts that each worker takes its samples of a step in.
+        precision: "fp32" or "bf16".
+        seed: of the order of samples, and of all else that is random.
+        workers: it takes as many as it can have, up to these.
+        min_workers: with fewer it waits; 0: with fewer than one replica takes.
+        parallelism: how workers share the work.
+        checkpoints: how often the state is saved.
+        metric: which mean decides what is best: of the validation data, or if there are none, of training.
+        mode: whether its "min" or its "max" is best.
+        patience: so many epochs may follow each other without a better one, then training ends early; 0: never.
+        min_delta: by how much it must be better.
+        release: what is done with the version that comes out.
+        priority: 0 (first) to 9, among the jobs of the tenant.
+        deadline_s: it has FAILED if it has not ended so long after it was submitted; 0: whenever.
+        request_id: a name for this submission: the same again finds the same job; empty: one is made up.
+    """
+
+    entry: str = "recipe"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    kind: str = ""
+    images: ImageOptions | None = None
+    features: Sequence[str] = ()
+    target: str = ""
+    held_out: float = 0.0
+    epochs: int = 0
+    steps: int = 0
+    batch_size: int = values.TrainingSpec.batch_size
+    accumulation: int = 1
+    precision: str = "fp32"
+    seed: int = 0
+    workers: int = 1
+    min_workers: int = 0
+    parallelism: Parallelism = field(default_factory=Parallelism)
+    checkpoints: Checkpoints = field(default_factory=Checkpoints)
+    metric: str = "loss"
+    mode: str = "min"
+    patience: int = 0
+    min_delta: float = 0.0
+    release: Release = field(default_factory=Release)
+    priority: int = jobs.DEFAULT_PRIORITY
+    deadline_s: float = 0.0
+    request_id: str = ""
+
+    def check(self, model: str) -> None:
+        """Raise InvalidInputError, naming the value, unless a job can be told all of this."""
+        dataset = Dataset(artifact=_SOME_ARTIFACT, kind=self.kind, images=self.images)
+        spec = self.spec(model, _SOME_ARTIFACT, dataset)
+        convert.spec_to_pb(spec)
+        check_spec(spec)
+
+    def spec(self, model: str, code: Artifact, dataset: Dataset, validation: Dataset | None = None) -> JobSpec:
+        """What is asked for. InvalidInputError: precision or mode is none."""
+        whole = values.Code(code, self.entry, tuple((name, _text(value)) for name, value in self.parameters.items()))
+        is_endless = not (self.epochs or self.steps or whole.is_script)
+        training = values.TrainingSpec(
+            model=model,
+            code=whole,
+            data=values.TrainingData(dataset, validation, self.held_out, tuple(self.features), self.target),
+            epochs=1 if is_endless else self.epochs,
+            steps=self.steps,
+            batch_size=self.batch_size,
+            accumulation=self.accumulation,
+            precision=_precision(self.precision),
+            seed=self.seed,
+            parallelism=self.parallelism,
+            min_workers=self.min_workers or min(self.parallelism.replica, self.workers),
+            max_workers=self.workers,
+            checkpoints=self.checkpoints,
+            objective=self._objective(),
+            release=self.release,
+        )
+        return JobSpec(priority=self.priority, deadline_s=self.deadline_s, training=training)
+
+    def _objective(self) -> values.Objective:
+        if self.mode not in _MODES:
+            raise InvalidInputError(f"mode: expected {' or '.join(_MODES)}, got {self.mode!r:.80}")
+        return values.Objective(self.metric, self.mode == "max", self.patience, self.min_delta)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"parameters: expected texts, or what JSON can hold: {error}") from None
+
+
+def _precision(name: str) -> values.Precision:
+    known = {one.value.lower(): one for one in values.Precision}
+    if name.lower() not in known:
+        raise InvalidInputError(f"precision: expected {' or '.join(known)}, got {name!r:.80}")
+    return known[name.lower()]

@@ -1,0 +1,111 @@
+"""What the members report of the training: the latest is kept, and all is handed on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import Protocol
+
+from modelyard.train.control.messages import Committed, Failed, Finished, Saved
+
+MOST_COMMITTED = 10_000
+"""Kept for a listener that is behind; older ones are dropped."""
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a job is.
+
+    Attributes:
+        number: of its formation; 0: there was none.
+        members: of the formation, by rank.
+        waiting: how many others are there.
+        trains: whether all of the formation do.
+    """
+
+    number: int = 0
+    members: tuple[str, ...] = ()
+    waiting: int = 0
+    trains: bool = False
+
+
+@dataclass(frozen=True)
+class News:
+    """What has happened since the last one.
+
+    Attributes:
+        state: where the job is.
+        committed: in order.
+        saved: the last checkpoint, of all times.
+        finished: the first member that has.
+        failed: the first member that has.
+    """
+
+    state: State
+    committed: tuple[Committed, ...] = ()
+    saved: Saved | None = None
+    finished: Finished | None = None
+    failed: Failed | None = None
+
+
+class Listener(Protocol):
+    """Who is told how the training goes."""
+
+    async def hear(self, news: News) -> None:
+        """Take in what is new."""
+        ...
+
+
+class Progress:
+    """Keeps what is reported until the listener has heard it: a slow listener does not hold up the members.
+
+    Attributes:
+        state: where the job is.
+        position: the last committed one; None: there is none.
+        saved: the last checkpoint.
+        finished: the first member that has.
+        failed: the first member that has.
+    """
+
+    def __init__(self, listener: Listener, saved: Saved | None = None) -> None:
+        """`saved`: the checkpoint that is known from before."""
+        self._listener = listener
+        self._committed: deque[Committed] = deque(maxlen=MOST_COMMITTED)
+        self._changed = asyncio.Event()
+        self.state = State()
+        self.last: Committed | None = None
+        self.saved = saved
+        self.finished: Finished | None = None
+        self.failed: Failed | None = None
+
+    def take(self, report: Committed | Saved | Finished | Failed | State) -> None:
+        """Take in a report. What is committed again is not handed on twice."""
+        match report:
+            case Committed() if self.last is None or report.position.step > self.last.position.step:
+                self.last = report
+                self._committed.append(report)
+            case Saved() if self.saved is None or report.position.step >= self.saved.position.step:
+                self.saved = report
+            case Finished():
+                self.finished = self.finished or report
+            case Failed():
+                self.failed = self.failed or report
+            case State():
+                self.state = report
+            case _:
+                return
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Hand on until cancelled."""
+        while True:
+            await self._changed.wait()
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Hand on what is there."""
+        self._changed.clear()
+        committed = tuple(self._committed)
+        self._committed.clear()
+        await self._listener.hear(News(self.state, committed, self.saved, self.finished, self.failed))

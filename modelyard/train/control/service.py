@@ -1,0 +1,241 @@
+"""Where the members of a job connect: what they say goes to the membership, what it decides to them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import socket
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+
+from modelyard.errors import PASSING, InvalidInputError
+from modelyard.train.control.admission import Admission
+from modelyard.train.control.connection import Connection
+from modelyard.train.control.decision import Order
+from modelyard.train.control.envelopes import Message
+from modelyard.train.control.fence import DeposedError, Fence, Record
+from modelyard.train.control.membership import Membership
+from modelyard.train.control.messages import (
+    Broken,
+    Committed,
+    Failed,
+    Finished,
+    Formation,
+    Formed,
+    Hello,
+    Left,
+    Saved,
+    Stop,
+)
+from modelyard.train.control.progress import Progress, State
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 0.5
+"""Between two tries to write a formation while etcd is away."""
+END_S = 30.0
+"""From the first member that has finished until those that have not are stopped."""
+
+FINISHED = Stop("training has finished", save=False)
+
+
+class Service:
+    """Serves the members of one job until it has ended.
+
+    Attributes:
+        ended: set when the job has ended, and every member has finished or is gone.
+    """
+
+    def __init__(self, admission: Admission, membership: Membership, fence: Fence, progress: Progress) -> None:
+        self.ended = asyncio.Event()
+        self._admission = admission
+        self._membership = membership
+        self._fence = fence
+        self._progress = progress
+        self._open: set[Connection] = set()
+        self._members: dict[str, Connection] = {}
+        self._changed = asyncio.Event()
+        self._stop: Stop | None = None
+        self._finishing = False
+        self._parted: set[str] = set()
+        self._server: asyncio.Server | None = None
+
+    async def start(self, listener: socket.socket) -> None:
+        """Take connections on a socket that is bound."""
+        self._server = await asyncio.get_running_loop().create_server(lambda: self._accept().frames, sock=listener)
+
+    async def run(self) -> None:
+        """Form, and form anew, until cancelled.
+
+        Raises:
+            DeposedError: another control process has taken the place of this one.
+        """
+        while True:
+            self._changed.clear()
+            wake_s = await self._decide()
+            self._report()
+            timeout_s = None if wake_s == math.inf else max(0.0, wake_s - time.monotonic())
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    def stop(self, reason: str, *, save: bool = True) -> None:
+        """End the job: tell all members, now or when they come."""
+        self._membership.over = True
+        if self._stop is None:
+            self._stop = Stop(reason, save)
+            log.info("training is stopped", extra={"reason": reason})
+            for connection in list(self._members.values()):
+                connection.send(self._stop)
+        self._look_for_end()
+
+    async def close(self) -> None:
+        """Take no more connections and close those that are open: members train on without."""
+        if self._server is not None:
+            self._server.close()
+        waits = [connection.frames.closed for connection in self._open]
+        for connection in list(self._open):
+            connection.frames.close("the control process ends")
+        if waits:
+            await asyncio.wait(waits)
+
+    async def conclude(self) -> None:
+        """Note in etcd that nobody trains any more, if every member of the formation has said so: who goes on with the
+        job need not wait for any of them.
+        """
+        group = self._membership.group
+        if not group.number or not set(group.stages) <= self._parted:
+            return
+        nobody = Formation(group.number + 1, (), (), "", self._progress.saved)
+        try:
+            await self._fence.write(Record(nobody, self._admission.agreement))
+        except (DeposedError, *PASSING) as error:
+            log.warning("the end is not noted", extra={"reason": str(error)})
+
+    async def _decide(self) -> float:
+        """Have the membership decide, and do it; return when that is due again."""
+        decision = self._membership.decide(time.monotonic())
+        self._send(decision.orders)
+        if decision.proposal is None:
+            return decision.wake_s
+        formation = replace(decision.proposal, checkpoint=self._progress.saved)
+        try:
+            written = await self._fence.write(Record(formation, self._admission.agreement))
+        except PASSING as error:
+            log.warning("formation waits for etcd", extra={"formation": formation.number, "reason": str(error)})
+            self._membership.postpone(time.monotonic() + RETRY_S)
+            return time.monotonic()
+        if not written:
+            self._membership.postpone(time.monotonic(), self._fence.last.formation.number)
+        elif not self._membership.over:
+            log.info("formation", extra={"formation": formation.number, "members": ", ".join(formation.members)})
+            self._send(self._membership.open(formation, time.monotonic()))
+        return time.monotonic()
+
+    def _send(self, orders: Iterable[Order]) -> None:
+        for member, message in orders:
+            if connection := self._members.get(member):
+                connection.send(message)
+
+    def _report(self) -> None:
+        group = self._membership.group
+        state = State(group.number, group.formation.members, len(self._membership.waiting), group.whole)
+        if state != self._progress.state:
+            self._progress.take(state)
+
+    # What members do.
+
+    def _accept(self) -> Connection:
+        connection = Connection(self._receive, self._closed)
+        self._open.add(connection)
+        return connection
+
+    def _closed(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        if self._members.get(connection.name) is connection and not connection.finished:
+            log.info("member lost", extra={"member": connection.name, "reason": connection.frames.closed.result()})
+            self._lose(connection)
+            self._look_for_end()
+
+    def _lose(self, connection: Connection) -> None:
+        del self._members[connection.name]
+        self._membership.lose(connection.name, time.monotonic())
+        self._changed.set()
+
+    def _receive(self, connection: Connection, message: Message) -> None:
+        if isinstance(message, Hello):
+            self._greet(connection, message)
+        elif connection.hello is None:
+            raise InvalidInputError(f"expected a hello, got {type(message).__name__}")
+        else:
+            self._take(connection, message)
+        self._changed.set()
+
+    def _greet(self, connection: Connection, hello: Hello) -> None:
+        if connection.hello is not None:
+            raise InvalidInputError("expected one hello on a connection, got a second one")
+        if refusal := self._admission.refusal(hello):
+            connection.refuse(refusal)
+            return
+        if before := self._members.get(hello.member):
+            before.end("it came on another connection")
+            self._lose(before)
+        connection.accept(hello)
+        self._members[hello.member] = connection
+        self._membership.join(hello, time.monotonic())
+        log.info("member", extra={"member": hello.member, "formation": hello.formation, "step": hello.step})
+        if self._stop is not None or (self._membership.over and not hello.whole):
+            connection.send(self._stop or FINISHED)
+
+    def _take(self, connection: Connection, message: Message) -> None:
+        member = connection.name
+        match message:
+            case Formed():
+                self._membership.take(member, message, time.monotonic())
+            case Left():
+                self._part(member)
+                self._membership.take(member, message, time.monotonic())
+            case Broken():
+                log.warning("group dropped", extra={"member": member, "reason": message.reason})
+                self._part(member)
+                self._membership.take(member, message, time.monotonic())
+                if self._progress.finished:
+                    connection.send(FINISHED)
+            case Committed() | Saved():
+                if self._membership.leads(member):
+                    self._progress.take(message)
+            case Finished():
+                connection.finished = True
+                self._progress.take(message)
+                self._membership.take(member, message, time.monotonic())
+                self._part(member)
+                self._finish()
+            case Failed():
+                self._progress.take(message)
+                self.stop(f"{member} failed: {message.reason}", save=False)
+            case _:
+                raise InvalidInputError(f"expected what members say, got {type(message).__name__}")
+
+    # The end.
+
+    def _finish(self) -> None:
+        """A member has finished: those that are not in the group need not wait, the others soon follow."""
+        if not self._finishing:
+            self._finishing = True
+            for member in self._membership.waiting:
+                self._members[member].send(FINISHED)
+            asyncio.get_running_loop().call_later(END_S, self.stop, FINISHED.reason)
+        self._look_for_end()
+
+    def _part(self, member: str) -> None:
+        """A member holds no group; once the job is over it will not have another one."""
+        if self._membership.over:
+            self._parted.add(member)
+
+    def _look_for_end(self) -> None:
+        if self._membership.over and all(connection.finished for connection in self._members.values()):
+            self.ended.set()

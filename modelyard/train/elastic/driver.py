@@ -1,0 +1,179 @@
+"""The life of a rank: into a formation, healed, training, out of it, into the next, until nothing is left to do."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import closing
+
+from modelyard.errors import ModelyardError, PreconditionError
+from modelyard.train.control.messages import Envelope, Failed, Finished, Formation, Saved
+from modelyard.train.elastic.group import Group, Seat, first_line
+from modelyard.train.elastic.healing import give, pass_over, take
+from modelyard.train.elastic.member import Member
+from modelyard.train.elastic.orders import StoppedError
+from modelyard.train.elastic.reduction import ElasticReduction, preload
+from modelyard.train.elastic.rendezvous import Timeouts
+from modelyard.train.elastic.reports import Reports
+from modelyard.train.elastic.vote import Standing, vote
+from modelyard.train.events import Listener
+from modelyard.train.failure import user_traceback
+from modelyard.train.loop import Ending, Loop
+from modelyard.train.reduction import GroupLost
+from modelyard.train.step import Training
+from modelyard.train.tally import Wish
+
+log = logging.getLogger(__name__)
+GONE_S = 5.0
+"""How long the end of this rank waits for what is left of its groups."""
+Restore = Callable[[Saved], None]
+"""Loads a checkpoint into the state that is trained."""
+
+
+class Driver:
+    """Drives a rank's loop from formation to formation."""
+
+    def __init__(
+        self,
+        member: Member,
+        training: Training,
+        restore: Restore,
+        listener: Listener | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> None:
+        """Be run.
+
+        Args:
+            member: not started yet.
+            training: with a new state, the same on all ranks.
+            restore: called on one rank, where no rank's state is as late as the last checkpoint.
+            listener: is told what the loop tells.
+            timeouts: of groups.
+        """
+        self._member = member
+        self._training = training
+        self._state = training.state
+        self._restore = restore
+        self._reports = Reports(member, listener or Listener())
+        self._loop = Loop(training, self._reports)
+        self._timeouts = timeouts or Timeouts()
+        self._standing = Standing()
+        self._groups: list[Group] = []
+
+    def run(self) -> Ending:
+        """Train until there is nothing left to be done, and say so to the control process.
+
+        The process should end by `os._exit` afterwards: groups with a peer that was stopped may still be blocked.
+
+        Raises:
+            StoppedError: the job ends before.
+            PreconditionError: it will not have this member.
+            ModelyardError: the run cannot go on; the control process was told.
+        """
+        preload()
+        self._member.start(self._step)
+        try:
+            return self._train()
+        except (StoppedError, PreconditionError):
+            raise
+        except Exception as error:
+            self._member.part(Envelope(failed=_failure(error)))
+            raise
+        finally:
+            self._member.close()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        ends_s = time.monotonic() + GONE_S
+        for group in self._groups:
+            if not group.gone(max(0.0, ends_s - time.monotonic())):
+                log.warning("a group is still blocked", extra={"formation": group.number})
+
+    def _step(self) -> int:
+        """How many steps this rank has applied; -1: it has no state that counts."""
+        return self._state.position.step if self._standing.step >= 0 else -1
+
+    def _train(self) -> Ending:
+        while True:
+            formation = self._member.next_formation()
+            ending = self._take_part(formation)
+            if ending in {Ending.FINISHED, Ending.STOPPED_EARLY}:
+                finished = Finished(self._state.position, ending.value)
+                if not self._member.part(Envelope(finished=finished)):
+                    log.warning("the end of training could not be told", extra={"step": finished.position.step})
+                return ending
+
+    def _take_part(self, formation: Formation) -> Ending | None:
+        """Train in a formation; None: its group was lost."""
+        group = Group(Seat.of(formation, self._member.name), self._timeouts)
+        self._groups = [*(before for before in self._groups if not before.gone(0.0)), group]
+        reason, ending = "", None
+        try:
+            self._member.attend(group)
+            group.connect()
+            self._heal(group, formation.checkpoint)
+            self._member.formed()
+            ending = self._run(group)
+        except GroupLost as lost:
+            reason = str(lost)
+        finally:
+            group.drop()
+        self._reports.end()
+        if ending is None:
+            log.info("the group was lost", extra={"formation": formation.number, "reason": reason})
+            self._member.broken(reason)
+        elif ending is Ending.LEFT:
+            self._member.left()
+        return ending
+
+    def _run(self, group: Group) -> Ending:
+        before = self._state.progress
+        self._reports.begin(group.rank)
+        try:
+            with closing(ElasticReduction(group)) as reduction:
+                return self._loop.run(reduction, self._wish)
+        finally:
+            if self._state.progress != before:
+                self._standing = Standing(*self._state.progress, group.number)
+
+    def _wish(self) -> Wish:
+        return Wish(leave=self._member.leaving, save=self._member.saving)
+
+    # Healing.
+
+    def _heal(self, group: Group, checkpoint: Saved | None) -> None:
+        """Return when all ranks have the latest state."""
+        result = vote(group, self._standing)
+        latest = result.latest
+        resumes = checkpoint is not None and latest.step < checkpoint.position.step
+        if group.rank == result.source and (resumes or latest.step < 0):
+            self._begin(group.number, checkpoint if resumes else None)
+        behind = group.rank in result.behind or resumes
+        if not (result.behind or resumes):
+            return
+        if group.rank == result.source:
+            give(group, self._state.state_dict())
+        elif behind:
+            self._become(take(group, result.source), latest if not resumes and latest.step >= 0 else None, group.number)
+        else:
+            pass_over(group, result.source)
+
+    def _begin(self, number: int, checkpoint: Saved | None) -> None:
+        """Have the state that the run begins with."""
+        self._standing = Standing()
+        if checkpoint is not None:
+            self._restore(checkpoint)
+        self._standing = Standing(*self._state.progress, number)
+
+    def _become(self, state: dict[str, object], standing: Standing | None, number: int) -> None:
+        """Have another rank's state. While it is written there is none."""
+        self._standing = Standing()
+        self._state.load_state_dict(state)
+        self._standing = standing or Standing(*self._state.progress, number)
+
+
+def _failure(error: Exception) -> Failed:
+    if isinstance(error, ModelyardError):
+        return Failed(error.message, getattr(error, "traceback", ""))
+    return Failed(f"{type(error).__name__}: {first_line(error)}", user_traceback(error))

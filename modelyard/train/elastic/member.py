@@ -1,0 +1,202 @@
+"""A rank's connection to its job's control process, held by a thread of its own, whatever the training thread does.
+
+If it breaks the rank trains on; the connection is made anew, to wherever the control process is by then. After ALONE_S
+without one the rank wishes to leave its group at the end of a step, and waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from threading import Condition, Thread
+from typing import Any
+
+from modelyard import codec
+from modelyard.backoff import Backoff
+from modelyard.rpc.frames import Buffer, Frames
+from modelyard.train.control.messages import ALONE_S, Broken, Envelope, Formation, Formed, Hello, Left
+from modelyard.train.elastic.group import Group
+from modelyard.train.elastic.orders import Orders
+
+log = logging.getLogger(__name__)
+CONNECT_S = 3.0
+FIRST_RETRY_S = 0.02
+LAST_RETRY_S = 1.0
+
+
+class Member:
+    """A member of a job. The methods are the training thread's, which they do not block but where they say so.
+
+    Attributes:
+        name: of the member.
+    """
+
+    def __init__(self, hello: Hello, where: Callable[[], str]) -> None:
+        """Be `start`ed.
+
+        Args:
+            hello: what it says of itself; step, formation and whole are put in as they are then.
+            where: the control process: host:port, or "": unknown. Asked before every attempt to connect, in the
+                member's thread, which it must not block for long.
+        """
+        self.name = hello.member
+        self._hello = hello
+        self._where = where
+        self._step: Callable[[], int] = lambda: -1
+        self._orders = Orders()
+        self._loop = asyncio.new_event_loop()
+        self._frames: Frames | None = None
+        self._parting: Envelope | None = None
+        self._parted = Condition()
+        self._said = False
+        self._alone_since_s: float | None = time.monotonic()
+        self._closing = asyncio.Event()
+        self._thread = Thread(target=self._run, name="member", daemon=True)
+
+    def start(self, step: Callable[[], int]) -> None:
+        """Connect, and stay connected; `step` says how many steps this rank has applied, or -1, in any thread."""
+        self._step = step
+        self._thread.start()
+
+    def close(self) -> None:
+        """Disconnect; returns when the thread has ended."""
+        self._loop.call_soon_threadsafe(self._closing.set)
+        self._thread.join()
+
+    # What the training thread is told.
+
+    def next_formation(self) -> Formation:
+        """Wait for a formation that this member belongs to, and has not been in yet.
+
+        Raises:
+            StoppedError: the job ends.
+            PreconditionError: the control process will not have this member.
+        """
+        formation = self._orders.next_formation()
+        self._hello = replace(self._hello, formation=formation.number, whole=False)
+        return formation
+
+    def attend(self, group: Group) -> None:
+        """From now on a group is lost as soon as it is to be dropped: perhaps at once."""
+        self._orders.attend(group)
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the group is to be left at the end of a step."""
+        return self._orders.leaving or self._alone()
+
+    @property
+    def saving(self) -> bool:
+        """Whether a checkpoint is wanted at the end of a step."""
+        return self._orders.saving
+
+    @property
+    def connected(self) -> bool:
+        """Whether messages are sent."""
+        return self._frames is not None
+
+    def _alone(self) -> bool:
+        since_s = self._alone_since_s
+        return since_s is not None and time.monotonic() - since_s > ALONE_S
+
+    # What it tells. What is lost with a connection the next `hello` says again.
+
+    def formed(self) -> None:
+        """It is in its formation's group, and healed."""
+        self._hello = replace(self._hello, whole=True)
+        self.send(Envelope(formed=Formed(self._hello.formation)))
+
+    def broken(self, reason: str) -> None:
+        """It has dropped the group."""
+        self._hello = replace(self._hello, whole=False)
+        self.send(Envelope(broken=Broken(self._hello.formation, self._step(), reason)))
+
+    def left(self) -> None:
+        """It has left the group at the end of a step."""
+        self._hello = replace(self._hello, whole=False)
+        self.send(Envelope(left=Left(self._hello.formation, self._step())))
+
+    def send(self, envelope: Envelope) -> None:
+        """Send a message if there is a connection; else nothing."""
+        if self.connected:
+            self._loop.call_soon_threadsafe(self._send, envelope)
+
+    def part(self, envelope: Envelope, timeout_s: float = ALONE_S) -> bool:
+        """Wait until a last message, `finished` or `failed`, is sent, also over connections that are made meanwhile.
+
+        Returns:
+            False: it was not, for so long.
+        """
+        self._loop.call_soon_threadsafe(self._begin_parting, envelope)
+        with self._parted:
+            return self._parted.wait_for(lambda: self._said, timeout_s)
+
+    # The member's thread.
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._stay_connected())
+        finally:
+            self._loop.close()
+
+    async def _stay_connected(self) -> None:
+        backoff = Backoff(FIRST_RETRY_S, LAST_RETRY_S)
+        closing = asyncio.ensure_future(self._closing.wait())
+        while not closing.done():
+            frames = await self._connected()
+            if frames is None:
+                await asyncio.wait([closing], timeout=backoff.next())
+                continue
+            backoff.reset()
+            ends: list[asyncio.Future[Any]] = [closing, frames.closed]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            await self._disconnected(frames)
+
+    async def _connected(self) -> Frames | None:
+        host, _, port = self._where().rpartition(":")
+        if not host:
+            return None
+        frames = Frames(self._receive)
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                await self._loop.create_connection(lambda: frames, host.strip("[]"), int(port))
+        except (OSError, ValueError) as error:  # TimeoutError is an OSError
+            log.info("no connection to the control process", extra={"reason": str(error) or type(error).__name__})
+            return None
+        self._frames, self._alone_since_s = frames, None
+        self._send(Envelope(hello=replace(self._hello, step=self._step())))
+        if self._parting is not None:
+            self._begin_parting(self._parting)
+        return frames
+
+    async def _disconnected(self, frames: Frames) -> None:
+        self._frames, self._alone_since_s = None, time.monotonic()
+        frames.close()
+        reason = await frames.closed
+        log.info("the connection to the control process is closed", extra={"reason": reason})
+
+    def _receive(self, frame: Buffer) -> None:
+        try:
+            self._orders.take(codec.decode(Envelope, bytes(frame)))
+        except codec.MalformedError as error:
+            log.error("message not understood", extra={"reason": str(error)})
+
+    def _send(self, envelope: Envelope) -> None:
+        if self._frames is not None:
+            self._frames.send((codec.encode(envelope),))
+
+    def _begin_parting(self, envelope: Envelope) -> None:
+        self._parting = envelope
+        if self._frames is not None:
+            self._send(envelope)
+            self._flushing = asyncio.ensure_future(self._part(self._frames))
+
+    async def _part(self, frames: Frames) -> None:
+        if await frames.flushed():
+            with self._parted:
+                self._said = True
+                self._parted.notify_all()

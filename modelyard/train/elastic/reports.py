@@ -1,0 +1,68 @@
+"""What a rank's loop tells is passed on: to its listener, and by rank 0 to the control process."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+
+from modelyard.train.control.messages import Committed, Envelope
+from modelyard.train.course import EpochRecord
+from modelyard.train.elastic.member import Member
+from modelyard.train.events import Listener, StepCommitted
+from modelyard.train.state import TrainingState
+
+TELL_S = 0.1
+"""Steps may take less than a message should cost: the control process is told of several at once, but of the first."""
+
+
+class Reports(Listener):
+    """Of the loop of a rank that goes from group to group."""
+
+    def __init__(self, member: Member, listener: Listener) -> None:
+        self._member = member
+        self._listener = listener
+        self._leads = False
+        self._told_s = 0.0
+        self._last: StepCommitted | None = None
+        self._samples = 0
+        self._sums: defaultdict[str, float] = defaultdict(float)
+
+    def begin(self, rank: int) -> None:
+        """The next steps are done in another group, as this rank."""
+        self._leads = rank == 0
+        self._told_s = time.monotonic()
+
+    def end(self) -> None:
+        """No more steps are done in this group: tell the rest."""
+        self._tell()
+
+    def committed(self, step: StepCommitted) -> None:
+        """Count a step, and tell of it, sooner or later."""
+        self._listener.committed(step)
+        if not self._leads:
+            return
+        first = self._last is None and not self._samples
+        self._last = step
+        self._samples += step.samples
+        for name, value in step.values.items():
+            self._sums[name] += value * step.samples
+        if first or time.monotonic() - self._told_s >= TELL_S:
+            self._tell()
+
+    def ended(self, record: EpochRecord) -> None:
+        """Pass it on."""
+        self._listener.ended(record)
+
+    def save(self, state: TrainingState) -> None:
+        """Pass it on."""
+        self._listener.save(state)
+
+    def _tell(self) -> None:
+        if self._last is None or not self._member.connected:
+            return
+        now_s = time.monotonic()
+        values = {name: total / self._samples for name, total in self._sums.items()}
+        committed = Committed(self._last.position, values, self._samples, now_s - self._told_s)
+        self._member.send(Envelope(committed=committed))
+        self._last, self._samples, self._told_s = None, 0, now_s
+        self._sums.clear()

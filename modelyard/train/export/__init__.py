@@ -1,0 +1,1 @@
+"""What comes out of training: weights, and programs that are served, compared with the module that was trained."""

@@ -1,0 +1,1 @@
+"""Processes of training jobs, as this worker's agent starts, tells and ends them."""

@@ -1,0 +1,143 @@
+"""One process of a training job: a rank or the control process, from its start, which is at once, to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from modelyard import codec, process
+from modelyard.jobs.gang import CONTROL, RANKS
+from modelyard.tasks import stop_on_failure
+from modelyard_worker.logs import RunnerLogs
+from modelyard_worker.training.orders import Begin, Order
+
+log = logging.getLogger(__name__)
+
+COMMANDS = {
+    RANKS: (sys.executable, "-m", "modelyard_worker.trainer"),
+    CONTROL: (sys.executable, "-m", "modelyard_worker.trainer.control"),
+}
+START_TIMEOUT_S = 120.0
+SILENCE_S = 5.0
+"""A process that says nothing for so long is stopped or stuck: it is killed and replaced."""
+GRACE_S = 4.0
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What all processes of training on a worker share.
+
+    Attributes:
+        worker: its name.
+        advertise: the host under which others reach them.
+        etcd: endpoints, host:port.
+        logs: where they print.
+        directory: below which each has a directory of its own.
+        registries: the live replicas of now, host:port.
+        allows_code: whether this worker runs users' code.
+        environ: what they get; our own settings are not among it.
+        gpus: names of those that ranks run on.
+        commands: the command line of a process, by the format of its placement.
+    """
+
+    worker: str
+    advertise: str
+    etcd: str
+    logs: RunnerLogs
+    directory: Path
+    registries: Callable[[], Iterable[str]]
+    allows_code: bool = False
+    environ: Mapping[str, str] = field(default_factory=dict)
+    gpus: tuple[str, ...] = ()
+    commands: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: COMMANDS)
+
+
+class TrainingProcess:
+    """A process that is told what to do by orders."""
+
+    def __init__(self, name: str, kind: str, begin: Begin, settings: TrainingSettings) -> None:
+        """`name`: of its log; `kind`: the format of its placement."""
+        self._name = name
+        self._kind = kind
+        self._begin = begin
+        self._settings = settings
+        self._orders: asyncio.Queue[Order] = asyncio.Queue()
+        self._child: process.Child | None = None
+        self._told = Order(control="", registries=())
+        self.ready = asyncio.Event()
+        """Set when it has begun as it should."""
+        self.life = asyncio.ensure_future(self._live())
+        """Done when the process has ended; its result says how."""
+        self.life.add_done_callback(stop_on_failure)
+
+    def tell(self, control: str) -> None:
+        """Tell it what has changed: where the control process is, which registries are live."""
+        order = Order(control=control, registries=tuple(self._settings.registries()))
+        if order != self._told:
+            self._told = order
+            self._orders.put_nowait(order)
+
+    def memory_bytes(self) -> int:
+        """What the process holds of the machine's memory; 0 if it has ended."""
+        try:
+            return int(psutil.Process(self._child.pid).memory_info().rss) if self._child else 0
+        except psutil.Error:
+            return 0
+
+    async def stop(self) -> None:
+        """End it in good order, or at once after GRACE_S."""
+        if self._child is not None:
+            await self._child.stop(GRACE_S)
+        else:
+            self.life.cancel()
+        await asyncio.wait([self.life])
+
+    async def _live(self) -> str:
+        scratch = Path(self._begin.scratch)
+        scratch.mkdir(parents=True, exist_ok=True)
+        try:
+            return await self._run()
+        finally:
+            await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+
+    async def _run(self) -> str:
+        settings = self._settings
+        try:
+            with settings.logs.open(self._name) as output:
+                command = settings.commands[self._kind]
+                child = await process.start(command, settings.environ, output, self._begin.scratch, orders=True)
+        except OSError as error:
+            return str(error)
+        self._child = child
+        log.info("training process started", extra={"instance": self._name, "child": child.pid})
+        telling = asyncio.ensure_future(self._tell(child))
+        try:
+            ended = await self._follow(child)
+        finally:
+            telling.cancel()
+            child.signal(signal.SIGKILL)
+            await asyncio.wait([telling, asyncio.ensure_future(child.wait())])
+        log.info("training process ended", extra={"instance": self._name, "child": child.pid, "reason": ended})
+        return ended
+
+    async def _tell(self, child: process.Child) -> None:
+        await child.order(codec.encode(Order(begin=self._begin)))
+        while True:
+            await child.order(codec.encode(await self._orders.get()))
+
+    async def _follow(self, child: process.Child) -> str:
+        try:
+            async for report in child.heard(START_TIMEOUT_S, SILENCE_S):
+                if report["state"] == "ready":
+                    self.ready.set()
+        except process.SilentError as error:
+            return f"{error} and was killed"
+        return await child.ended(SILENCE_S)

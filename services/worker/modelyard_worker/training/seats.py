@@ -1,0 +1,135 @@
+"""The processes of training jobs as an instance keeper has them: a place is loaded, is lost, and is left."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from pathlib import Path
+from typing import TypeVar
+
+from modelyard import codec, keys
+from modelyard.catalogue import Signature
+from modelyard.deployment import Member, Placement
+from modelyard.etcd import Etcd, Mirror
+from modelyard.jobs import gang
+from modelyard.jobs.gang import Charter
+from modelyard_worker.gpus import Gpus
+from modelyard_worker.runner_client import Loaded
+from modelyard_worker.runner_process import RunnerFailedError
+from modelyard_worker.training.orders import Begin
+from modelyard_worker.training.process import TrainingProcess, TrainingSettings
+
+T = TypeVar("T")
+FORMATS = frozenset({gang.RANKS, gang.CONTROL})
+
+
+class Gangs:
+    """Starts processes of training jobs as seats for them are asked for."""
+
+    def __init__(self, settings: TrainingSettings, etcd: Etcd) -> None:
+        self._settings = settings
+        self._etcd = etcd
+        self._gpus = Gpus(settings.gpus)
+        self._seats: set[TrainingSeat] = set()
+
+    def announce(self) -> None:
+        """Tell all processes which registries are live now."""
+        for seat in self._seats:
+            seat.tell()
+
+    def seat(self, placement: Placement, alone: bool) -> TrainingSeat:
+        """Give a rank or a control process its place."""
+        seat = TrainingSeat(placement, self._settings, self._etcd, self._gpus)
+        self._seats.add(seat)
+        seat.left.add_done_callback(lambda _: self._seats.discard(seat))
+        return seat
+
+
+class TrainingSeat:
+    """The place of one process."""
+
+    def __init__(self, placement: Placement, settings: TrainingSettings, etcd: Etcd, gpus: Gpus) -> None:
+        self._settings = settings
+        self._gpus = gpus
+        self._placement = gpus.assign(placement)
+        self._job = gang.job_of(placement.model)
+        self._changed = asyncio.Event()
+        self._records = Mirror(etcd, keys.training(self._job), bytes, self._note)
+        self._following = asyncio.ensure_future(self._records.run())
+        self._process: TrainingProcess | None = None
+        self.left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when it has been left."""
+
+    async def load(self, directory: Path) -> tuple[str, Loaded]:
+        """Start the process; return once it is ready. It takes no calls: there is no endpoint.
+
+        Raises:
+            RunnerFailedError: it did not start, or may not.
+        """
+        if self._placement.format == gang.RANKS and not self._settings.allows_code:
+            raise RunnerFailedError("this worker does not run users' code: it was started without --allow-code")
+        begin = self._begin(await self._charter(), directory)
+        name = f"{self._placement.model}@{self._placement.version}"
+        self._process = TrainingProcess(name, self._placement.format, begin, self._settings)
+        self.tell()
+        ready = asyncio.ensure_future(self._process.ready.wait())
+        await asyncio.wait([ready, self._process.life], return_when=asyncio.FIRST_COMPLETED)
+        if not ready.done():
+            ready.cancel()
+            raise RunnerFailedError(f"the training process did not start: {self._process.life.result()}")
+        return "", Loaded(Signature(), self._placement.format, 0)
+
+    async def _charter(self) -> Charter:
+        """What the job's processes are told, once it is there."""
+        while not (found := self._read("charter", Charter)):
+            self._changed.clear()
+            await self._changed.wait()
+        return found
+
+    def _begin(self, charter: Charter, directory: Path) -> Begin:
+        number = uuid.uuid4().hex[:12]
+        return Begin(
+            charter,
+            member=f"{self._settings.worker}/{number}",
+            host=self._settings.advertise,
+            directory=str(directory),
+            scratch=str(self._settings.directory / f"{self._job}-{number}"),
+            device=self._placement.options.device,
+        )
+
+    def _note(self) -> None:
+        self._changed.set()
+        self.tell()
+
+    def tell(self) -> None:
+        """Tell the process what there is now."""
+        if self._process is not None:
+            control = self._read("control", Member)
+            self._process.tell(control.address if control else "")
+
+    def _read(self, name: str, kind: type[T]) -> T | None:
+        data = self._records.items.get(name)
+        return None if data is None else codec.understood(lambda d: codec.decode(kind, d), name, data)
+
+    def memory_bytes(self) -> int:
+        """What the process holds of the machine's memory."""
+        return self._process.memory_bytes() if self._process else 0
+
+    async def lost(self) -> RunnerFailedError:
+        """Return why the process is to be replaced, once it is."""
+        ended = await asyncio.shield(self._process.life) if self._process else "it was not started"
+        return RunnerFailedError(f"the training process ended: {ended}", loaded=True)
+
+    async def leave(self) -> None:
+        """End it; who is cancelled meanwhile does not end that."""
+        if self.left.done():
+            return
+        self._following.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._following
+        if self._process is not None:
+            await asyncio.shield(self._process.stop())
+        if not self.left.done():
+            self._gpus.give_back(self._placement)
+            self.left.set_result(None)

@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from modelyard import keys
+from modelyard.etcd import Etcd
+from modelyard.session import Election
+from modelyard.train.control.admission import Admission
+from modelyard.train.control.fence import DeposedError, Fence, Record
+from modelyard.train.control.limits import Limits
+from modelyard.train.control.membership import Membership
+from modelyard.train.control.messages import (
+    Broken,
+    Committed,
+    Failed,
+    Finished,
+    Formation,
+    Formed,
+    Hello,
+    Leave,
+    Left,
+    Refused,
+    Saved,
+    Stop,
+)
+from modelyard.train.control.progress import News, Progress
+from modelyard.train.control.service import FINISHED, Service
+from modelyard.train.position import Position
+from tests.integration.train.control.members import JOB, SECRET, FakeMember
+from tests.servers import ProgramServer
+from tests.waiting import eventually
+
+LIMITS = Limits(min_workers=1, max_workers=2, settle_s=0.1)
+
+
+class Heard:
+    """Keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.news: list[News] = []
+
+    async def hear(self, news: News) -> None:
+        self.news.append(news)
+
+
+class Control:
+    """A control process's service in this process."""
+
+    def __init__(self, etcd: Etcd) -> None:
+        self._etcd = etcd
+        self.heard = Heard()
+        self.address = ""
+
+    async def start(self, limits: Limits = LIMITS) -> None:
+        term = await Election(self._etcd, keys.training_control(JOB), b"a").campaign()
+        self.fence = Fence(self._etcd, JOB, term)
+        last = await self.fence.read()
+        self.membership = Membership(limits, "127.0.0.1:1", last.formation, time.monotonic())
+        self.progress = Progress(self.heard, last.formation.checkpoint)
+        self.service = Service(Admission(JOB, SECRET), self.membership, self.fence, self.progress)
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{listener.getsockname()[1]}"
+        await self.service.start(listener)
+        self.running = asyncio.create_task(self.service.run())
+        self.handing_on = asyncio.create_task(self.progress.run())
+
+    async def close(self) -> None:
+        for task in (self.running, self.handing_on):
+            task.cancel()
+        await asyncio.gather(self.running, self.handing_on, return_exceptions=True)
+        await self.service.close()
+
+    async def members(self, *names: str) -> list[FakeMember]:
+        """Members that train in a formation of their own."""
+        members = [FakeMember(name) for name in names]
+        for member in members:
+            await member.greet(self.address)
+        for member in members:
+            await member.form()
+        return members
+
+
+@pytest.fixture
+async def control(etcd: Etcd) -> AsyncIterator[Control]:
+    one = Control(etcd)
+    await one.start()
+    yield one
+    await one.close()
+
+
+async def recorded(etcd: Etcd) -> Record:
+    fence = Fence(etcd, JOB, await asyncio.wait_for(Election(etcd, "/test/reader", b"").campaign(), 30))
+    return await fence.read()
+
+
+async def test_members_form_and_the_survivors_of_one_that_is_killed_form_anew(control: Control, etcd: Etcd) -> None:
+    one, two = await control.members("r0", "r1")
+    assert one.formation == two.formation == Formation(1, ("r0", "r1"), ("127.0.0.1",) * 2, "127.0.0.1:1")
+    one.cut()
+    assert (await two.form()).members == ("r1",)
+    assert (await recorded(etcd)).formation == two.formation
+    await one.greet(control.address, step=3, whole=True)
+    assert await one.hear(Leave) == Leave(1, at_boundary=False)
+    assert await two.hear(Leave) == Leave(2, at_boundary=True)
+    two.say(Left(2, 4))
+    assert (await one.form()).members == (await two.form()).members == ("r1", "r0")
+
+
+async def test_a_member_that_is_silent_is_lost(control: Control) -> None:
+    one, two = await control.members("r0", "r1")
+    assert two.frames._beat is not None
+    two.frames._beat.cancel()  # as a process that was stopped
+    assert (await one.form()).members == ("r0",)
+    await two.heard_end()
+
+
+async def test_a_group_that_broke_forms_anew(control: Control) -> None:
+    one, two = await control.members("r0", "r1")
+    one.say(Broken(1, 3, "a collective failed"))
+    assert (await two.form()).number == (await one.form()).number == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"secret": "wrong"}, "the secret"),
+        ({"job": "wrong"}, "expected a member of job"),
+        ({"agreement": "recipe=a,seed=2"}, "seed: expected '1', got '2'"),
+    ],
+)
+async def test_who_is_refused_is_told_why_and_disturbs_nobody(
+    control: Control, options: dict[str, str], words: str
+) -> None:
+    (one,) = await control.members("r0")
+    stranger = FakeMember("r1")
+    await stranger.greet(control.address, **options)  # type: ignore[arg-type]
+    assert words in (await stranger.hear(Refused)).reason
+    await stranger.heard_end()
+    assert one.nothing_heard
+    assert list(control.membership.connected) == ["r0"]
+
+
+@pytest.mark.parametrize("frame", [b"?", b"{}", b'{"stop": {"reason": ""}}', b'{"formed": {"formation": "x"}}'])
+async def test_a_member_that_is_not_understood_is_lost(
+    control: Control, caplog: pytest.LogCaptureFixture, frame: bytes
+) -> None:
+    one, two = await control.members("r0", "r1")
+    two.frames.send((frame,))
+    await two.heard_end()
+    assert (await one.form()).members == ("r0",)
+    assert [r.__dict__["member"] for r in caplog.records if r.message == "message not understood"] == ["r1"]
+
+
+async def test_who_does_not_say_hello_first_or_says_it_twice_is_turned_away(control: Control) -> None:
+    (one,) = await control.members("r0")
+    stranger = FakeMember("r1")
+    await stranger.connect(control.address)
+    stranger.say(Formed(1))
+    await stranger.heard_end()
+    one.say(Hello(JOB, "r0", SECRET, "127.0.0.1", ""))
+    await one.heard_end()
+
+
+async def test_a_member_on_a_second_connection_takes_the_place_of_the_first(control: Control) -> None:
+    one, two = await control.members("r0", "r1")
+    again = FakeMember("r1")
+    again.formation = two.formation
+    await again.greet(control.address, step=1)
+    await two.heard_end()
+    assert (await again.form()).members == (await one.form()).members == ("r0", "r1")
+
+
+async def test_progress_is_what_rank_0_says(control: Control) -> None:
+    one, two = await control.members("r0", "r1")
+    await eventually(lambda: control.membership.group.whole)
+    two.say(Committed(Position(9), {}, 1, 1.0))
+    two.say(Saved(Position(9), "not"))
+    one.say(Committed(Position(1), {"loss": 0.5}, 8, 0.1))
+    one.say(Saved(Position(1), "first"))
+    await eventually(lambda: control.progress.saved)
+    assert control.progress.saved == Saved(Position(1), "first")
+    await eventually(lambda: control.heard.news[-1].saved)
+    assert [one.position.step for news in control.heard.news for one in news.committed] == [1]
+    state = control.heard.news[-1].state
+    assert (state.number, state.members, state.trains) == (1, ("r0", "r1"), True)
+    two.cut()
+    assert (await one.told()).checkpoint == Saved(Position(1), "first")
+
+
+async def test_a_job_that_is_stopped_ends_when_all_have_finished_or_are_gone(control: Control, etcd: Etcd) -> None:
+    one, two = await control.members("r0", "r1")
+    control.service.stop("cancelled")
+    assert await one.hear(Stop) == await two.hear(Stop) == Stop("cancelled", save=True)
+    one.say(Finished(Position(3)))
+    await eventually(lambda: control.progress.finished)
+    assert not control.service.ended.is_set()
+    late = FakeMember("r2")
+    await late.greet(control.address)
+    assert await late.hear(Stop) == Stop("cancelled", save=True)
+    late.cut()
+    two.say(Finished(Position(3)))
+    await asyncio.wait_for(control.service.ended.wait(), 30)
+    await control.service.conclude()
+    assert (await recorded(etcd)).formation == Formation(2, (), (), "")
+
+
+async def test_those_that_left_because_the_job_is_stopped_need_not_be_waited_for_by_who_goes_on(
+    control: Control, etcd: Etcd
+) -> None:
+    one, two = await control.members("r0", "r1")
+    await eventually(lambda: control.membership.group.whole)
+    control.service.stop("down")
+    one.say(Left(1, 4))
+    one.say(Saved(Position(4), "last"))
+    two.say(Broken(1, 4, "stopped"))
+    await eventually(lambda: control.progress.saved)
+    one.cut()
+    two.cut()
+    await asyncio.wait_for(control.service.ended.wait(), 30)
+    await control.service.conclude()
+    assert (await recorded(etcd)).formation == Formation(2, (), (), "", Saved(Position(4), "last"))
+
+
+async def test_a_job_of_which_a_member_was_lost_at_the_end_is_not_noted_as_left_by_all(
+    control: Control, etcd: Etcd
+) -> None:
+    one, two = await control.members("r0", "r1")
+    control.service.stop("cancelled")
+    one.say(Finished(Position(3)))
+    two.cut()
+    await asyncio.wait_for(control.service.ended.wait(), 30)
+    await control.service.conclude()
+    assert (await recorded(etcd)).formation.members == ("r0", "r1")
+
+
+async def test_when_one_has_finished_those_that_are_in_no_group_end(control: Control) -> None:
+    one, two = await control.members("r0", "r1")
+    spare = FakeMember("r2")
+    await spare.greet(control.address)
+    await eventually(lambda: control.membership.waiting)
+    one.say(Finished(Position(3)))
+    assert await spare.hear(Stop) == FINISHED
+    two.say(Broken(1, 3, "the others are gone"))
+    assert await two.hear(Stop) == FINISHED
+    for member in (one, two, spare):
+        member.cut()
+    await asyncio.wait_for(control.service.ended.wait(), 30)
+
+
+async def test_a_job_that_cannot_go_on_is_stopped_everywhere(control: Control) -> None:
+    one, two = await control.members("r0", "r1")
+    two.say(Failed("ValueError: labels out of range", "Traceback"))
+    assert await one.hear(Stop) == Stop("r1 failed: ValueError: labels out of range", save=False)
+    await eventually(lambda: control.heard.news[-1].failed)
+    assert control.heard.news[-1].failed == Failed("ValueError: labels out of range", "Traceback")
+
+
+async def test_while_etcd_is_away_who_comes_back_trains_on_and_nobody_forms(
+    control: Control, etcd_server: ProgramServer
+) -> None:
+    one, two = await control.members("r0", "r1")
+    await eventually(lambda: control.membership.group.whole)
+    etcd_server.stop()
+    try:
+        two.cut()
+        await eventually(lambda: "r1" not in control.membership.connected)
+        await two.greet(control.address, step=3, whole=True)
+        await eventually(lambda: control.membership.group.whole)
+        two.cut()
+        await eventually(lambda: "r1" not in control.membership.connected)
+        assert one.nothing_heard
+    finally:
+        etcd_server.start()
+    assert (await one.form()).members == ("r0",)
+
+
+async def test_one_that_does_not_own_the_job_any_more_tells_nobody_anything(control: Control, etcd: Etcd) -> None:
+    one, two = await control.members("r0", "r1")
+    await etcd.delete(keys.training_control(JOB))
+    two.cut()
+    with contextlib.suppress(TimeoutError), pytest.raises(DeposedError):
+        await asyncio.wait_for(control.running, 30)
+    assert one.nothing_heard

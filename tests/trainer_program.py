@@ -1,0 +1,30 @@
+"""A process of training that trains nothing: it writes down what it is told, and ends as it is told to."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from modelyard import codec
+from modelyard.process import Parent
+from modelyard_worker.training.orders import Order
+
+
+def main() -> None:
+    """Say `ready` once the first order is there, then follow orders to the end of standard input."""
+    parent = Parent(dict(os.environ))
+    parent.start_beating()
+    said = Path(sys.argv[1])
+    for line in sys.stdin.buffer:
+        order = codec.decode(Order, line)
+        with (said / str(os.getpid())).open("ab") as file:
+            file.write(line)
+        if order.begin is not None:
+            if order.begin.charter.spec.seed == 13:
+                sys.exit("an unlucky number")
+            parent.report(state="ready")
+
+
+if __name__ == "__main__":
+    main()
