@@ -8,6 +8,7 @@ from enum import StrEnum
 from modelyard.jobs.found import Found, Stored
 from modelyard.jobs.spec import JobSpec, ResultFormat
 from modelyard.jobs.states import ENDED, JobState
+from modelyard.jobs.training_progress import Measurement, TrainingProgress
 
 UNCOUNTED = -1
 NO_ROW = -1
@@ -26,6 +27,7 @@ class Progress:
         workers: who executes a task of it now.
         rows_per_s: of late; 0: not known.
         estimated_end_s: when it will have ended if it goes on like this, in seconds since the epoch; 0: not known.
+        training: of a job that trains a model, which has no rows; None: of others, and until it was begun.
     """
 
     rows: int = UNCOUNTED
@@ -39,6 +41,7 @@ class Progress:
     workers: tuple[str, ...] = ()
     rows_per_s: float = 0.0
     estimated_end_s: float = 0.0
+    training: TrainingProgress | None = None
 
     @property
     def counted(self) -> bool:
@@ -53,7 +56,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Usage:
-    """What was done for somebody: rows, tasks, and seconds that runners spent on them."""
+    """What was done for somebody: rows (or samples), tasks, and seconds that runners (or ranks) spent on them."""
 
     rows: int = 0
     tasks: int = 0
@@ -72,6 +75,9 @@ class Job:
         found: what planning has found about its dataset; None: not yet.
         outcomes: of its tasks, once it has ended; None: they are in the queue still.
         retrying: dead letters that its owner wants executed again, by their tasks' names, and that are not queued yet.
+        version: of a training: what came of it; empty: nothing yet.
+        measurements: of a training: the last values of training and of validation.
+        traceback: of the user's own code, where that has failed it.
     """
 
     id: str
@@ -88,6 +94,9 @@ class Job:
     found: Found | None = None
     outcomes: Stored | None = None
     retrying: tuple[str, ...] = ()
+    version: str = ""
+    measurements: tuple[Measurement, ...] = ()
+    traceback: str = ""
 
     @property
     def ended(self) -> bool:
@@ -148,6 +157,7 @@ class JobEvent:
         event: the number to go on from.
         job: of SNAPSHOT, STATE and PROGRESS.
         task: of all others.
+        measurements: of a training, that were not told before.
     """
 
     kind: EventKind
@@ -155,6 +165,7 @@ class JobEvent:
     time_s: float
     job: Job | None = None
     task: TaskNews | None = None
+    measurements: tuple[Measurement, ...] = ()
 
 
 @dataclass(frozen=True)

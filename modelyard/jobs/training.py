@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from modelyard.catalogue import Resources
 from modelyard.errors import InvalidInputError
 from modelyard.jobs.dataset import Artifact, Dataset
 
@@ -152,6 +153,7 @@ class TrainingSpec:
         seed: of the order of samples, and of all else that is random.
         min_workers: with fewer of them it waits.
         max_workers: it takes as many as it can have, up to this.
+        resources: that each rank needs; memory 0: as much as most need.
     """
 
     model: str
@@ -169,3 +171,4 @@ class TrainingSpec:
     checkpoints: Checkpoints = Checkpoints()
     objective: Objective = Objective()
     release: Release = Release()
+    resources: Resources = Resources()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+from modelyard.catalogue import Resources
 from modelyard.errors import InvalidInputError
 from modelyard.jobs.dataset_validation import check_artifact, check_dataset, check_path, check_range, check_size
 from modelyard.jobs.training import Checkpoints, Code, Objective, Release, TrainingData, TrainingSpec
@@ -31,6 +32,7 @@ def check_training(spec: TrainingSpec) -> None:
     _check_checkpoints(spec.checkpoints)
     _check_objective(spec.objective)
     _check_release(spec.release)
+    _check_resources(spec.resources)
 
 
 def _check_code(code: Code) -> None:
@@ -133,3 +135,9 @@ def _check_release(release: Release) -> None:
         check_name("alias", release.alias)
     if release.if_better and not (release.alias or release.deploy):
         raise InvalidInputError("job: release: expected an alias, or a deployment, if it is better; got neither")
+
+
+def _check_resources(resources: Resources) -> None:
+    _check_amount("resources: cpu", resources.cpu)
+    check_range("resources: memory_bytes", resources.memory_bytes, 0, MOST_COUNT)
+    check_range("resources: gpu", resources.gpu, 0, 1)  # a rank computes on one device

@@ -6,14 +6,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from modelyard.train.data.recipe import TableRecipe
     from modelyard.train.local import LocalResult, run_local
     from modelyard.train.options import TrainingOptions
     from modelyard.train.recipe import Recipe
 
-__all__ = ["LocalResult", "Recipe", "TrainingOptions", "run_local"]
+__all__ = ["LocalResult", "Recipe", "TableRecipe", "TrainingOptions", "run_local"]
 _PLACES = {
     "LocalResult": "modelyard.train.local",
     "Recipe": "modelyard.train.recipe",
+    "TableRecipe": "modelyard.train.data.recipe",
     "TrainingOptions": "modelyard.train.options",
     "run_local": "modelyard.train.local",
 }

@@ -52,9 +52,10 @@ def training(
         InvalidInputError: there are no samples, or the recipe refuses them.
         RecipeError: its code raised.
     """
-    held_out = Samples(recipe, validation, options.seed) if validation is not None and len(validation) else None
     state = TrainingState.new(recipe, train, options, device)
-    return Training(recipe, state, options, Samples(recipe, train, options.seed, shuffled=options.shuffled), held_out)
+    samples = Samples(recipe, train, options.seed, shuffled=options.shuffled)
+    held_out = Samples(recipe, validation, options.seed) if validation is not None and len(validation) else None
+    return Training(recipe, state, options, samples, held_out)
 
 
 def run_local(

@@ -93,6 +93,10 @@ class Recipe(ABC):
         """Look at the data before anything else is called: to count classes, to fit a scaling."""
         del train
 
+    def samples(self, data: Dataset) -> Dataset:
+        """Return what is trained or evaluated on, made of such data, as many samples: encoded as `prepare` fitted it."""
+        return data
+
     def preprocessing(self) -> bytes:
         """Return what `prepare` fitted, as data that travels with the model; empty: nothing."""
         return b""

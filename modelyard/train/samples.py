@@ -10,6 +10,7 @@ import numpy as np
 
 from modelyard.errors import InvalidInputError
 from modelyard.train.dataset import Dataset
+from modelyard.train.failure import of_recipe
 from modelyard.train.order import Indices, key, order
 from modelyard.train.recipe import Recipe
 
@@ -31,8 +32,17 @@ class Samples:
     """A dataset as a recipe wants it."""
 
     def __init__(self, recipe: Recipe, dataset: Dataset, seed: int, *, shuffled: bool = True) -> None:
+        """Take a dataset, once the recipe has been prepared (TrainingState.new does that).
+
+        Raises:
+            InvalidInputError: the recipe refuses it, or makes another number of samples of it.
+            RecipeError: its code raised.
+        """
         self._recipe = recipe
-        self._dataset = dataset
+        with of_recipe("before the first step"):
+            self._dataset = recipe.samples(dataset)
+        if len(self._dataset) != len(dataset):
+            raise InvalidInputError(f"samples: expected {len(dataset)} as before, got {len(self._dataset)}")
         self._seed = seed
         self._shuffled = shuffled
         self._augmented = type(recipe).augment is not Recipe.augment

@@ -1,6 +1,7 @@
 import datetime
 
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from modelyard.v1 import types_pb2 as _types_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -116,7 +117,7 @@ class Sharding(_message.Message):
     def __init__(self, key_column: _Optional[str] = ..., shards: _Optional[int] = ...) -> None: ...
 
 class TrainingSpec(_message.Message):
-    __slots__ = ("model", "code", "data", "epochs", "steps", "batch_size", "accumulation", "precision", "seed", "parallelism", "min_workers", "max_workers", "checkpoints", "objective", "release")
+    __slots__ = ("model", "code", "data", "epochs", "steps", "batch_size", "accumulation", "precision", "seed", "parallelism", "min_workers", "max_workers", "checkpoints", "objective", "release", "resources")
     class Precision(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         PRECISION_UNSPECIFIED: _ClassVar[TrainingSpec.Precision]
@@ -140,6 +141,7 @@ class TrainingSpec(_message.Message):
     CHECKPOINTS_FIELD_NUMBER: _ClassVar[int]
     OBJECTIVE_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
+    RESOURCES_FIELD_NUMBER: _ClassVar[int]
     model: str
     code: TrainingCode
     data: TrainingData
@@ -155,7 +157,8 @@ class TrainingSpec(_message.Message):
     checkpoints: Checkpoints
     objective: Objective
     release: Release
-    def __init__(self, model: _Optional[str] = ..., code: _Optional[_Union[TrainingCode, _Mapping]] = ..., data: _Optional[_Union[TrainingData, _Mapping]] = ..., epochs: _Optional[int] = ..., steps: _Optional[int] = ..., batch_size: _Optional[int] = ..., accumulation: _Optional[int] = ..., precision: _Optional[_Union[TrainingSpec.Precision, str]] = ..., seed: _Optional[int] = ..., parallelism: _Optional[_Union[Parallelism, _Mapping]] = ..., min_workers: _Optional[int] = ..., max_workers: _Optional[int] = ..., checkpoints: _Optional[_Union[Checkpoints, _Mapping]] = ..., objective: _Optional[_Union[Objective, _Mapping]] = ..., release: _Optional[_Union[Release, _Mapping]] = ...) -> None: ...
+    resources: _types_pb2.Resources
+    def __init__(self, model: _Optional[str] = ..., code: _Optional[_Union[TrainingCode, _Mapping]] = ..., data: _Optional[_Union[TrainingData, _Mapping]] = ..., epochs: _Optional[int] = ..., steps: _Optional[int] = ..., batch_size: _Optional[int] = ..., accumulation: _Optional[int] = ..., precision: _Optional[_Union[TrainingSpec.Precision, str]] = ..., seed: _Optional[int] = ..., parallelism: _Optional[_Union[Parallelism, _Mapping]] = ..., min_workers: _Optional[int] = ..., max_workers: _Optional[int] = ..., checkpoints: _Optional[_Union[Checkpoints, _Mapping]] = ..., objective: _Optional[_Union[Objective, _Mapping]] = ..., release: _Optional[_Union[Release, _Mapping]] = ..., resources: _Optional[_Union[_types_pb2.Resources, _Mapping]] = ...) -> None: ...
 
 class TrainingCode(_message.Message):
     __slots__ = ("artifact", "entry", "parameters")
@@ -234,7 +237,7 @@ class Release(_message.Message):
     def __init__(self, alias: _Optional[str] = ..., deploy: bool = ..., if_better: bool = ...) -> None: ...
 
 class Job(_message.Message):
-    __slots__ = ("id", "tenant", "spec", "state", "reason", "create_time", "start_time", "end_time", "progress", "usage")
+    __slots__ = ("id", "tenant", "spec", "state", "reason", "create_time", "start_time", "end_time", "progress", "usage", "version", "measurements", "traceback")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Job.State]
@@ -269,6 +272,9 @@ class Job(_message.Message):
     END_TIME_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    MEASUREMENTS_FIELD_NUMBER: _ClassVar[int]
+    TRACEBACK_FIELD_NUMBER: _ClassVar[int]
     id: str
     tenant: str
     spec: JobSpec
@@ -279,10 +285,13 @@ class Job(_message.Message):
     end_time: _timestamp_pb2.Timestamp
     progress: JobProgress
     usage: JobUsage
-    def __init__(self, id: _Optional[str] = ..., tenant: _Optional[str] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ..., state: _Optional[_Union[Job.State, str]] = ..., reason: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., progress: _Optional[_Union[JobProgress, _Mapping]] = ..., usage: _Optional[_Union[JobUsage, _Mapping]] = ...) -> None: ...
+    version: str
+    measurements: _containers.RepeatedCompositeFieldContainer[Measurement]
+    traceback: str
+    def __init__(self, id: _Optional[str] = ..., tenant: _Optional[str] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ..., state: _Optional[_Union[Job.State, str]] = ..., reason: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., progress: _Optional[_Union[JobProgress, _Mapping]] = ..., usage: _Optional[_Union[JobUsage, _Mapping]] = ..., version: _Optional[str] = ..., measurements: _Optional[_Iterable[_Union[Measurement, _Mapping]]] = ..., traceback: _Optional[str] = ...) -> None: ...
 
 class JobProgress(_message.Message):
-    __slots__ = ("rows", "done_rows", "dead_rows", "tasks", "queued_tasks", "running_tasks", "done_tasks", "retries", "workers", "rows_per_second", "estimated_end_time")
+    __slots__ = ("rows", "done_rows", "dead_rows", "tasks", "queued_tasks", "running_tasks", "done_tasks", "retries", "workers", "rows_per_second", "estimated_end_time", "training")
     ROWS_FIELD_NUMBER: _ClassVar[int]
     DONE_ROWS_FIELD_NUMBER: _ClassVar[int]
     DEAD_ROWS_FIELD_NUMBER: _ClassVar[int]
@@ -294,6 +303,7 @@ class JobProgress(_message.Message):
     WORKERS_FIELD_NUMBER: _ClassVar[int]
     ROWS_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     ESTIMATED_END_TIME_FIELD_NUMBER: _ClassVar[int]
+    TRAINING_FIELD_NUMBER: _ClassVar[int]
     rows: int
     done_rows: int
     dead_rows: int
@@ -305,7 +315,47 @@ class JobProgress(_message.Message):
     workers: _containers.RepeatedScalarFieldContainer[str]
     rows_per_second: float
     estimated_end_time: _timestamp_pb2.Timestamp
-    def __init__(self, rows: _Optional[int] = ..., done_rows: _Optional[int] = ..., dead_rows: _Optional[int] = ..., tasks: _Optional[int] = ..., queued_tasks: _Optional[int] = ..., running_tasks: _Optional[int] = ..., done_tasks: _Optional[int] = ..., retries: _Optional[int] = ..., workers: _Optional[_Iterable[str]] = ..., rows_per_second: _Optional[float] = ..., estimated_end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    training: TrainingProgress
+    def __init__(self, rows: _Optional[int] = ..., done_rows: _Optional[int] = ..., dead_rows: _Optional[int] = ..., tasks: _Optional[int] = ..., queued_tasks: _Optional[int] = ..., running_tasks: _Optional[int] = ..., done_tasks: _Optional[int] = ..., retries: _Optional[int] = ..., workers: _Optional[_Iterable[str]] = ..., rows_per_second: _Optional[float] = ..., estimated_end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., training: _Optional[_Union[TrainingProgress, _Mapping]] = ...) -> None: ...
+
+class TrainingProgress(_message.Message):
+    __slots__ = ("step", "steps", "epoch", "epochs", "samples_per_second", "members", "min_workers", "max_workers", "checkpoint_step", "estimated_end_time")
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    EPOCHS_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    MIN_WORKERS_FIELD_NUMBER: _ClassVar[int]
+    MAX_WORKERS_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_STEP_FIELD_NUMBER: _ClassVar[int]
+    ESTIMATED_END_TIME_FIELD_NUMBER: _ClassVar[int]
+    step: int
+    steps: int
+    epoch: int
+    epochs: int
+    samples_per_second: float
+    members: _containers.RepeatedScalarFieldContainer[str]
+    min_workers: int
+    max_workers: int
+    checkpoint_step: int
+    estimated_end_time: _timestamp_pb2.Timestamp
+    def __init__(self, step: _Optional[int] = ..., steps: _Optional[int] = ..., epoch: _Optional[int] = ..., epochs: _Optional[int] = ..., samples_per_second: _Optional[float] = ..., members: _Optional[_Iterable[str]] = ..., min_workers: _Optional[int] = ..., max_workers: _Optional[int] = ..., checkpoint_step: _Optional[int] = ..., estimated_end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class Measurement(_message.Message):
+    __slots__ = ("step", "values")
+    class ValuesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    step: int
+    values: _containers.ScalarMap[str, float]
+    def __init__(self, step: _Optional[int] = ..., values: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class JobUsage(_message.Message):
     __slots__ = ("rows", "tasks", "compute_s")
@@ -362,7 +412,7 @@ class WatchJobRequest(_message.Message):
     def __init__(self, id: _Optional[str] = ..., after_event: _Optional[int] = ...) -> None: ...
 
 class WatchJobResponse(_message.Message):
-    __slots__ = ("kind", "event", "time", "job", "task")
+    __slots__ = ("kind", "event", "time", "job", "task", "measurements")
     class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         KIND_UNSPECIFIED: _ClassVar[WatchJobResponse.Kind]
@@ -392,12 +442,14 @@ class WatchJobResponse(_message.Message):
     TIME_FIELD_NUMBER: _ClassVar[int]
     JOB_FIELD_NUMBER: _ClassVar[int]
     TASK_FIELD_NUMBER: _ClassVar[int]
+    MEASUREMENTS_FIELD_NUMBER: _ClassVar[int]
     kind: WatchJobResponse.Kind
     event: int
     time: _timestamp_pb2.Timestamp
     job: Job
     task: JobTask
-    def __init__(self, kind: _Optional[_Union[WatchJobResponse.Kind, str]] = ..., event: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., job: _Optional[_Union[Job, _Mapping]] = ..., task: _Optional[_Union[JobTask, _Mapping]] = ...) -> None: ...
+    measurements: _containers.RepeatedCompositeFieldContainer[Measurement]
+    def __init__(self, kind: _Optional[_Union[WatchJobResponse.Kind, str]] = ..., event: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., job: _Optional[_Union[Job, _Mapping]] = ..., task: _Optional[_Union[JobTask, _Mapping]] = ..., measurements: _Optional[_Iterable[_Union[Measurement, _Mapping]]] = ...) -> None: ...
 
 class JobTask(_message.Message):
     __slots__ = ("id", "begin", "end", "worker", "reason")

@@ -7,6 +7,12 @@ from modelyard.jobs.spec import ResultFormat
 from modelyard.jobs.states import JobState
 from modelyard.rpc.build import build
 from modelyard.rpc.convert.job_specs import spec_from_pb, spec_to_pb
+from modelyard.rpc.convert.training import (
+    measurement_from_pb,
+    measurement_to_pb,
+    training_progress_from_pb,
+    training_progress_to_pb,
+)
 from modelyard.rpc.convert.types import seconds, timestamp
 from modelyard.v1 import jobs_pb2 as pb
 
@@ -24,6 +30,9 @@ def job_to_pb(job: values.Job) -> pb.Job:
         end_time=timestamp(job.end_time_s) if job.end_time_s else None,
         progress=progress_to_pb(job.progress),
         usage=pb.JobUsage(rows=job.usage.rows, tasks=job.usage.tasks, compute_s=job.usage.compute_s),
+        version=job.version,
+        measurements=map(measurement_to_pb, job.measurements),
+        traceback=job.traceback,
     )
 
 
@@ -40,6 +49,9 @@ def job_from_pb(job: pb.Job) -> values.Job:
         end_time_s=seconds(job.end_time),
         progress=progress_from_pb(job.progress),
         usage=values.Usage(job.usage.rows, job.usage.tasks, job.usage.compute_s),
+        version=job.version,
+        measurements=tuple(map(measurement_from_pb, job.measurements)),
+        traceback=job.traceback,
     )
 
 
@@ -57,6 +69,7 @@ def progress_to_pb(progress: values.Progress) -> pb.JobProgress:
         workers=progress.workers,
         rows_per_second=progress.rows_per_s,
         estimated_end_time=timestamp(progress.estimated_end_s) if progress.estimated_end_s else None,
+        training=training_progress_to_pb(progress.training) if progress.training else None,
     )
 
 
@@ -74,6 +87,7 @@ def progress_from_pb(progress: pb.JobProgress) -> values.Progress:
         workers=tuple(progress.workers),
         rows_per_s=progress.rows_per_second,
         estimated_end_s=seconds(progress.estimated_end_time),
+        training=training_progress_from_pb(progress.training) if progress.HasField("training") else None,
     )
 
 
@@ -85,6 +99,7 @@ def job_event_to_pb(event: values.JobEvent) -> pb.WatchJobResponse:
         time=timestamp(event.time_s),
         job=job_to_pb(event.job) if event.job else None,
         task=_task_to_pb(event.task) if event.task else None,
+        measurements=map(measurement_to_pb, event.measurements),
     )
 
 
@@ -96,6 +111,7 @@ def job_event_from_pb(event: pb.WatchJobResponse) -> values.JobEvent:
         time_s=seconds(event.time),
         job=job_from_pb(event.job) if event.HasField("job") else None,
         task=_task_from_pb(event.task) if event.HasField("task") else None,
+        measurements=tuple(map(measurement_from_pb, event.measurements)),
     )
 
 

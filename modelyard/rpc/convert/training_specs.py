@@ -6,6 +6,7 @@ from modelyard.errors import InvalidInputError
 from modelyard.jobs import training as values
 from modelyard.rpc.build import build
 from modelyard.rpc.convert.job_datasets import artifact_from_pb, artifact_to_pb, dataset_from_pb, dataset_to_pb
+from modelyard.rpc.convert.types import resources_from_pb, resources_to_pb
 from modelyard.v1 import jobs_pb2 as pb
 
 
@@ -28,6 +29,7 @@ def training_to_pb(spec: values.TrainingSpec) -> pb.TrainingSpec:
         checkpoints=_checkpoints_to_pb(spec.checkpoints),
         objective=_objective_to_pb(spec.objective),
         release=_release_to_pb(spec.release),
+        resources=resources_to_pb(spec.resources),
     )
 
 
@@ -55,6 +57,7 @@ def training_from_pb(spec: pb.TrainingSpec) -> values.TrainingSpec:
         checkpoints=_checkpoints_from_pb(spec.checkpoints),
         objective=_objective_from_pb(spec.objective),
         release=_release_from_pb(spec.release),
+        resources=resources_from_pb(spec.resources),
     )
 
 

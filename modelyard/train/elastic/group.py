@@ -108,7 +108,7 @@ class Group:
         connected.future.wait()
         self.check()
 
-    def _connect(self, connected: Pending[object]) -> None:
+    def _connect(self, connected: Pending[None]) -> None:
         # In a thread of its own, as torch waits there for what may never come.
         try:
             made = process_group(self._seat.formation, self._seat.rank, self._timeouts, lambda: self.lost)

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 
+from modelyard.catalogue import Resources
 from modelyard.codec import MalformedError, decode, encode
 from modelyard.errors import InvalidInputError
 from modelyard.jobs.dataset import Artifact, Dataset
@@ -40,6 +41,7 @@ FULL = TrainingSpec(
     checkpoints=Checkpoints(7, 8.5, 9),
     objective=Objective("accuracy", True, 2, 0.5),
     release=Release("prod", True, True),
+    resources=Resources(1.5, 3 << 30, 1),
 )
 
 

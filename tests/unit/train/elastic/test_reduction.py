@@ -88,3 +88,14 @@ def test_a_parameter_without_a_part_in_the_loss_is_named(ranks: Ranks) -> None:
         passed(reduction, reduction.wrap(Partial()), INPUTS)
     reduction.close()
     group.drop()
+
+
+def test_what_is_closed_in_the_middle_of_a_pass_sums_no_more(ranks: Ranks) -> None:
+    (group,) = ranks.groups(1)
+    reduction, trained = ElasticReduction(group), module()
+    wrapped = reduction.wrap(trained)
+    wrapped(INPUTS)  # whose backward pass never comes
+    reduction.close()
+    trained(INPUTS).sum().backward()
+    assert not reduction._summed
+    group.drop()

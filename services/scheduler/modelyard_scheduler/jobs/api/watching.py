@@ -18,6 +18,7 @@ from modelyard.jobs.job import EventKind as Kind
 from modelyard.jobs.job import Job, JobEvent, Progress, TaskNews
 from modelyard.jobs.states import JobState
 from modelyard.jobs.tasks import Outcome, TaskSpec
+from modelyard.jobs.training_progress import Measurement
 from modelyard.names import check_name
 from modelyard.queue import Event, JobQueue
 from modelyard_scheduler.jobs.records import Records
@@ -138,8 +139,9 @@ class _Told:
     def __init__(self, clock: Callable[[], float], every_s: float, number: int) -> None:
         self._clock = clock
         self._every_s = every_s
-        self._progress: Progress | None = None
+        self._progress: tuple[Progress, str] | None = None
         self._progress_s = 0.0
+        self._measured: tuple[Measurement, ...] = ()
         self.number = number
 
     def beginning(self, look: Look) -> list[JobEvent]:
@@ -151,7 +153,7 @@ class _Told:
         if look.events and look.events[0][0].number > self.number + 1:
             return [self._snapshot(look)]
         told = [_told(event, outcome, look.job) for event, outcome in look.events]
-        found = [event for event in told if event]
+        found = [self._measure(event) for event in told if event]
         self.number = look.number
         if any(event.job for event in found):
             self._note(look.job)
@@ -160,17 +162,26 @@ class _Told:
     def _snapshot(self, look: Look) -> JobEvent:
         self.number = look.number
         self._note(look.job)
-        return JobEvent(Kind.SNAPSHOT, look.number, self._clock(), job=look.job)
+        return self._measure(JobEvent(Kind.SNAPSHOT, look.number, self._clock(), job=look.job))
+
+    def _measure(self, event: JobEvent) -> JobEvent:
+        """The event with what it has measured since the last one."""
+        if event.job is None or event.job.measurements == self._measured:
+            return event
+        new = tuple(one for one in event.job.measurements if one not in self._measured)
+        self._measured = event.job.measurements
+        return replace(event, measurements=new)
 
     def _advance(self, job: Job) -> list[JobEvent]:
         """PROGRESS, if there is any, and the last is long enough ago."""
-        if job.progress == self._progress or self._clock() - self._progress_s < self._every_s:
+        same = (job.progress, job.reason) == self._progress and job.measurements == self._measured
+        if same or self._clock() - self._progress_s < self._every_s:
             return []
         self._note(job)
-        return [JobEvent(Kind.PROGRESS, self.number, self._clock(), job=job)]
+        return [self._measure(JobEvent(Kind.PROGRESS, self.number, self._clock(), job=job))]
 
     def _note(self, job: Job) -> None:
-        self._progress, self._progress_s = job.progress, self._clock()
+        self._progress, self._progress_s = (job.progress, job.reason), self._clock()
 
 
 def _told(event: Event, outcome: Outcome | None, job: Job) -> JobEvent | None:

@@ -1,0 +1,63 @@
+"""A suite for as long as an example needs one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One that runs.
+
+    Attributes:
+        address: host:port of the front door.
+        directory: which is removed with it.
+    """
+
+    address: str
+    directory: Path
+
+    def pids(self) -> dict[str, int]:
+        """Which process is which, by name: "worker-0"."""
+        status = json.loads(modelyard("status", "--dir", str(self.directory / "state"), "--json"))
+        return {process["name"]: process["pid"] for process in status["processes"]}
+
+
+def modelyard(*arguments: str) -> str:
+    """Run the CLI as a user would; return what it printed."""
+    command = [sys.executable, "-m", "modelyard", *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        sys.exit(f"modelyard {arguments[0]} failed: {result.stderr.strip()}")
+    return result.stdout.strip()
+
+
+@contextmanager
+def suite(workers: int = 2) -> Iterator[Suite]:
+    """`modelyard up` in a directory of its own, and `down` after."""
+    with tempfile.TemporaryDirectory(prefix="modelyard-example-") as scratch:
+        state = str(Path(scratch) / "state")
+        console.print(modelyard("up", "--workers", str(workers), "--port", "0", "--dir", state, "--detach"))
+        try:
+            status = json.loads(modelyard("status", "--dir", state, "--json"))
+            yield Suite(status["address"], Path(scratch))
+        finally:
+            console.print(modelyard("down", "--dir", state))
+
+
+def conclude(problems: list[str]) -> int:
+    """Print what went wrong; return the exit status."""
+    for problem in problems[:10]:
+        console.print(f"[red]{problem}[/]")
+    return 1 if problems else 0

@@ -1,0 +1,40 @@
+"""What a rank's driver asks of the process that it runs in."""
+
+from __future__ import annotations
+
+from modelyard.train.control.messages import Saved
+from modelyard.train.loop import Ending
+
+
+class Host:
+    """Knows of no checkpoint, and does nothing with what was trained."""
+
+    def enter(self, rank: int) -> None:
+        """From now on this is that rank of its group."""
+
+    def restore(self, saved: Saved) -> None:
+        """Load a checkpoint into the state that is trained; asked where no rank's state is as late.
+
+        Raises:
+            ModelyardError: it cannot be loaded.
+        """
+        raise NotImplementedError(f"expected to be told of no checkpoint, got {saved.name}")
+
+    @property
+    def saves(self) -> bool:
+        """Whether a checkpoint is due for another reason than the number of steps. Asked before every step."""
+        return False
+
+    def conclude(self, ending: Ending) -> str:
+        """Make something of what was trained; return the version that came of it; empty: none.
+
+        Asked of rank 0 alone, while the others wait; of another rank if that one is lost, which then does it all again.
+
+        Raises:
+            Exception: the job has failed.
+        """
+        del ending
+        return ""
+
+    def settle(self) -> None:
+        """Wait for what is being written. The control process can still be told of it."""

@@ -1,0 +1,76 @@
+"""The user's recipe: imported from the directory that its files are in."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+from modelyard.errors import InvalidInputError
+from modelyard.jobs.training import Code
+from modelyard.train.failure import RecipeError
+from modelyard.train.recipe import Recipe
+
+
+def recipe(code: Code, directory: Path) -> Recipe:
+    """Return the recipe that a job names, with its parameters.
+
+    Raises:
+        InvalidInputError: there is no such module, or no or more than one recipe in it, or its parameters are others.
+        RecipeError: the user's code raised.
+    """
+    module, _, name = code.entry.partition(":")
+    sys.dont_write_bytecode = True  # the directory is others', too
+    sys.path.insert(0, str(directory))
+    kind = _class(_imported(module, directory), name)
+    try:
+        return kind.from_text(dict(code.parameters))
+    except InvalidInputError:
+        raise
+    except Exception as error:
+        raise _raised(f"{kind.__name__}()", error, directory) from error
+
+
+def _imported(name: str, directory: Path) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise _raised(f"import {name}", error, directory) from error
+        there = ", ".join(sorted(path.name for path in directory.iterdir())[:10])
+        raise InvalidInputError(f"recipe: expected a module {name!r}, got a directory with {there}") from error
+    except (Exception, SystemExit) as error:
+        raise _raised(f"import {name}", error, directory) from error
+
+
+def _class(module: ModuleType, name: str) -> type[Recipe]:
+    if name:
+        found = getattr(module, name, None)
+        if not (inspect.isclass(found) and issubclass(found, Recipe)):
+            raise InvalidInputError(f"recipe: expected {module.__name__}:{name} to be a Recipe, got {found!r:.100}")
+        return found
+    recipes = [kind for kind in vars(module).values() if _is_recipe_of(module, kind)]
+    if len(recipes) != 1:
+        names = ", ".join(kind.__name__ for kind in recipes) or "none"
+        raise InvalidInputError(f"recipe: expected one Recipe in {module.__name__}, got {names}; write MODULE:CLASS")
+    return recipes[0]
+
+
+def _is_recipe_of(module: ModuleType, kind: object) -> bool:
+    return (
+        isinstance(kind, type)
+        and issubclass(kind, Recipe)
+        and not inspect.isabstract(kind)
+        and kind.__module__ == module.__name__
+    )
+
+
+def _raised(where: str, error: BaseException, directory: Path) -> RecipeError:
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(str(directory))]
+    lines = traceback.StackSummary.from_list(frames).format()
+    told = ["Traceback (most recent call last):\n", *lines, *traceback.format_exception_only(error)]
+    reason = (str(error).strip().splitlines() or [""])[0]
+    return RecipeError(f"{where}: the recipe raised {type(error).__name__}: {reason:.300}", "".join(told))

@@ -1,0 +1,59 @@
+"""What a job's spec says, as training takes it, and what all of its ranks must agree on."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from modelyard import codec
+from modelyard.jobs.training import TrainingSpec
+from modelyard.train.options import TrainingOptions
+
+
+def options(spec: TrainingSpec, samples: int) -> TrainingOptions:
+    """Return the options of a run over so many samples.
+
+    Raises:
+        InvalidInputError: the spec makes no sense.
+    """
+    made = TrainingOptions(
+        epochs=spec.epochs or None,
+        steps=spec.steps or None,
+        batch_size=spec.batch_size,
+        accumulation=spec.accumulation,
+        precision=spec.precision.value.lower(),
+        seed=spec.seed,
+        metric=spec.objective.metric,
+        mode="max" if spec.objective.higher_is_better else "min",
+        patience=spec.objective.patience,
+        min_delta=spec.objective.min_delta,
+        keep_last=spec.checkpoints.keep_last,
+        checkpoint_steps=spec.checkpoints.every_steps,
+    )
+    if spec.checkpoints.every_steps or spec.checkpoints.every_s:
+        return made
+    return replace(made, checkpoint_steps=made.steps_of_epoch(samples))
+
+
+def agreement(spec: TrainingSpec, stamps: str) -> str:
+    """Return digests of what must be the same on all ranks of a job, by name.
+
+    Args:
+        spec: of the job.
+        stamps: of the data that were opened; empty: they could not be.
+    """
+    parts = {
+        "code": spec.code.artifact.manifest_digest[:12],
+        "data": _digest(stamps.encode()),
+        "spec": _digest(codec.encode(spec)),
+        "numpy": np.__version__,
+        "torch": str(torch.__version__),
+    }
+    return ",".join(f"{name}={value}" for name, value in parts.items())
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:12]
