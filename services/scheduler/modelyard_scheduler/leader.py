@@ -108,8 +108,9 @@ class Leader:
 
     async def _decide(self, term: Term) -> bool:
         """Write what differs; return whether we still lead."""
-        await self._observer.look()
-        view = self._observer.view(await self._placements())
+        placements = list(await self._placements())
+        await self._observer.look(placements)
+        view = self._observer.view(placements)
         decision = decide(view)
         if not decision:
             return True

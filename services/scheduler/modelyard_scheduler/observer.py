@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from modelyard.deployment import InstanceState, Placement, Worker
 from modelyard.names import ModelVersion
@@ -29,15 +29,19 @@ class Observer:
         self.uses = Uses()
         self._state = state
         self._known: dict[str, Worker] = {}
+        self._live: dict[str, Worker] = {}
         self._reserved: dict[Site, Need] = {}
 
     def forget(self) -> None:
         """Begin anew: what an earlier term saw is long past."""
         self.lost, self.uses = LostWorkers(), Uses()
 
-    async def look(self) -> None:
-        """Note what time and connections tell: who is lost, what fails, what is called."""
-        await self._look_for_lost_workers()
+    async def look(self, placements: Iterable[Placement]) -> None:
+        """Note what time and connections tell: who is lost, what fails, what is called.
+
+        `placements`: told, because the mirror may lag behind our own last writes.
+        """
+        await self._look_for_lost_workers({placement.worker for placement in placements})
         state, now_s = self._state, time.monotonic()
         state.note_failures()
         ready = {version_of(i) for i in state.instances.items.values() if i.state is InstanceState.READY}
@@ -45,10 +49,11 @@ class Observer:
         activities = {_version(name): (revisions[name], a) for name, a in state.activities.items.items()}
         self.uses.observe(activities, ready, now_s, time.time())
 
-    async def _look_for_lost_workers(self) -> None:
-        live = self._state.workers.items
-        self._known.update(live)
-        missing = {p.worker for p in self._state.placements.items.values()} - set(live)
+    async def _look_for_lost_workers(self, placed: set[str]) -> None:
+        """Who is live is noted too: whoever vanishes while we look is only missed by the next look, as all others."""
+        self._live = dict(self._state.workers.items)
+        self._known.update(self._live)
+        missing = placed - set(self._live)
         self.lost.observe(missing, time.monotonic())
         asked = sorted(w for w in missing - self.lost.refused if w in self._known)
         refusals = await asyncio.gather(*(refuses(self._known[w].address) for w in asked))
@@ -57,21 +62,21 @@ class Observer:
                 log.warning("worker lost", extra={"worker": worker_id, "reason": "its connections are refused"})
                 self.lost.prove(worker_id)
 
-    def view(self, placements: Iterable[Placement]) -> View:
-        """What there is now; the placements are told, because the mirror may lag behind our own last writes."""
-        state, now_s, placements = self._state, time.monotonic(), list(placements)
+    def view(self, placements: Collection[Placement]) -> View:
+        """What there is, on these placements, at which was looked."""
+        state, now_s = self._state, time.monotonic()
         self._reserved = remember(self._reserved, placements, state.instances.items.values())
         deployments, jobs = state.deployed(), state.internal()
         return View(
             deployments=deployments,
             jobs=jobs,
-            workers=dict(state.workers.items),
+            workers=self._live,
             placements=placements,
             instances=list(state.instances.items.values()),
             uses=self.uses,
             reserved=self._reserved,
             evicted={_version(name) for name in state.evictions.items},
-            lingering=self.lost.lingering(len(state.workers.items), now_s),
+            lingering=self.lost.lingering(len(self._live), now_s),
             avoided=state.failures.avoided({**deployments, **jobs}),
             now_s=now_s,
         )
