@@ -9,7 +9,8 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 PYTHON ?= $(shell for python in python3.11 python3.12 python3 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: setup clients peers stubs check test chaos cuda demo example-image_classifier example-batch bench bench-peers bench-overload bench-loads bench-jobs clean
+.PHONY: setup clients peers stubs check test chaos cuda demo example-image_classifier example-batch example-digits example-reviews \
+	example-regression example-tabular bench bench-peers bench-overload bench-loads bench-jobs clean
 
 setup: .venv/.installed
 
@@ -71,6 +72,20 @@ example-image_classifier: setup
 # A CSV file in, a Parquet file out, and one row that is given up.
 example-batch: setup
 	@$(BIN)/python -m examples.batch.demo
+
+example-digits: demo
+
+# Text in, label and score out. ARGS="--data REVIEWS": a CSV or JSONL file with text and label, or IMDB's directory.
+example-reviews: setup
+	@$(BIN)/python -m examples.reviews.demo $(ARGS)
+
+# 100 numbers in, 100 numbers out.
+example-regression: setup
+	@$(BIN)/python -m examples.regression.demo
+
+# A CSV file of two classes, one of which is rarer.
+example-tabular: setup
+	@$(BIN)/python -m examples.tabular.demo
 
 # JSON on standard output: what a call costs; how long a search, a push and a pull, and a registry's start take.
 bench: setup

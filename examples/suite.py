@@ -22,15 +22,17 @@ class Suite:
 
     Attributes:
         address: host:port of the front door.
-        directory: which is removed with it.
+        state: the directory that `modelyard up` was told.
+        directory: for what the example writes.
     """
 
     address: str
+    state: Path
     directory: Path
 
     def pids(self) -> dict[str, int]:
         """Which process is which, by name: "worker-0"."""
-        status = json.loads(modelyard("status", "--dir", str(self.directory / "state"), "--json"))
+        status = json.loads(modelyard("status", "--dir", str(self.state), "--json"))
         return {process["name"]: process["pid"] for process in status["processes"]}
 
 
@@ -51,7 +53,7 @@ def suite(workers: int = 2) -> Iterator[Suite]:
         console.print(modelyard("up", "--workers", str(workers), "--port", "0", "--dir", state, "--detach"))
         try:
             status = json.loads(modelyard("status", "--dir", state, "--json"))
-            yield Suite(status["address"], Path(scratch))
+            yield Suite(status["address"], Path(state), Path(scratch))
         finally:
             console.print(modelyard("down", "--dir", state))
 

@@ -1,24 +1,19 @@
-"""From a recipe and its data to a version in the registry."""
+"""From a recipe and its data to a version in the registry, through the suite."""
 
 from __future__ import annotations
 
-import asyncio
-import tempfile
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
 from examples.suite import console
+from modelyard import TrainingJobOptions
 from modelyard.aio import Client
-from modelyard.catalogue import Version
-from modelyard.datasets.source import local
-from modelyard.train import Recipe, TrainingOptions, run_local
-from modelyard.train.bundle import code_digest, pack
-from modelyard.train.data.digest import digest
-from modelyard.train.data.opening import TableOptions, open_table
-from modelyard.train.export.exporting import Exports, export
-from modelyard.train.export.record import TrainingRecord
-from modelyard.train.export.run import trained
-from modelyard.train.local import LocalResult
+from modelyard.catalogue import Signature, Version
+from modelyard.errors import ModelExecutionError
+from modelyard.jobs.job import Job
+from modelyard.jobs.states import JobState
 
 
 @dataclass(frozen=True)
@@ -27,45 +22,68 @@ class Task:
 
     Attributes:
         model: the name of what comes out.
-        recipe: with its parameters.
         code: the recipe's directory.
         train: a file with rows to learn from.
         held_out: a file with others, to measure on.
-        target: the column to be learnt.
-        options: how long, in which steps.
+        options: target column, epochs and the like.
     """
 
     model: str
-    recipe: Recipe
     code: Path
     train: Path
     held_out: Path
-    target: str
-    options: TrainingOptions
+    options: TrainingJobOptions
 
 
 async def train(client: Client, task: Task) -> Version:
-    """Train on this machine, export, register; say what came of it."""
-    with tempfile.TemporaryDirectory(prefix="modelyard-trained-") as scratch:
-        exports, result = await asyncio.to_thread(_exported, task, Path(scratch) / "exports")
-        last = result.history[-1]
-        metrics = {f"validation_{name}": value for name, value in last.validation.items()}
-        version = await client.push(task.model, exports.artifact, metrics=metrics)
-    shown = ", ".join(f"{name} {value:.4g}" for name, value in last.validation.items())
-    console.print(f"[bold]trained[/] {version.name} in {last.step} steps; on held-out rows: {shown}")
-    console.print(f"[bold]registered[/] as {exports.served}: {version.signature}")
+    """Have a model trained and registered; say how that goes, and what came of it."""
+    job = await submit(client, task)
+    async with aclosing(course(client, job)) as states:
+        async for _ in states:
+            pass
+    return await outcome(client, job)
+
+
+async def submit(client: Client, task: Task) -> Job:
+    """Send code and data."""
+    job = await client.jobs.train(task.model, task.code, task.train, task.options, validation=task.held_out)
+    console.print(f"[bold]submitted[/] {job.id}: {task.code.name}/recipe.py, {task.train.name}, {task.held_out.name}")
+    return job
+
+
+async def course(client: Client, job: Job) -> AsyncGenerator[Job, None]:
+    """Yield the job as it goes; print who trains whenever that changes."""
+    members: tuple[str, ...] = ()
+    async with aclosing(client.jobs.watch(job)) as events:
+        async for event in events:
+            if event.job is None:
+                continue
+            progress = event.job.progress.training
+            if progress and progress.members != members:
+                members = progress.members
+                console.print(f"  step {progress.step} of {progress.steps}: {', '.join(sorted(members)) or 'nobody'}")
+            yield event.job
+
+
+async def outcome(client: Client, job: Job) -> Version:
+    """Return the version that came of a job; print what was measured of it.
+
+    Raises:
+        ModelExecutionError: none did.
+    """
+    ended = await client.jobs.get(job)
+    if ended.state is not JobState.SUCCEEDED:
+        raise ModelExecutionError(f"{ended.id} {ended.state}: {ended.reason}\n{ended.traceback}")
+    training = ended.spec.training
+    assert training
+    version = await client.version(training.model, ended.version)
+    shown = ", ".join(f"{name} {value:.4g}" for name, value in sorted(version.metrics.items()))
+    console.print(f"[bold]trained[/] {training.model}@{version.version}, {version.format}: {shown}")
+    console.print(f"  {_words(version.signature)}", markup=False)
     return version
 
 
-def _exported(task: Task, directory: Path) -> tuple[Exports, LocalResult]:
-    columns = TableOptions(target=task.target)
-    rows, held_out = open_table(task.train, columns), open_table(task.held_out, columns)
-    result = run_local(task.recipe, rows, held_out, task.options, progress=console.is_terminal)
-    record = TrainingRecord(
-        task.options.seed,
-        result.state.position,
-        result.history[-1].validation,
-        digest(local(task.train)),
-        code_digest(pack(task.code)),
-    )
-    return export(trained(task.recipe, result.state, held_out, record), directory), result
+def _words(signature: Signature) -> str:
+    """What goes in and what comes out; of many only the first ones."""
+    sides = signature.inputs, signature.outputs
+    return " -> ".join(", ".join([*map(str, side[:3]), *["..."] * (len(side) > 3)]) for side in sides)

@@ -33,6 +33,7 @@ class Jobs(Blocking[JobCalls]):
 
     submit = blocking(JobCalls.submit)
     train = blocking(JobCalls.train)
+    logs = blocking_stream(JobCalls.logs)
     get = blocking(JobCalls.get)
     list = blocking(JobCalls.list)
     watch = blocking_stream(JobCalls.watch)

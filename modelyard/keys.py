@@ -26,7 +26,8 @@ refusals/{model}@{version}/{digest} nothing: inputs of that digest (32     its o
                                     hex digits) have killed two runners    60 s
 jobs/{model}@{version}/{job}        deployment.Deployment: what the job    no
                                     wants loaded, beside what users have
-                                    deployed
+                                    deployed; of a training job the model
+                                    is ~{job}: its processes
 regions/{name}                      deployment.Region                      no
 settings/{log|trace}                JSON object of Triton's settings       no
 members/{role}/{id}                 deployment.Member (registry,           the member's
@@ -64,6 +65,8 @@ HOLDS = PREFIX + "holds/"
 UPLOADS = "upload/"
 """How the owners of what uploads hold begin."""
 JOBS = PREFIX + "jobs/"
+GANGS = JOBS + "~"
+"""Of what training jobs want: no model's name begins so."""
 FENCE = PREFIX + "search/fence"
 CONDEMNED = PREFIX + "collection/condemned"
 COLLECTOR = PREFIX + "collection/collector"

@@ -1,133 +1,96 @@
-"""From data to served predictions, and on through the death of a worker: what `make demo` runs."""
+"""From data to served predictions through the suite, on two workers, of which one is killed twice.
+
+What `make demo` runs: once it dies in mid-training, and what comes out is what one process comes to that is left alone;
+once while requests flow, of which none fails.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import signal
-import subprocess
 import sys
-import tempfile
-import time
-from collections import Counter
-from dataclasses import dataclass, field
+from contextlib import aclosing
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime
-from rich.console import Console
-from rich.table import Table
 
-from examples.digits.train import Digits, Floats, export, load, train
+from examples.digits import data
+from examples.digits.recipe import Digits
+from examples.digits.storm import TOLERANCE, Floats, Questions, Storm, Tally, classify
+from examples.suite import Suite, conclude, console, suite
+from examples.training import Task, course, outcome, submit
+from modelyard import TrainingJobOptions
 from modelyard.aio import Client
-from modelyard.errors import ModelyardError
+from modelyard.catalogue import Version
+from modelyard.train import TrainingOptions, run_local
+from modelyard.train.data.opening import TableOptions, open_table
 
 MODEL = "digits"
-TOLERANCE = 1e-6
-CONCURRENCY = 8
-AFTER_THE_KILL = 2000
-"""Requests that must be answered after the worker was killed."""
+EPOCHS, BATCH_SIZE = 30, 64
+OPTIONS = TrainingJobOptions(target="digit", epochs=EPOCHS, batch_size=BATCH_SIZE, workers=2)
+LEAST_ACCURACY = 0.95
+MIDST = 10
+"""A worker is killed once a tenth of all steps is done."""
 
-RECOVERY_S = 30.0
+SAME = 0.01
+"""Sums in another order are rounded otherwise, and hundreds of steps make more of that: so far may metrics be apart."""
 
-console = Console(highlight=False, soft_wrap=True)
-
-
-@dataclass
-class Tally:
-    """What became of a stream of requests."""
-
-    latencies_s: list[float] = field(default_factory=list)
-    by_worker: Counter[str] = field(default_factory=Counter)
-    failures: list[str] = field(default_factory=list)
-    wrong: int = 0
-
-    def percentile_ms(self, share: float) -> float:
-        """A percentile of the latencies."""
-        return float(np.percentile(self.latencies_s, share)) * 1e3
+Labels = npt.NDArray[np.int64]
 
 
-def modelyard(*arguments: str) -> str:
-    """Run the CLI as a user would; return what it printed."""
-    command = [sys.executable, "-m", "modelyard", *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode:
-        sys.exit(f"modelyard {arguments[0]} failed: {result.stderr.strip()}")
-    return result.stdout.strip()
+async def trained(client: Client, running: Suite, files: tuple[Path, Path]) -> tuple[Version, list[str]]:
+    """Train, and kill a worker meanwhile; return the version, and what went wrong."""
+    job = await submit(client, Task(MODEL, Path(__file__).parent, *files, OPTIONS))
+    killed = ""
+    async with aclosing(course(client, job)) as states:
+        async for state in states:
+            progress = state.progress.training
+            if killed or not progress or len(progress.members) < OPTIONS.workers:
+                continue
+            if 0 < progress.steps <= progress.step * MIDST:
+                killed = progress.members[-1]
+                os.kill(running.pids()[killed], signal.SIGKILL)
+                console.print(f"[bold]killed[/] {killed} with SIGKILL after step {progress.step} of {progress.steps}")
+    ended = (await client.jobs.get(job)).progress.training
+    problems = ["no worker could be killed: training was over before"] * (not killed)
+    problems += [f"{ended} steps were done"] * (ended is None or ended.step != ended.steps)
+    return await outcome(client, job), problems
 
 
-async def ask(client: Client, image: Floats, expected: Floats, tally: Tally) -> None:
-    """Classify one image, compare with the local run, note everything."""
-    started_s = time.perf_counter()
-    try:
-        result = await client.infer_result(MODEL, {"x": image[None]})
-    except ModelyardError as error:
-        tally.failures.append(f"{type(error).__name__}: {error}")
-        return
-    tally.latencies_s.append(time.perf_counter() - started_s)
-    tally.by_worker[result.worker] += 1
-    tally.wrong += not np.allclose(result.outputs["logits"][0], expected, rtol=0, atol=TOLERANCE)
+def undisturbed(files: tuple[Path, Path], version: Version) -> list[str]:
+    """Train the same here, in one process; print how far that is from what the suite came to."""
+    rows, held_out = (open_table(path, TableOptions(target="digit")) for path in files)
+    result = run_local(Digits(), rows, held_out, TrainingOptions(epochs=EPOCHS, batch_size=BATCH_SIZE))
+    best = [epoch for epoch in result.history if epoch.best][-1].validation
+    apart = {name: abs(value - version.metrics[f"validation_{name}"]) for name, value in best.items()}
+    told = ", ".join(f"{name} {value:.4g}" for name, value in best.items())
+    console.print(f"[bold]left alone[/] one process comes to {told}: at most {max(apart.values()):.2g} apart\n")
+    return [f"{name} is {value:.2g} apart" for name, value in apart.items() if value > SAME]
 
 
-async def classify(client: Client, images: Floats, expected: Floats) -> Tally:
-    """Classify every image, several at a time."""
-    tally = Tally()
-    slots = asyncio.Semaphore(CONCURRENCY)
-
-    async def one(index: int) -> None:
-        async with slots:
-            await ask(client, images[index], expected[index], tally)
-
-    await asyncio.gather(*(one(i) for i in range(len(images))))
-    return tally
+async def local_run(client: Client, version: Version, images: Floats, directory: Path) -> Questions:
+    """Have the model answer here, one image at a time: what its workers are to answer."""
+    await client.pull(MODEL, directory / "pulled", version=version.version)
+    session = onnxruntime.InferenceSession(directory / "pulled/model.onnx", providers=["CPUExecutionProvider"])
+    answers = [session.run(None, {"input": row[None]})[0] for row in images]
+    return Questions(MODEL, images, np.concatenate(answers))
 
 
-class Storm:
-    """Requests that flow while a worker that has answered is killed, until many more were answered."""
-
-    def __init__(self, client: Client, images: Floats, expected: Floats, pids: dict[str, int]) -> None:
-        self.tally = Tally()
-        self.victim = ""
-        self._client = client
-        self._images = images
-        self._expected = expected
-        self._pids = pids
-        self._goal = sys.maxsize
-        self._killed_s = 0.0
-
-    async def run(self) -> None:
-        """Keep several requests in flight."""
-        await asyncio.gather(*(self._ask_on(offset) for offset in range(CONCURRENCY)))
-
-    async def recovery_s(self) -> float:
-        """Ask on until the killed worker answers again; return how long after its death that was, in seconds."""
-        after = Tally()
-        while self.victim not in after.by_worker:
-            await ask(self._client, self._images[0], self._expected[0], after)
-            if time.perf_counter() - self._killed_s > RECOVERY_S:
-                self.tally.failures.append(f"{self.victim} did not answer again within {RECOVERY_S:g} s")
-                break
-        self.tally.failures += after.failures
-        return time.perf_counter() - self._killed_s
-
-    async def _ask_on(self, index: int) -> None:
-        while len(self.tally.latencies_s) < self._goal and len(self.tally.failures) < AFTER_THE_KILL:
-            row = index % len(self._images)
-            await ask(self._client, self._images[row], self._expected[row], self.tally)
-            index += CONCURRENCY
-            if not self.victim and len(self.tally.by_worker) > 1:
-                self._kill()
-
-    def _kill(self) -> None:
-        self.victim = self.tally.by_worker.most_common()[0][0]
-        os.kill(self._pids[self.victim], signal.SIGKILL)
-        self._killed_s = time.perf_counter()
-        self._goal = len(self.tally.latencies_s) + AFTER_THE_KILL
+async def measure(client: Client, questions: Questions, labels: Labels) -> list[str]:
+    """Classify all held-out digits in one call; print a few, and how many are right."""
+    answers = await client.infer(MODEL, {"input": questions.images})
+    predictions = answers["output"].argmax(axis=1)
+    accuracy = float((predictions == labels).mean())
+    show(questions.images[:4], predictions[:4], labels[:4])
+    console.print(f"[bold]classified[/] {len(labels)} held-out digits over gRPC: accuracy {accuracy:.1%}")
+    return [f"accuracy {accuracy:.1%} is below {LEAST_ACCURACY:.0%}"] * (accuracy < LEAST_ACCURACY)
 
 
-def show(images: Floats, predictions: np.typing.NDArray[np.int64], labels: np.typing.NDArray[np.int64]) -> None:
+def show(images: Floats, predictions: Labels, labels: Labels) -> None:
     """Print a few digits as they are, with what was predicted."""
     shades = " ░▒▓█"
     columns = [
@@ -139,88 +102,52 @@ def show(images: Floats, predictions: np.typing.NDArray[np.int64], labels: np.ty
     console.print("  " + "  ".join(captions) + "\n", style="bold")
 
 
-def report(tally: Tally) -> None:
-    """Print latencies, and which worker served how much."""
-    table = Table("worker", "requests", "share", box=None, padding=(0, 3, 0, 1))
-    for worker, count in sorted(tally.by_worker.items()):
-        table.add_row(worker, str(count), f"{count / tally.by_worker.total():.0%}")
-    console.print(table)
+async def lose_a_worker(client: Client, questions: Questions, pids: dict[str, int]) -> Tally:
+    """Kill a worker while requests flow; return what became of those."""
+    storm = Storm(client, questions, pids)
+    await storm.run()
+    tally = storm.tally
+    asked, failed = len(tally.latencies_s) + len(tally.failures), len(tally.failures)
     console.print(
-        f"  p50 {tally.percentile_ms(50):.2f} ms, p99 {tally.percentile_ms(99):.2f} ms, {CONCURRENCY} in flight\n"
+        f"[bold]killed[/] {storm.victim} with SIGKILL while {asked} requests flowed: [bold]{failed} failed[/]"
     )
+    tally.report()
+    recovered_s = await storm.recovery_s()
+    console.print(f"[bold]recovered[/] {storm.victim} answers again, {recovered_s:.1f} s after it was killed\n")
+    return tally
 
 
-def build(directory: Path) -> tuple[Digits, Path, Floats]:
-    """Train, export, and run the held-out digits locally; return those, the model and its answers."""
-    digits = load()
-    started_s = time.perf_counter()
-    network = train(digits)
-    path = directory / "digits.onnx"
-    export(network, path)
-    console.print(
-        f"[bold]trained[/] 64-128-128-10 on {len(digits.train_x)} digits and exported it in "
-        f"{time.perf_counter() - started_s:.1f} s ({path.stat().st_size / 1024:.0f} KiB of ONNX)"
-    )
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    local = np.concatenate([session.run(None, {"x": row[None]})[0] for row in digits.test_x])
-    return digits, path, local
+async def served(client: Client, version: Version, held_out: Path, running: Suite) -> list[str]:
+    """Deploy, classify, lose a worker; return what went wrong."""
+    deployed = await client.deploy(MODEL, version.version, replicas=2)
+    where = ", ".join(instance.worker for instance in deployed.instances)
+    console.print(f"[bold]deployed[/] {MODEL}@{version.version} on {where}\n")
+    digits = np.load(held_out)
+    questions = await local_run(client, version, digits["pixels"], running.directory)
+    problems = await measure(client, questions, digits["digit"])
+    calm = await classify(client, questions)
+    same = len(questions.images) - len(calm.failures) - calm.wrong
+    console.print(f"{same} of {len(questions.images)} answers equal a local run within {TOLERANCE:g}")
+    calm.report()
+    stormy = await lose_a_worker(client, questions, running.pids())
+    return problems + calm.problems() + stormy.problems()
 
 
-async def serve(address: str, pids: dict[str, int], digits: Digits, path: Path, local: Floats) -> list[str]:
-    """Push, deploy, classify, lose a worker; return what went wrong."""
-    async with Client(address) as client:
-        version = await client.push(MODEL, path, description="handwritten digits, 8x8 pixels")
-        deployed = await client.deploy(MODEL, version.version, replicas=2)
-        where = ", ".join(i.worker for i in deployed.instances)
-        console.print(f"[bold]deployed[/] {MODEL}@{version.version} on {where}\n")
-
-        answers = await client.infer(MODEL, {"x": digits.test_x})
-        predictions = answers["logits"].argmax(axis=1)
-        accuracy = float((predictions == digits.test_y).mean())
-        calm = await classify(client, digits.test_x, local)
-        show(digits.test_x[:4], predictions[:4], digits.test_y[:4])
-        console.print(
-            f"[bold]classified[/] {len(digits.test_x)} held-out digits over gRPC: accuracy {accuracy:.1%}; "
-            f"{len(digits.test_x) - calm.wrong - len(calm.failures)} of {len(digits.test_x)} answers equal "
-            f"a local ONNX Runtime run within {TOLERANCE:g}"
-        )
-        report(calm)
-
-        storm = Storm(client, digits.test_x, local, pids)
-        await storm.run()
-        stormy = storm.tally
-        console.print(
-            f"[bold]killed[/] {storm.victim} with SIGKILL while requests flowed: of "
-            f"{len(stormy.latencies_s) + len(stormy.failures)} requests [bold]{len(stormy.failures)} failed[/], "
-            f"{stormy.wrong} were answered wrongly"
-        )
-        report(stormy)
-        recovered_s = await storm.recovery_s()
-        console.print(f"[bold]recovered[/] {storm.victim} answers again, {recovered_s:.1f} s after it was killed\n")
-    problems = [*calm.failures, *stormy.failures]
-    problems += [f"{calm.wrong + stormy.wrong} answers differ from the local run"] * bool(calm.wrong + stormy.wrong)
-    problems += [f"accuracy {accuracy:.1%} is below 95%"] * (accuracy < 0.95)
-    return problems
+async def tour(running: Suite) -> list[str]:
+    """All of it; return what went wrong."""
+    files = data.write(running.directory)
+    async with Client(running.address) as client:
+        version, problems = await trained(client, running, files)
+        problems += await asyncio.to_thread(undisturbed, files, version)
+        return problems + await served(client, version, files[1], running)
 
 
 def main() -> int:
     """Run the demo; the exit status says whether all of it went well."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, default=2)
-    workers = parser.parse_args().workers
-    with tempfile.TemporaryDirectory() as scratch:
-        state = Path(scratch) / "state"
-        digits, path, local = build(Path(scratch))
-        console.print(modelyard("up", "--workers", str(workers), "--port", "0", "--dir", str(state), "--detach"))
-        try:
-            status = json.loads(modelyard("status", "--dir", str(state), "--json"))
-            pids = {p["name"]: p["pid"] for p in status["processes"]}
-            problems = asyncio.run(serve(status["address"], pids, digits, path, local))
-        finally:
-            console.print(modelyard("down", "--dir", str(state)))
-    for problem in problems[:10]:
-        console.print(f"[red]{problem}[/]")
-    return 1 if problems else 0
+    with suite(parser.parse_args().workers) as running:
+        return conclude(asyncio.run(tour(running)))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
 """Handwritten digits of 8x8 pixels: which of the ten is it?
 
-On a laptop:    python -m examples.digits.data . && python examples/digits/recipe.py
-On two workers: modelyard train examples/digits --data train.npz --validation held_out.npz --target digit --workers 2
+On a laptop:
+    python -m examples.digits.data . && python examples/digits/recipe.py
+
+On two workers:
+    modelyard train examples/digits --data train.npz --validation held_out.npz --target digit --workers 2
 """
 
 from __future__ import annotations

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
+Floats = npt.NDArray[np.float64]
 LENGTH = 100
 WAVES = 6
 NOISE = 0.5
@@ -27,12 +29,13 @@ def write(directory: Path, seed: int = 0) -> tuple[Path, Path]:
     return paths
 
 
-def _waves(random: np.random.Generator, count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def _waves(random: np.random.Generator, count: int) -> Floats:
     """The first waves that fit into the length, each with an amplitude and a phase of its own: [count, LENGTH]."""
     places = np.arange(LENGTH) / LENGTH
     angles = 2 * np.pi * np.arange(1, WAVES + 1)[:, None] * places
     amplitudes = random.normal(size=(2, count, WAVES)) / WAVES**0.5
-    return amplitudes[0] @ np.sin(angles) + amplitudes[1] @ np.cos(angles)
+    signals: Floats = amplitudes[0] @ np.sin(angles) + amplitudes[1] @ np.cos(angles)
+    return signals
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
 """Signals of 100 values with noise: how were they without?
 
-On a laptop:    python -m examples.regression.data . && python examples/regression/recipe.py
-On two workers: modelyard train examples/regression --data train.npz --validation held_out.npz --target clean --workers 2
+On a laptop:
+    python -m examples.regression.data . && python examples/regression/recipe.py
+
+On two workers:
+    modelyard train examples/regression --data train.npz --validation held_out.npz --target clean --workers 2
 """
 
 from __future__ import annotations

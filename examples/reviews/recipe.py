@@ -1,7 +1,10 @@
 """Film reviews: did they like it? Clean text, words, a vector for each, an LSTM that reads them, two classes.
 
-On a laptop:    python -m examples.reviews.data . && python examples/reviews/recipe.py
-On two workers: modelyard train examples/reviews --data train.jsonl --validation held_out.jsonl --target label --workers 2
+On a laptop:
+    python -m examples.reviews.data . && python examples/reviews/recipe.py
+
+On two workers:
+    modelyard train examples/reviews --data train.jsonl --validation held_out.jsonl --target label --workers 2
 """
 
 from __future__ import annotations
@@ -45,7 +48,8 @@ class Reviews(TableRecipe):
 
     def model(self) -> nn.Module:
         vocabulary, labels = self.fitted.vocabulary, self.fitted.labels
-        assert vocabulary and labels  # as `options` says
+        assert vocabulary  # as `options` says
+        assert labels
         return Reader(vocabulary.size, self.width, len(labels.names))
 
     def loss(self, outputs: dict[str, Tensor], targets: Tensor) -> Tensor:

@@ -1,7 +1,10 @@
 """30 measurements of cells: is the tumour benign or malignant? There are fewer of the latter, which count for more.
 
-On a laptop:    python -m examples.tabular.data . && python examples/tabular/recipe.py
-On two workers: modelyard train examples/tabular --data train.csv --validation held_out.csv --target diagnosis --workers 2
+On a laptop:
+    python -m examples.tabular.data . && python examples/tabular/recipe.py
+
+On two workers:
+    modelyard train examples/tabular --data train.csv --validation held_out.csv --target diagnosis --workers 2
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import sys
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from modelyard.deployment import InstanceOptions
 from modelyard.results import DeploymentStatus, InstanceStatus, WorkerStatus
 
 app = typer.Typer()
+_JOB = re.compile(r"job-[0-9a-f]{20}")
 
 
 def summary(status: DeploymentStatus) -> str:
@@ -110,12 +112,13 @@ def _worker(worker: WorkerStatus) -> tuple[str, ...]:
 @remote
 def logs(
     session: Session,
-    name: Reference,
+    name: Annotated[str, typer.Argument(metavar="NAME[@VERSION]|JOB", help="a model or a version; a training job")],
     tail: Annotated[int, typer.Option(min=0, metavar="BYTES", help="how much of each log; 0: 64 KiB")] = 0,
 ) -> None:
-    """Print what the runners of a model printed, worker by worker."""
+    """Print what the runners of a model, or the processes of a training job, printed, worker by worker."""
     with session.client() as client:
-        parts = client.logs(name, tail_bytes=tail)
+        is_job = _JOB.fullmatch(name) is not None
+        parts = client.jobs.logs(name, tail_bytes=tail) if is_job else client.logs(name, tail_bytes=tail)
         if session.output.as_json:
             session.output.show(list(parts), "")
             return

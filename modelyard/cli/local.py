@@ -55,12 +55,15 @@ def up(  # noqa: PLR0913, PLR0917 (each is an option)
             "--dataset-urls", metavar="PREFIX,...", help="URLs below these may be datasets of jobs; remembered"
         ),
     ] = None,
+    allow_code: Annotated[
+        bool, typer.Option("--allow-code/--no-allow-code", help="let workers run the code of those who train")
+    ] = True,
 ) -> None:
     """Run etcd, Redis, registry, scheduler and workers as local processes; Ctrl-C stops them."""
     commands = _commands()
     with _lines(output):
         asked = commands.Asked(store, allow_unsafe, grace_s, collect_every_s, dataset_urls)
-        options = commands.UpOptions(directory, workers, port, detach, capacity, processes, asked)
+        options = commands.UpOptions(directory, workers, port, detach, capacity, processes, asked, allow_code)
         status = commands.up(options)
     if status:
         raise typer.Exit(status)

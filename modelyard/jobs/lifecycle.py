@@ -7,6 +7,7 @@ from dataclasses import replace
 from modelyard.errors import PreconditionError
 from modelyard.jobs.job import Job
 from modelyard.jobs.states import ENDED, TRANSITIONS, Actor, JobState, allowed
+from modelyard.jobs.training_progress import TrainingProgress
 
 _WAITING = (JobState.QUEUED, JobState.PLANNING)
 _OPEN = (*_WAITING, JobState.RUNNING, JobState.PAUSED)
@@ -86,11 +87,17 @@ def _failure(job: Job, now_s: float) -> str:
     if dead > most:
         return f"{dead} rows were given up, at most {most} are allowed"
     if 0.0 < job.spec.deadline_s <= now_s - job.create_time_s:
-        rows = job.progress.rows if job.progress.counted else "not yet counted"
-        return (
-            f"its deadline of {job.spec.deadline_s:g} s has passed: {job.progress.done_rows} of {rows} rows were done"
-        )
+        return f"its deadline of {job.spec.deadline_s:g} s has passed: {_done(job)}"
     return ""
+
+
+def _done(job: Job) -> str:
+    if job.spec.training is None:
+        rows = job.progress.rows if job.progress.counted else "not yet counted"
+        return f"{job.progress.done_rows} of {rows} rows were done"
+    training = job.progress.training or TrainingProgress()
+    steps = f"{training.step} of {training.steps} steps" if training.steps else f"{training.step} steps"
+    return f"{steps} were done"
 
 
 def conclude(job: Job, now_s: float) -> Job:

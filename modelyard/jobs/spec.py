@@ -108,6 +108,30 @@ class JobSpec:
         return self.batch_inference
 
     @property
+    def datasets(self) -> tuple[Dataset, ...]:
+        """What is read."""
+        if self.training is None:
+            return (self.inference.dataset,)
+        data = self.training.data
+        return (data.dataset, data.validation) if data.validation else (data.dataset,)
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """What is read of the artifact store, the user's code among it."""
+        code = (self.training.code.artifact,) if self.training else ()
+        return (*code, *(dataset.artifact for dataset in self.datasets if dataset.artifact))
+
+    @property
+    def rows(self) -> BatchInference:
+        """As `inference`, for who asks for rows. PreconditionError: says where what it comes to is instead."""
+        if self.training is None:
+            return self.inference
+        raise PreconditionError(
+            f"job: it trains a model and has no rows: what comes of it is a version of {self.training.model!r}, which "
+            "the job names when it has SUCCEEDED; what went wrong say its reason and its logs"
+        )
+
+    @property
     def model(self) -> str:
         """The model that is executed, or of which a version is made."""
         return self.training.model if self.training else self.inference.model

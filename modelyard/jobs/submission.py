@@ -41,10 +41,23 @@ def repeated(job: Job, spec: JobSpec) -> Job:
 def resolved(job: Job, version: str, inline: Artifact | None = None) -> Job:
     """The job with the version that its alias means, and with its inline rows where they have been stored."""
     inference = replace(job.spec.inference, version=version)
-    if inline:
-        stored = Dataset(artifact=inline, kind=inference.dataset.kind, images=inference.dataset.images)
-        inference = replace(inference, dataset=stored)
+    inference = replace(inference, dataset=_located(inference.dataset, inline))
     return replace(job, spec=replace(job.spec, batch_inference=inference))
+
+
+def stored(job: Job, dataset: Artifact | None, validation: Artifact | None) -> Job:
+    """A job that trains, with its inline rows where they have been stored."""
+    training = job.spec.training
+    if training is None:
+        return job
+    data = training.data
+    checked = _located(data.validation, validation) if data.validation else None
+    data = replace(data, dataset=_located(data.dataset, dataset), validation=checked)
+    return replace(job, spec=replace(job.spec, training=replace(training, data=data)))
+
+
+def _located(dataset: Dataset, inline: Artifact | None) -> Dataset:
+    return Dataset(artifact=inline, kind=dataset.kind, images=dataset.images) if inline else dataset
 
 
 def _digest(spec: JobSpec) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from modelyard.catalogue import Resources
@@ -171,4 +171,4 @@ class TrainingSpec:
     checkpoints: Checkpoints = Checkpoints()
     objective: Objective = Objective()
     release: Release = Release()
-    resources: Resources = Resources()
+    resources: Resources = field(default_factory=Resources)

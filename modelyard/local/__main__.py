@@ -23,6 +23,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--detach", action="store_true")
     parser.add_argument("--store", default="")
     parser.add_argument("--allow-unsafe", action=argparse.BooleanOptionalAction)
+    parser.add_argument("--allow-code", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--grace-s", type=float)
     parser.add_argument("--collect-every-s", type=float)
     parser.add_argument("--dataset-urls")
@@ -38,6 +39,7 @@ def _options(asked: argparse.Namespace) -> UpOptions:
         asked.capacity,
         asked.processes,
         Asked(asked.store, asked.allow_unsafe, asked.grace_s, asked.collect_every_s, asked.dataset_urls),
+        asked.allow_code,
     )
 
 

@@ -67,4 +67,5 @@ def _flags(options: UpOptions) -> list[str]:
         "dataset-urls": asked.dataset_urls,
     }
     unsafe = {None: [], True: ["--allow-unsafe"], False: ["--no-allow-unsafe"]}[asked.allow_unsafe]
-    return [*(f"--{name}={value}" for name, value in flags.items() if value is not None), *unsafe]
+    code = [] if options.allow_code else ["--no-allow-code"]
+    return [*(f"--{name}={value}" for name, value in flags.items() if value is not None), *unsafe, *code]

@@ -31,6 +31,7 @@ class UpOptions:
         detach: whether to return once the suite is ready, and leave it running.
         capacity: what each worker announces, as `cpu=8,memory=32GiB`; empty: what it finds.
         processes: how many front-door processes share the port.
+        allow_code: whether workers run the code of users who train.
         asked: what registry and scheduler are told; what is left open is as before.
     """
 
@@ -41,6 +42,7 @@ class UpOptions:
     capacity: str = ""
     processes: int = 1
     asked: Asked = field(default_factory=Asked)
+    allow_code: bool = True
 
     def check(self) -> None:
         """Raise InvalidInputError if a number is out of its range."""
@@ -105,6 +107,7 @@ def programs(options: UpOptions, settings: Settings, layout: Layout, ports: Port
             "redis": redis.address,
             "port": "0",
             "capacity": options.capacity,
+            "allow-code": str(options.allow_code).lower(),
         }
     for name, flags in services.items():
         flags |= {"etcd": etcd.address, "metrics-port": str(ports.metrics[name].number)}

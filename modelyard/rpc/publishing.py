@@ -10,6 +10,7 @@ from pathlib import Path
 
 from modelyard import chunks
 from modelyard.catalogue import Lineage, Manifest, Resources, Version
+from modelyard.errors import NotFoundError
 from modelyard.rpc import convert
 from modelyard.rpc.build import build
 from modelyard.rpc.registry import SERVICE, patiently
@@ -18,6 +19,7 @@ from modelyard.rpc.status import TENANT_KEY
 from modelyard.rpc.storing import Storing
 from modelyard.v1 import registry_pb2 as pb
 
+CALL_S = 30.0
 TIMEOUT_S = 300.0
 """The registry inspects the artifact, in a process of its own."""
 
@@ -37,7 +39,7 @@ class Publication:
     tenant: str
     description: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
-    lineage: Lineage = Lineage()
+    lineage: Lineage = field(default_factory=Lineage)
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -69,6 +71,34 @@ class Publishing:
         request = _request(manifest, said)
         await self._send(directory, manifest, said)
         return await patiently(partial(self._create, request, said.tenant), self._patience_s)
+
+    async def found(self, model: str, alias: str) -> Version | None:
+        """Return the version that an alias means; None: there is no such alias."""
+
+        async def ask() -> Version:
+            async with self._replicas.stub(SERVICE) as stub:
+                request = pb.GetVersionRequest(model=model, version=alias)
+                return convert.version_from_pb(await stub.GetVersion(request, timeout=CALL_S))
+
+        try:
+            return await patiently(ask, self._patience_s)
+        except NotFoundError:
+            return None
+
+    async def point(self, version: Version, alias: str, tenant: str) -> None:
+        """Have an alias mean a version. To repeat it is safe.
+
+        Raises:
+            AlreadyExistsError: a version has that name.
+            PreconditionError: the version breaks who calls the alias, or is deleted.
+        """
+
+        async def ask() -> None:
+            async with self._replicas.stub(SERVICE) as stub:
+                request = pb.SetAliasRequest(model=version.model, alias=alias, version=version.version)
+                await stub.SetAlias(request, timeout=CALL_S, metadata=((TENANT_KEY, tenant),))
+
+        await patiently(ask, self._patience_s)
 
     async def _send(self, directory: Path, manifest: Manifest, said: Publication) -> None:
         for file in manifest.files:

@@ -94,7 +94,7 @@ class Recipe(ABC):
         del train
 
     def samples(self, data: Dataset) -> Dataset:
-        """Return what is trained or evaluated on, made of such data, as many samples: encoded as `prepare` fitted it."""
+        """Return what is trained or evaluated on, made of such data: encoded, for instance, as `prepare` fitted it."""
         return data
 
     def preprocessing(self) -> bytes:

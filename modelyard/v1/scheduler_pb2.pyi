@@ -200,14 +200,16 @@ class ExplainResponse(_message.Message):
     def __init__(self, findings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ReadLogsRequest(_message.Message):
-    __slots__ = ("model", "version", "tail_bytes")
+    __slots__ = ("model", "version", "tail_bytes", "job")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     TAIL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    JOB_FIELD_NUMBER: _ClassVar[int]
     model: str
     version: str
     tail_bytes: int
-    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., tail_bytes: _Optional[int] = ...) -> None: ...
+    job: str
+    def __init__(self, model: _Optional[str] = ..., version: _Optional[str] = ..., tail_bytes: _Optional[int] = ..., job: _Optional[str] = ...) -> None: ...
 
 class ReadLogsResponse(_message.Message):
     __slots__ = ("worker", "version", "data")

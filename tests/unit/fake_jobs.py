@@ -138,6 +138,7 @@ class FakeJobs(Fake):
                 job.progress.CopyFrom(event.job.progress)
                 job.end_time.CopyFrom(event.job.end_time)
                 told = pb.WatchJobResponse(kind=event.kind, event=event.event, time=event.time, job=job)
+                told.measurements.MergeFrom(event.measurements)
             yield told if event.HasField("job") else event
             if self.failures.get("told"):
                 raise self.failures["told"].pop(0)

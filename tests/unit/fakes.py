@@ -31,6 +31,7 @@ class FakeScheduler(Fake):
         self.endpoints = scheduler_pb2.GetEndpointsResponse()
         self.findings = ["no worker has 2 GiB free"]
         self.ordered: Any = None
+        self.asked_logs: list[Any] = []
         self.silent = False
 
     def _deployment(self, model: str, version: str, replicas: int = 1) -> Any:
@@ -86,6 +87,7 @@ class FakeScheduler(Fake):
 
     async def ReadLogs(self, request: Any, context: Any) -> AsyncIterator[Any]:
         self.called("ReadLogs", context)
+        self.asked_logs.append(request)
         for worker in ("worker-0", "worker-1"):
             yield scheduler_pb2.ReadLogsResponse(worker=worker, version="1", data=b"loading\nloaded\n")
             if self.failures.get("part"):

@@ -13,7 +13,7 @@ from modelyard.cli.jobs.watching import follow
 from modelyard.cli.output import facts, table, when
 from modelyard.errors import InvalidInputError
 from modelyard.jobs import spec
-from modelyard.jobs.job import NO_ROW, Job
+from modelyard.jobs.job import NO_ROW, Job, Progress
 from modelyard.jobs.states import JobState
 from modelyard.sdk.jobs.options import JobOptions
 
@@ -82,7 +82,7 @@ def list_jobs(
     states = {_state(name) for name in state or ()}
     with session.client() as client:
         found = client.jobs.list(states=states, model=model, tenant=of, limit=limit)
-    columns = ("job", "model", "state", "rows", "speed", "tenant", "submitted")
+    columns = ("job", "model", "state", "done", "speed", "tenant", "submitted")
     rows = [(j.id, text.model(j), *_going(j), j.tenant, when(j.create_time_s)) for j in found]
     session.output.show([text.document(job) for job in found], table(*columns, rows=rows, whole={"job"}))
 
@@ -95,7 +95,11 @@ def _state(name: str) -> JobState:
 
 
 def _going(job: Job) -> tuple[str, str, str]:
-    return job.state, text.rows(job.progress), "" if job.ended else text.speed(job.progress.rows_per_s)
+    if training := job.progress.training:
+        rate = f"{training.samples_per_s:,.4g} samples/s" if training.samples_per_s else ""
+    else:
+        rate = text.speed(job.progress.rows_per_s)
+    return job.state, text.done(job), "" if job.ended else rate
 
 
 @app.command()
@@ -109,10 +113,7 @@ def show(session: Session, job: JobId) -> None:
         "job": found.id,
         "model": text.model(found),
         "state": text.state(found),
-        "rows": text.rows(progress),
-        "given up": f"{progress.dead_rows:,}" if progress.dead_rows else "",
-        "tasks": f"{progress.running_tasks} running, {progress.queued_tasks} queued, {progress.done_tasks} done",
-        "retries": f"{progress.retries:,}" if progress.retries else "",
+        **(_training(found) if found.spec.training else _rows(progress)),
         "workers": ", ".join(progress.workers),
         "computed": f"{found.usage.compute_s:.3g} s",
         "tenant": found.tenant,
@@ -121,6 +122,26 @@ def show(session: Session, job: JobId) -> None:
         "ended": when(found.end_time_s),
     }
     session.output.show(text.document(found), facts(said))
+
+
+def _rows(progress: Progress) -> dict[str, str]:
+    return {
+        "rows": text.rows(progress),
+        "given up": f"{progress.dead_rows:,}" if progress.dead_rows else "",
+        "tasks": f"{progress.running_tasks} running, {progress.queued_tasks} queued, {progress.done_tasks} done",
+        "retries": f"{progress.retries:,}" if progress.retries else "",
+    }
+
+
+def _training(job: Job) -> dict[str, str]:
+    progress = job.progress.training
+    return {
+        "version": job.version,
+        "done": text.done(job),
+        "values": text.values(job.measurements),
+        "checkpoint": f"at step {progress.checkpoint_step:,}" if progress and progress.checkpoint_step else "",
+        "traceback": job.traceback,
+    }
 
 
 @app.command()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 from modelyard.cli.output import span
 from modelyard.jobs.job import EventKind, Job, JobEvent, Progress, TaskNews
 from modelyard.jobs.states import JobState
+from modelyard.jobs.training_progress import Measurement, TrainingProgress
 
 _INTERNAL = {"asked", "found", "outcomes", "retrying"}
 _NEWS = {
@@ -48,6 +50,36 @@ def rows(progress: Progress) -> str:
     # Rounded down: 100% is all of them.
     share = f" ({1000 * progress.done_rows // progress.rows / 10:.1f}%)" if progress.rows else ""
     return f"{progress.done_rows:,} of {progress.rows:,} rows{share}"
+
+
+def done(job: Job) -> str:
+    """How much of it is done: rows, or of a training steps."""
+    if job.spec.training is None:
+        return rows(job.progress)
+    return steps(job.progress.training or TrainingProgress())
+
+
+def steps(progress: TrainingProgress) -> str:
+    """How far a training is."""
+    epoch = f", epoch {min(progress.epoch + 1, progress.epochs)} of {progress.epochs}" if progress.epochs else ""
+    return f"step {progress.step:,}" + (f" of {progress.steps:,}" if progress.steps else "") + epoch
+
+
+def training_course(progress: TrainingProgress, now_s: float) -> str:
+    """How a training goes: samples a second, members, how long it will last."""
+    left_s = progress.estimated_end_s - now_s
+    parts = (
+        f"{progress.samples_per_s:,.4g} samples/s" if progress.samples_per_s else "",
+        count(len(progress.members), "worker") if progress.members else "",
+        f"{duration(left_s)} left" if progress.estimated_end_s and left_s > 0 else "",
+    )
+    return ", ".join(filter(None, parts))
+
+
+def values(measurements: Iterable[Measurement]) -> str:
+    """Values by name."""
+    named = {name: value for measurement in measurements for name, value in measurement.values.items()}
+    return ", ".join(f"{name} {value:.4g}" for name, value in named.items())
 
 
 def speed(rows_per_s: float) -> str:
@@ -91,6 +123,10 @@ def count(number: int, one: str, many: str = "") -> str:
 
 def ended(job: Job) -> str:
     """What a job has come to."""
+    if job.spec.training:
+        version = f": {job.spec.model}@{job.version}" if job.version else ""
+        said = ", ".join(filter(None, (done(job), values(job.measurements))))
+        return "\n".join(filter(None, (f"{job.id} {state(job)}{version}: {said}", job.traceback.rstrip())))
     if not job.progress.counted:
         return f"{job.id} {state(job)}"
     took_s = job.end_time_s - job.start_time_s if job.start_time_s else 0.0

@@ -12,8 +12,10 @@ from modelyard.cli.command import Session
 from modelyard.cli.jobs import text
 from modelyard.cli.jobs.view import JobView
 from modelyard.cli.output import console, visible, when
+from modelyard.cli.training.view import TrainingView
 from modelyard.client import Client
 from modelyard.jobs.job import EventKind, Job, JobEvent
+from modelyard.jobs.training_progress import TrainingProgress
 from modelyard.sdk.jobs.outcome import check_succeeded
 
 REFRESHES_PER_S = 4
@@ -45,7 +47,7 @@ def _shown(session: Session, job: Job) -> Iterator[Callable[[JobEvent], None]]:
     if session.output.as_json:
         yield lambda event: session.output.show(document(event))
         return
-    view = JobView(job)
+    view = TrainingView(job) if job.spec.training else JobView(job)
     if not sys.stdout.isatty():
         yield lambda event: _print(view, event)
         return
@@ -54,11 +56,15 @@ def _shown(session: Session, job: Job) -> Iterator[Callable[[JobEvent], None]]:
         yield view.take
 
 
-def _print(view: JobView, event: JobEvent) -> None:
+def _print(view: JobView | TrainingView, event: JobEvent) -> None:
     """A line, if something went on or wrong; what is begun and done in order, progress tells."""
     view.take(event)
     line = text.failure(event)
-    if event.job:
+    if event.job and event.job.spec.training:
+        progress = event.job.progress.training or TrainingProgress()
+        going = (text.steps(progress), text.values(event.measurements), text.training_course(progress, view.now_s))
+        line = f"{text.state(event.job)}: {', '.join(filter(None, going))}"
+    elif event.job:
         said = text.course(event.job.progress, view.now_s) if event.kind is EventKind.PROGRESS else ""
         rows = "" if event.job.ended and not event.job.progress.counted else text.rows(event.job.progress)
         line = ": ".join(filter(None, (text.state(event.job), rows, said)))
@@ -74,4 +80,5 @@ def document(event: JobEvent) -> dict[str, object]:
         "time_s": event.time_s,
         "job": text.document(event.job) if event.job else None,
         "task": event.task,
+        "measurements": event.measurements,
     }

@@ -55,6 +55,9 @@ def train(  # noqa: PLR0913, PLR0917 (each is an option)
     alias: given.Alias = "",
     deploy: given.Deploy = False,
     if_better: given.IfBetter = False,
+    cpu: given.Cpu = 0.0,
+    memory: given.Memory = "",
+    gpu: given.Gpu = 0,
     priority: jobs.Priority = spec.DEFAULT_PRIORITY,
     deadline: jobs.Deadline = 0.0,
     request_id: jobs.RequestId = "",
@@ -69,6 +72,7 @@ def train(  # noqa: PLR0913, PLR0917 (each is an option)
     options = replace(options, metric=metric, mode=mode, patience=patience, min_delta=min_delta)
     options = replace(options, priority=priority, deadline_s=deadline, request_id=request_id)
     options = replace(options, release=Release(alias, deploy, if_better))
+    options = replace(options, resources=given.read_resources(cpu, memory, gpu))
     with session.client() as client:
         with session.output.progress() as bars:
             name = model or code.resolve().name

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from modelyard.catalogue import Resources
 from modelyard.cli.command import parse_pairs
+from modelyard.config import parse_bytes
 from modelyard.errors import InvalidInputError
 from modelyard.jobs.training import Parallelism
 
@@ -44,6 +46,9 @@ KeepLast = Annotated[int, typer.Option(min=1, help="so many checkpoints")]
 Alias = Annotated[str, typer.Option(metavar="ALIAS", help="moved to the version that comes out")]
 Deploy = Annotated[bool, typer.Option("--deploy", help="deploy the version that comes out")]
 IfBetter = Annotated[bool, typer.Option("--if-better", help="both only if it is better than what there is")]
+Cpu = Annotated[float, typer.Option(min=0, help="cores that a worker must have")]
+Memory = Annotated[str, typer.Option(metavar="SIZE", help="that each worker is given, as 4GiB; 1GiB")]
+Gpu = Annotated[int, typer.Option(min=0, max=1, help="1: each worker trains on a GPU of its own")]
 
 _AXES = ("data", "shard", "tensor", "pipeline")
 
@@ -56,6 +61,11 @@ def read_parameters(texts: Sequence[str] | None) -> dict[str, str]:
 def read_features(text: str) -> tuple[str, ...]:
     """Read --features."""
     return tuple(text.split(",")) if text else ()
+
+
+def read_resources(cpu: float, memory: str, gpu: int) -> Resources:
+    """Read --cpu, --memory and --gpu. InvalidInputError: what was expected."""
+    return Resources(cpu, parse_bytes(memory) if memory else 0, gpu)
 
 
 def read_parallelism(text: str) -> Parallelism:

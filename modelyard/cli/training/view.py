@@ -13,7 +13,7 @@ from rich.table import Table
 from modelyard.cli.jobs import text
 from modelyard.cli.output import visible
 from modelyard.cli.training.curve import Curve, sparkline
-from modelyard.jobs.job import Job
+from modelyard.jobs.job import Job, JobEvent
 from modelyard.jobs.training_progress import Measurement, TrainingProgress
 
 MOST_CURVES = 8
@@ -31,14 +31,26 @@ class TrainingView:
     def __init__(self, job: Job, clock: Callable[[], float] = time.time) -> None:
         """`clock`: seconds since the epoch."""
         self.job = job
-        self.progress = TrainingProgress()
+        self.progress = job.progress.training or TrainingProgress()
         self._clock = clock
         self._curves: dict[str, Curve] = {}
         self._best: dict[str, tuple[float, float]] = {}
 
-    def take(self, progress: TrainingProgress) -> None:
+    def take(self, event: JobEvent) -> None:
+        """Note an event of its watch."""
+        if event.job is not None:
+            self.job = event.job
+            self.note(event.job.progress.training or self.progress)
+        self.measure(event.measurements)
+
+    def note(self, progress: TrainingProgress) -> None:
         """Note how far it is."""
         self.progress = progress
+
+    @property
+    def now_s(self) -> float:
+        """The time, in seconds since the epoch."""
+        return self._clock()
 
     def measure(self, measurements: Iterable[Measurement]) -> None:
         """Note values, in the order of their steps."""
@@ -69,11 +81,9 @@ class TrainingView:
     def _overall(self) -> RenderableType:
         progress = self.progress
         grid = Table.grid(padding=(0, 1))
-        steps = f"step {progress.step:,}" + (f" of {progress.steps:,}" if progress.steps else "")
-        epoch = f", epoch {min(progress.epoch + 1, progress.epochs)} of {progress.epochs}" if progress.epochs else ""
         unknown = not (progress.steps or self.job.ended)
         bar = ProgressBar(max(progress.steps, 1), min(progress.step, max(progress.steps, 1)), BAR_WIDTH, pulse=unknown)
-        grid.add_row(bar, steps + epoch)
+        grid.add_row(bar, text.steps(progress))
         return grid
 
     def _course(self) -> str:

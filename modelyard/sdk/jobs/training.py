@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import uuid
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from modelyard.errors import InvalidInputError
 from modelyard.jobs.job import Job
 from modelyard.jobs.spec import Artifact, JobSpec
 from modelyard.names import ModelVersion
+from modelyard.results import LogPart
 from modelyard.rpc import convert
 from modelyard.rpc.build import build
 from modelyard.sdk.jobs import bundle
@@ -19,6 +21,7 @@ from modelyard.sdk.jobs.options import JobOptions
 from modelyard.sdk.jobs.training_options import TrainingJobOptions
 from modelyard.sdk.meter import OnProgress
 from modelyard.v1 import jobs_pb2 as pb
+from modelyard.v1 import scheduler_pb2
 
 
 class TrainingCalls(DatasetCalls):
@@ -62,6 +65,21 @@ class TrainingCalls(DatasetCalls):
         dataset = await self.dataset(reference, data, reading, progress)
         checked = await self.dataset(reference, validation, reading, progress) if validation is not None else None
         return await self._accepted(options.spec(model, sent, dataset, checked), options.request_id)
+
+    async def logs(self, job: Job | str, tail_bytes: int = 0) -> AsyncGenerator[LogPart, None]:
+        """Yield the end of what each process of a training job printed, also when it has ended.
+
+        Args:
+            job: which.
+            tail_bytes: how much of each log; 0 for 64 KiB.
+
+        Raises:
+            NotFoundError: no worker that is live has anything of it.
+        """
+        name = job if isinstance(job, str) else job.id
+        request = build(scheduler_pb2.ReadLogsRequest, job=name, tail_bytes=tail_bytes)
+        async for part in self._connection.stream(self._connection.scheduler.ReadLogs, request):
+            yield LogPart(part.worker, part.version, part.data)
 
     async def _code(self, directory: Path, entry: str, progress: OnProgress | None) -> Artifact:
         with tempfile.TemporaryDirectory(prefix="modelyard-code-") as own:

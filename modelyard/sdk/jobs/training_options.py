@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from modelyard.catalogue import Resources
 from modelyard.datasets.image_options import ImageOptions
 from modelyard.errors import InvalidInputError
 from modelyard.jobs import spec as jobs
@@ -48,6 +49,7 @@ class TrainingJobOptions:
         patience: so many epochs may follow each other without a better one, then training ends early; 0: never.
         min_delta: by how much it must be better.
         release: what is done with the version that comes out.
+        resources: that each worker needs of its machine; memory 0: as much as most need.
         priority: 0 (first) to 9, among the jobs of the tenant.
         deadline_s: it has FAILED if it has not ended so long after it was submitted; 0: whenever.
         request_id: a name for this submission: the same again finds the same job; empty: one is made up.
@@ -78,6 +80,7 @@ class TrainingJobOptions:
     priority: int = jobs.DEFAULT_PRIORITY
     deadline_s: float = 0.0
     request_id: str = ""
+    resources: Resources = field(default_factory=Resources)
 
     def check(self, model: str) -> None:
         """Raise InvalidInputError, naming the value, unless a job can be told all of this."""
@@ -106,6 +109,7 @@ class TrainingJobOptions:
             checkpoints=self.checkpoints,
             objective=self._objective(),
             release=self.release,
+            resources=self.resources,
         )
         return JobSpec(priority=self.priority, deadline_s=self.deadline_s, training=training)
 

@@ -1,9 +1,10 @@
 """`python -m modelyard.train.control`: the control process of one training job.
 
 It reports to its parent {"state": "waiting"} while another process holds the job, {"state": "ready", "address": ...}
-once it is this one, then {"state": "training", "news": News} whenever something is new. Its parent may write a Stop, as
-JSON on a line, to its standard input. It ends when the job has ended, when it is told to (SIGTERM: members train on,
-and another process takes its place), and when the job is not its own any more.
+once it is this one, then {"state": "training", "news": News} whenever something is new, and beats. How it goes it
+writes to etcd, too (modelyard.train.control.reporting). Its parent may write a Stop, as JSON on a line, to its standard
+input. It ends when the job has ended, when it is told to (SIGTERM: members train on, and another process takes its
+place), and when the job is not its own any more.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import socket
 import stat
 import sys
 import time
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from typing import Any
 
 import uvloop
 
@@ -35,7 +38,8 @@ from modelyard.train.control.fence import DeposedError, Fence
 from modelyard.train.control.limits import Limits
 from modelyard.train.control.membership import Membership
 from modelyard.train.control.messages import Stop
-from modelyard.train.control.progress import News, Progress
+from modelyard.train.control.progress import Listener, News, Progress
+from modelyard.train.control.reporting import Reporting, is_over, last_report
 from modelyard.train.control.service import Service
 from modelyard.train.control.store import Store
 
@@ -43,13 +47,15 @@ log = logging.getLogger(__name__)
 
 
 class Reporter:
-    """Tells the parent what is new; a parent that does not read holds nothing up here."""
+    """Tells the parent what is new, and whoever is next; a parent that does not read holds nothing up here."""
 
-    def __init__(self, parent: Parent) -> None:
+    def __init__(self, parent: Parent, following: Listener) -> None:
         self._parent = parent
+        self._following = following
 
     async def hear(self, news: News) -> None:
         """Report it."""
+        await self._following.hear(news)
         line = codec.encode({"state": "training", "news": news})
         await to_its_end(lambda: self._parent.tell(line))
 
@@ -71,23 +77,29 @@ async def serve(config: Config, parent: Parent) -> None:
         etcd = Etcd(config.etcd)
         stack.push_async_callback(etcd.close)
         parent.report(state="waiting")
+        parent.start_beating()
         term = await _own(etcd, config, address, stop)
         if term is None:
             return
         stack.push_async_callback(_resign, term)
+        before = await last_report(etcd, config.job)
+        if is_over(before):
+            return
         fence = Fence(etcd, config.job, term)
         last = await fence.read()
         membership = Membership(limits, f"{host}:{store.port}", last.formation, time.monotonic())
-        progress = Progress(Reporter(parent), last.formation.checkpoint)
+        reporting = Reporting(etcd, term, config, before)
+        progress = Progress(Reporter(parent, reporting), last.formation.checkpoint)
         admission = Admission(config.job, config.secret, config.agreement or last.agreement)
         service = Service(admission, membership, fence, progress)
         await service.start(listener)
         stack.push_async_callback(service.close)
         parent.report(state="ready", address=address)
-        async with background(progress.run(), _follow(parent, service)):
+        async with background(progress.run(), reporting.run(), _follow(parent, service)):
             await _until_end(service, term, stop)
             await service.conclude()
         await progress.flush()
+        await _unless_deposed(term, reporting.end(stopped=service.stopped))
 
 
 def _checked(config: Config) -> Limits:
@@ -146,6 +158,19 @@ async def _until_end(service: Service, term: Term, stop: asyncio.Event) -> None:
         for work in works:
             work.cancel()
         await asyncio.gather(*works, return_exceptions=True)
+
+
+async def _unless_deposed(term: Term, work: Coroutine[Any, Any, None]) -> None:
+    """Do something while the job is this process's: the lease is kept alive meanwhile."""
+    holding = asyncio.ensure_future(_hold(term))
+    working = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait([holding, working], return_when=asyncio.FIRST_COMPLETED)
+        (working if working.done() else holding).result()
+    finally:
+        for task in (holding, working):
+            task.cancel()
+        await asyncio.gather(holding, working, return_exceptions=True)
 
 
 async def _hold(term: Term) -> None:

@@ -15,6 +15,8 @@ class Config:
     agreement: str = option("", "what members must agree on; empty: what the first one says")
     min_workers: int = option(1, "fewer wait")
     max_workers: int = option(1, "more are not taken in")
+    epochs: int = option(0, "passes over the data; 0: --steps says how long")
+    steps: int = option(0, "of the optimizer; 0: --epochs says how long")
     expected: int = option(0, "how many were placed: when they are there nobody is waited for; 0: as --max-workers")
     settle_s: float = option(2.0, "at first: how long nobody must have come")
     form_s: float = option(60.0, "a member that does not answer for so long is left out")

@@ -19,6 +19,7 @@ Message = (
     | messages.Leave
     | messages.Left
     | messages.Committed
+    | messages.Evaluated
     | messages.Saved
     | messages.Finished
     | messages.Failed

@@ -120,6 +120,23 @@ class Committed:
 
 
 @dataclass(frozen=True)
+class Evaluated:
+    """Rank 0 to control: an epoch has ended.
+
+    Attributes:
+        step: after which.
+        epoch: from 0 on.
+        training: means over its samples, by name.
+        validation: means over the validation data; empty: there are none.
+    """
+
+    step: int
+    epoch: int
+    training: dict[str, float]
+    validation: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Saved:
     """Rank 0 to control: a checkpoint is whole. `name`: how it is found again."""
 
@@ -129,10 +146,11 @@ class Saved:
 
 @dataclass(frozen=True)
 class Finished:
-    """Member to control: training has ended as it should."""
+    """Member to control: training has ended as it should. `version`: that came of it; empty: none."""
 
     position: Position
     reason: str = ""
+    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -174,6 +192,7 @@ class Envelope:
     leave: Leave | None = None
     left: Left | None = None
     committed: Committed | None = None
+    evaluated: Evaluated | None = None
     saved: Saved | None = None
     finished: Finished | None = None
     failed: Failed | None = None

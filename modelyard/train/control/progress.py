@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
-from modelyard.train.control.messages import Committed, Failed, Finished, Saved
+from modelyard.train.control.messages import Committed, Evaluated, Failed, Finished, Saved
 
 MOST_COMMITTED = 10_000
 """Kept for a listener that is behind; older ones are dropped."""
@@ -37,6 +37,7 @@ class News:
     Attributes:
         state: where the job is.
         committed: in order.
+        evaluated: the last epoch that has ended; None: none was heard of since the last news.
         saved: the last checkpoint, of all times.
         finished: the first member that has.
         failed: the first member that has.
@@ -44,6 +45,7 @@ class News:
 
     state: State
     committed: tuple[Committed, ...] = ()
+    evaluated: Evaluated | None = None
     saved: Saved | None = None
     finished: Finished | None = None
     failed: Failed | None = None
@@ -75,16 +77,19 @@ class Progress:
         self._changed = asyncio.Event()
         self.state = State()
         self.last: Committed | None = None
+        self._evaluated: Evaluated | None = None
         self.saved = saved
         self.finished: Finished | None = None
         self.failed: Failed | None = None
 
-    def take(self, report: Committed | Saved | Finished | Failed | State) -> None:
+    def take(self, report: Committed | Evaluated | Saved | Finished | Failed | State) -> None:
         """Take in a report. What is committed again is not handed on twice."""
         match report:
             case Committed() if self.last is None or report.position.step > self.last.position.step:
                 self.last = report
                 self._committed.append(report)
+            case Evaluated():
+                self._evaluated = report
             case Saved() if self.saved is None or report.position.step >= self.saved.position.step:
                 self.saved = report
             case Finished():
@@ -108,4 +113,6 @@ class Progress:
         self._changed.clear()
         committed = tuple(self._committed)
         self._committed.clear()
-        await self._listener.hear(News(self.state, committed, self.saved, self.finished, self.failed))
+        evaluated, self._evaluated = self._evaluated, None
+        news = News(self.state, committed, evaluated, self.saved, self.finished, self.failed)
+        await self._listener.hear(news)

@@ -20,6 +20,7 @@ from modelyard.train.control.membership import Membership
 from modelyard.train.control.messages import (
     Broken,
     Committed,
+    Evaluated,
     Failed,
     Finished,
     Formation,
@@ -92,6 +93,12 @@ class Service:
             for connection in list(self._members.values()):
                 connection.send(self._stop)
         self._look_for_end()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the job was stopped, and has ended by that alone."""
+        ends = self._progress.finished or self._progress.failed
+        return self.ended.is_set() and self._stop is not None and not ends
 
     async def close(self) -> None:
         """Take no more connections and close those that are open: members train on without."""
@@ -205,7 +212,7 @@ class Service:
                 self._membership.take(member, message, time.monotonic())
                 if self._progress.finished:
                     connection.send(FINISHED)
-            case Committed() | Saved():
+            case Committed() | Evaluated() | Saved():
                 if self._membership.leads(member):
                     self._progress.take(message)
             case Finished():

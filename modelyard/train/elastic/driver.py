@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from contextlib import closing
 
-from modelyard.errors import ModelyardError, PreconditionError
+import torch
+
+from modelyard.errors import ModelyardError
+from modelyard.names import MAX_LENGTH
 from modelyard.train.control.messages import Envelope, Failed, Finished, Formation, Saved
 from modelyard.train.elastic.group import Group, Seat, first_line
 from modelyard.train.elastic.healing import give, pass_over, take
+from modelyard.train.elastic.host import Host
 from modelyard.train.elastic.member import Member
-from modelyard.train.elastic.orders import StoppedError
+from modelyard.train.elastic.orders import RefusedError, StoppedError
 from modelyard.train.elastic.reduction import ElasticReduction, preload
 from modelyard.train.elastic.rendezvous import Timeouts
 from modelyard.train.elastic.reports import Reports
@@ -27,8 +30,7 @@ from modelyard.train.tally import Wish
 log = logging.getLogger(__name__)
 GONE_S = 5.0
 """How long the end of this rank waits for what is left of its groups."""
-Restore = Callable[[Saved], None]
-"""Loads a checkpoint into the state that is trained."""
+_ENDS = {Ending.FINISHED, Ending.STOPPED_EARLY}
 
 
 class Driver:
@@ -38,7 +40,7 @@ class Driver:
         self,
         member: Member,
         training: Training,
-        restore: Restore,
+        host: Host,
         listener: Listener | None = None,
         timeouts: Timeouts | None = None,
     ) -> None:
@@ -47,19 +49,20 @@ class Driver:
         Args:
             member: not started yet.
             training: with a new state, the same on all ranks.
-            restore: called on one rank, where no rank's state is as late as the last checkpoint.
+            host: is asked for checkpoints, and what to do with what was trained.
             listener: is told what the loop tells.
             timeouts: of groups.
         """
         self._member = member
         self._training = training
         self._state = training.state
-        self._restore = restore
+        self._host = host
         self._reports = Reports(member, listener or Listener())
         self._loop = Loop(training, self._reports)
         self._timeouts = timeouts or Timeouts()
         self._standing = Standing()
         self._groups: list[Group] = []
+        self._version = ""
 
     def run(self) -> Ending:
         """Train until there is nothing left to be done, and say so to the control process.
@@ -68,14 +71,17 @@ class Driver:
 
         Raises:
             StoppedError: the job ends before.
-            PreconditionError: it will not have this member.
+            RefusedError: it will not have this member.
             ModelyardError: the run cannot go on; the control process was told.
         """
         preload()
         self._member.start(self._step)
         try:
             return self._train()
-        except (StoppedError, PreconditionError):
+        except RefusedError:
+            raise
+        except StoppedError:
+            self._host.settle()
             raise
         except Exception as error:
             self._member.part(Envelope(failed=_failure(error)))
@@ -98,8 +104,8 @@ class Driver:
         while True:
             formation = self._member.next_formation()
             ending = self._take_part(formation)
-            if ending in {Ending.FINISHED, Ending.STOPPED_EARLY}:
-                finished = Finished(self._state.position, ending.value)
+            if ending in _ENDS:
+                finished = Finished(self._state.position, ending.value, self._version)
                 if not self._member.part(Envelope(finished=finished)):
                     log.warning("the end of training could not be told", extra={"step": finished.position.step})
                 return ending
@@ -109,14 +115,17 @@ class Driver:
         group = Group(Seat.of(formation, self._member.name), self._timeouts)
         self._groups = [*(before for before in self._groups if not before.gone(0.0)), group]
         reason, ending = "", None
+        self._host.enter(group.rank)
         try:
             self._member.attend(group)
             group.connect()
             self._heal(group, formation.checkpoint)
             self._member.formed()
             ending = self._run(group)
+            if ending in _ENDS:
+                self._version = self._concluded(group, ending)
         except GroupLost as lost:
-            reason = str(lost)
+            reason, ending = str(lost), None
         finally:
             group.drop()
         self._reports.end()
@@ -138,7 +147,15 @@ class Driver:
                 self._standing = Standing(*self._state.progress, group.number)
 
     def _wish(self) -> Wish:
-        return Wish(leave=self._member.leaving, save=self._member.saving)
+        return Wish(leave=self._member.leaving, save=self._member.saving or self._host.saves)
+
+    def _concluded(self, group: Group, ending: Ending) -> str:
+        """Return the version that rank 0 has made, on all ranks; they wait for it."""
+        told = torch.zeros(MAX_LENGTH, dtype=torch.uint8)
+        if group.rank == 0:
+            name = self._host.conclude(ending).encode()
+            told[: len(name)] = torch.tensor(list(name), dtype=torch.uint8)
+        return bytes(group.sum(told).tolist()).rstrip(b"\0").decode()
 
     # Healing.
 
@@ -163,7 +180,7 @@ class Driver:
         """Have the state that the run begins with."""
         self._standing = Standing()
         if checkpoint is not None:
-            self._restore(checkpoint)
+            self._host.restore(checkpoint)
         self._standing = Standing(*self._state.progress, number)
 
     def _become(self, state: dict[str, object], standing: Standing | None, number: int) -> None:

@@ -73,7 +73,7 @@ class Member:
 
         Raises:
             StoppedError: the job ends.
-            PreconditionError: the control process will not have this member.
+            RefusedError: the control process will not have this member.
         """
         formation = self._orders.next_formation()
         self._hello = replace(self._hello, formation=formation.number, whole=False)

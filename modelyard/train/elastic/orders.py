@@ -23,6 +23,10 @@ class StoppedError(Exception):
         self.save = stop.save
 
 
+class RefusedError(PreconditionError):
+    """The control process will not have this member."""
+
+
 class Orders:
     """Messages of the control process: `take` is called by the member's thread, the rest by the training thread."""
 
@@ -79,13 +83,13 @@ class Orders:
 
         Raises:
             StoppedError: the job ends.
-            PreconditionError: the control process will not have this member.
+            RefusedError: the control process will not have this member.
         """
         with self._changed:
             self._group = None
             self._changed.wait_for(lambda: self._next or self._stop or self._refusal is not None)
             if self._refusal is not None:
-                raise PreconditionError(f"the job refused this worker: {self._refusal}")
+                raise RefusedError(f"the job refused this worker: {self._refusal}")
             if self._stop is not None:
                 raise StoppedError(self._stop)
             found, self._next = self._next, None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 
-from modelyard.train.control.messages import Committed, Envelope
+from modelyard.train.control.messages import Committed, Envelope, Evaluated
 from modelyard.train.course import EpochRecord
 from modelyard.train.elastic.member import Member
 from modelyard.train.events import Listener, StepCommitted
@@ -50,8 +52,11 @@ class Reports(Listener):
             self._tell()
 
     def ended(self, record: EpochRecord) -> None:
-        """Pass it on."""
+        """Pass it on, and tell of it."""
         self._listener.ended(record)
+        if self._leads:
+            told = Evaluated(record.step, record.epoch, _finite(record.training), _finite(record.validation))
+            self._member.send(Envelope(evaluated=told))
 
     def save(self, state: TrainingState) -> None:
         """Pass it on."""
@@ -61,8 +66,13 @@ class Reports(Listener):
         if self._last is None or not self._member.connected:
             return
         now_s = time.monotonic()
-        values = {name: total / self._samples for name, total in self._sums.items()}
+        values = _finite({name: total / self._samples for name, total in self._sums.items()})
         committed = Committed(self._last.position, values, self._samples, now_s - self._told_s)
         self._member.send(Envelope(committed=committed))
         self._last, self._samples, self._told_s = None, 0, now_s
         self._sums.clear()
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float]:
+    """What JSON has numbers for; of a loss that is not finite the run ends anyway."""
+    return {name: value for name, value in values.items() if math.isfinite(value)}

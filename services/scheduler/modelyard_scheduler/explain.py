@@ -54,7 +54,7 @@ def explain_jobs(version: ModelVersion, state: State, leader: bool) -> list[str]
         return findings
     if not leader or not state.workers.items:
         return findings + _unplaced(deployment, [*served, *placed], state, leader)
-    return findings + _obstacles(deployment, [*served, *placed], state)
+    return findings + obstacles(deployment, [*served, *placed], state)
 
 
 def _wish(job: str, wish: Deployment) -> str:
@@ -126,7 +126,7 @@ def _unmoved(deployment: Deployment, placed: list[str], leaving: list[str], stat
     """Who could take what must move."""
     if len(placed) - len(leaving) >= deployment.replicas:
         return []
-    return ["it cannot move yet", *_unknown(deployment, state), *_obstacles(deployment, placed, state)]
+    return ["it cannot move yet", *_unknown(deployment, state), *obstacles(deployment, placed, state)]
 
 
 def _unplaced(deployment: Deployment, placed: list[str], state: State, leader: bool) -> list[str]:
@@ -136,7 +136,7 @@ def _unplaced(deployment: Deployment, placed: list[str], state: State, leader: b
     if not state.workers.items:
         return [f"{missing} replicas not placed: no worker is live"]
     findings = [f"{missing} replicas not placed; each is to be on a worker of its own"]
-    return findings + _unknown(deployment, state) + _obstacles(deployment, placed, state)
+    return findings + _unknown(deployment, state) + obstacles(deployment, placed, state)
 
 
 def _unknown(deployment: Deployment, state: State) -> list[str]:
@@ -144,7 +144,8 @@ def _unknown(deployment: Deployment, state: State) -> list[str]:
     return [f"{worker}: selected by --on, but no such worker is live" for worker in unknown]
 
 
-def _obstacles(deployment: Deployment, placed: Iterable[str], state: State) -> list[str]:
+def obstacles(deployment: Deployment, placed: Iterable[str], state: State) -> list[str]:
+    """Return why each live worker that it is not placed on does not get a replica."""
     load = state.load()
     others = sorted((w for w in state.workers.items.values() if w.id not in placed), key=lambda w: w.id)
     return [f"{w.id}: {_obstacle(deployment, w, load, state)}" for w in others]

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 
 from modelyard.deployment import Deployment, Instance
-from modelyard.errors import DeadlineError, NotFoundError, UnavailableError
-from modelyard.names import ModelVersion
+from modelyard.names import ModelVersion, check_name
 from modelyard.rpc import convert
 from modelyard.rpc.interceptor import Context, tenant_of
 from modelyard.v1 import scheduler_pb2 as pb
+from modelyard_scheduler.logs import Logs
 from modelyard_scheduler.orders import Order
-from modelyard_scheduler.peers import read_log
 from modelyard_scheduler.rollout import as_wanted
 from modelyard_scheduler.service import Deployments
 from modelyard_scheduler.state import State
@@ -23,6 +22,7 @@ class SchedulerServicer:
     def __init__(self, deployments: Deployments, state: State) -> None:
         self._deployments = deployments
         self._state = state
+        self._logs = Logs(state)
 
     async def Deploy(self, request: pb.DeployRequest, context: Context) -> pb.Deployment:
         """Declare that a version shall be served."""
@@ -71,24 +71,17 @@ class SchedulerServicer:
     async def ReadLogs(self, request: pb.ReadLogsRequest, context: Context) -> AsyncIterator[pb.ReadLogsResponse]:
         """Stream what the runners of a model printed, version by version and worker by worker.
 
-        A worker that cannot be asked is said so.
+        Of a training job, what its processes printed. A worker that cannot be asked is said so.
         """
+        if request.job:
+            async for worker_id, name, data in self._logs.of_job(check_name("job", request.job), request.tail_bytes):
+                yield pb.ReadLogsResponse(worker=worker_id, version=name, data=data)
+            return
         for deployment in await self._deployments.select(request.model, request.version):
             version = ModelVersion(deployment.model, deployment.version)
             for worker_id in sorted(self._state.assignment().get(version, [])):
-                async for data in self._read_log(worker_id, version, request.tail_bytes):
+                async for data in self._logs.of_instance(worker_id, version, request.tail_bytes):
                     yield pb.ReadLogsResponse(worker=worker_id, version=deployment.version, data=data)
-
-    async def _read_log(self, worker_id: str, version: ModelVersion, tail_bytes: int) -> AsyncIterator[bytes]:
-        worker = self._state.workers.items.get(worker_id)
-        if worker is None:
-            yield b"(this worker is away)\n"
-            return
-        try:
-            async for data in read_log(worker.address, str(version), tail_bytes):
-                yield data
-        except (UnavailableError, NotFoundError, DeadlineError) as error:
-            yield f"({error.message})\n".encode()
 
     async def GetEndpoints(self, request: pb.GetEndpointsRequest, context: Context) -> pb.GetEndpointsResponse:
         """Say where the services listen."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from modelyard.errors import NotFoundError
+from modelyard.jobs.gang import job_of
 from modelyard.names import parse_reference
 from modelyard.rpc.interceptor import Context
 from modelyard.v1 import agent_pb2 as pb
@@ -27,10 +28,18 @@ class AgentServicer:
         self, request: pb.ReadInstanceLogRequest, context: Context
     ) -> AsyncIterator[pb.ReadInstanceLogResponse]:
         """Stream the end of the log of an instance's runner."""
-        instance = str(parse_reference(request.instance))
+        instance = _checked(request.instance)
         size_bytes = request.tail_bytes or DEFAULT_TAIL_BYTES
         data = await asyncio.to_thread(self._logs.tail, self._runners_of(instance), size_bytes)
         if data is None:
             raise NotFoundError(f"log of {instance!r}: nothing was printed on this worker")
         for start in range(0, len(data), PIECE_BYTES):
             yield pb.ReadInstanceLogResponse(data=data[start : start + PIECE_BYTES])
+
+
+def _checked(instance: str) -> str:
+    """The name of an instance, which becomes that of a file; of a process of a training job, too."""
+    if not job_of(instance):
+        return str(parse_reference(instance))
+    name = parse_reference(job_of(instance))
+    return f"{instance.removesuffix(job_of(instance))}{name}"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any, cast
 
@@ -9,7 +10,9 @@ from modelyard.catalogue import Resources
 from modelyard.codec import MalformedError, decode, encode
 from modelyard.errors import InvalidInputError
 from modelyard.jobs.dataset import Artifact, Dataset
+from modelyard.jobs.job import EventKind, Job, JobEvent, Progress
 from modelyard.jobs.spec import JobSpec
+from modelyard.jobs.states import JobState
 from modelyard.jobs.training import (
     Checkpoints,
     Code,
@@ -20,6 +23,7 @@ from modelyard.jobs.training import (
     TrainingData,
     TrainingSpec,
 )
+from modelyard.jobs.training_progress import Measurement, TrainingProgress
 from modelyard.rpc import convert
 from modelyard.v1 import jobs_pb2 as pb
 
@@ -92,3 +96,22 @@ def test_what_a_message_cannot_hold_is_named(changes: dict[str, Any], message: s
 def test_an_unknown_precision_is_named() -> None:
     with pytest.raises(InvalidInputError, match="precision: expected one of FP32, BF16, got number 9"):
         convert.spec_from_pb(pb.JobSpec(training=pb.TrainingSpec(precision=9)))  # type: ignore[arg-type]
+
+
+def test_how_a_training_goes_arrives_as_it_was() -> None:
+    going = TrainingProgress(5, 10, 1, 2, 12.5, ("w1", "w2"), 1, 4, 4, 1090.5)
+    measured = (Measurement(5, {"loss": 0.25, "accuracy": 0.5}), Measurement(4, {"validation loss": math.inf}))
+    job = Job(
+        "job-1",
+        "acme",
+        JobSpec(training=FULL),
+        JobState.FAILED,
+        progress=Progress(training=going),
+        version="7",
+        measurements=measured,
+        traceback="ValueError: odd",
+    )
+    event = JobEvent(EventKind.PROGRESS, 3, 9.5, job, measurements=measured[:1])
+    told = pb.WatchJobResponse.FromString(convert.job_event_to_pb(event).SerializeToString())
+    assert convert.job_event_from_pb(told) == event
+    assert convert.job_from_pb(convert.job_to_pb(replace(job, progress=Progress()))).progress.training is None

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from modelyard.errors import InvalidInputError
+from modelyard.train.failure import RecipeError
 from modelyard.train.order import Indices, order
 from modelyard.train.samples import Samples
 from tests.unit.train.recipes import Augmented, Pair, Small, pairs
@@ -79,3 +80,23 @@ def test_collate_must_return_a_pair() -> None:
 
     with pytest.raises(InvalidInputError, match=r"expected a pair \(inputs, targets\), got list"):
         Samples(Wrong(), pairs(2), 0).plain(np.array([0]))
+
+
+class Doubled(Small):
+    """Makes other samples of its data: twice the inputs, without the last `short`."""
+
+    short: int = 0
+
+    def samples(self, data: Any) -> Any:
+        if self.short < 0:
+            raise ValueError("no such samples")
+        return [(2 * inputs, target) for inputs, target in data][: len(data) - self.short]
+
+
+def test_a_recipe_may_make_other_samples_but_not_another_number_of_them() -> None:
+    data = pairs(5)
+    assert torch.equal(Samples(Doubled(), data, 0).plain(np.array([3])).inputs[0], 2 * data[3][0])
+    with pytest.raises(InvalidInputError, match="samples: expected 5 as before, got 3"):
+        Samples(Doubled(short=2), data, 0)
+    with pytest.raises(RecipeError, match="no such samples"):
+        Samples(Doubled(short=-1), data, 0)

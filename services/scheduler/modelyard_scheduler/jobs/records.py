@@ -34,7 +34,8 @@ def model_of(job: Job) -> ModelVersion:
 
 def queue_job(job: Job) -> QueueJob:
     """What the queue is told of a job."""
-    return QueueJob(job.id, str(model_of(job)), job.tenant, job.spec.priority, retry_policy(job.spec))
+    model = job.spec.model if job.spec.training else str(model_of(job))
+    return QueueJob(job.id, model, job.tenant, job.spec.priority, retry_policy(job.spec))
 
 
 class Records:

@@ -8,6 +8,7 @@ import sys
 import traceback
 from pathlib import Path
 from types import ModuleType
+from typing import TypeGuard
 
 from modelyard.errors import InvalidInputError
 from modelyard.jobs.training import Code
@@ -48,18 +49,18 @@ def _imported(name: str, directory: Path) -> ModuleType:
 
 def _class(module: ModuleType, name: str) -> type[Recipe]:
     if name:
-        found = getattr(module, name, None)
-        if not (inspect.isclass(found) and issubclass(found, Recipe)):
+        found: object = getattr(module, name, None)
+        if not (isinstance(found, type) and issubclass(found, Recipe)):
             raise InvalidInputError(f"recipe: expected {module.__name__}:{name} to be a Recipe, got {found!r:.100}")
         return found
-    recipes = [kind for kind in vars(module).values() if _is_recipe_of(module, kind)]
+    recipes: list[type[Recipe]] = [kind for kind in vars(module).values() if _is_recipe_of(module, kind)]
     if len(recipes) != 1:
         names = ", ".join(kind.__name__ for kind in recipes) or "none"
         raise InvalidInputError(f"recipe: expected one Recipe in {module.__name__}, got {names}; write MODULE:CLASS")
     return recipes[0]
 
 
-def _is_recipe_of(module: ModuleType, kind: object) -> bool:
+def _is_recipe_of(module: ModuleType, kind: object) -> TypeGuard[type[Recipe]]:
     return (
         isinstance(kind, type)
         and issubclass(kind, Recipe)

@@ -48,9 +48,7 @@ def open_data(data: TrainingData, seed: int, source: BlockingSource) -> Opened:
     stamps = [_stamp(data.dataset, content), str(len(table))]
     if data.validation is not None:
         there = _content(data.validation, source)
-        same = TableOptions(
-            data.validation.kind, table.view.features, table.view.target, images=data.validation.images
-        )
+        same = TableOptions(data.validation.kind, table.view.features, table.view.target, images=data.validation.images)
         validation = open_table(there, same)
         return Opened(table, validation, "/".join([*stamps, _stamp(data.validation, there), str(len(validation))]))
     if data.held_out:

@@ -13,22 +13,24 @@ from pathlib import Path
 
 import psutil
 
-from modelyard import codec, process
+from modelyard import process
 from modelyard.jobs.gang import CONTROL, RANKS
 from modelyard.tasks import stop_on_failure
 from modelyard_worker.logs import RunnerLogs
-from modelyard_worker.training.orders import Begin, Order
+from modelyard_worker.training.launch import Launch
 
 log = logging.getLogger(__name__)
 
 COMMANDS = {
     RANKS: (sys.executable, "-m", "modelyard_worker.trainer"),
-    CONTROL: (sys.executable, "-m", "modelyard_worker.trainer.control"),
+    CONTROL: (sys.executable, "-m", "modelyard.train.control"),
 }
 START_TIMEOUT_S = 120.0
 SILENCE_S = 5.0
 """A process that says nothing for so long is stopped or stuck: it is killed and replaced."""
 GRACE_S = 4.0
+DONE = process.describe_exit(0)
+"""How a process ends that has done its part."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class TrainingSettings:
         allows_code: whether this worker runs users' code.
         environ: what they get; our own settings are not among it.
         gpus: names of those that ranks run on.
-        commands: the command line of a process, by the format of its placement.
+        commands: how the command line of a process begins, by the format of its placement.
     """
 
     worker: str
@@ -61,27 +63,25 @@ class TrainingSettings:
 
 
 class TrainingProcess:
-    """A process that is told what to do by orders."""
+    """A process that is told what to do by lines on its standard input."""
 
-    def __init__(self, name: str, kind: str, begin: Begin, settings: TrainingSettings) -> None:
-        """`name`: of its log; `kind`: the format of its placement."""
+    def __init__(self, name: str, launch: Launch, settings: TrainingSettings) -> None:
+        """`name`: of its log."""
         self._name = name
-        self._kind = kind
-        self._begin = begin
+        self._launch = launch
         self._settings = settings
-        self._orders: asyncio.Queue[Order] = asyncio.Queue()
+        self._orders: asyncio.Queue[bytes] = asyncio.Queue()
         self._child: process.Child | None = None
-        self._told = Order(control="", registries=())
+        self._told = b""
         self.ready = asyncio.Event()
         """Set when it has begun as it should."""
         self.life = asyncio.ensure_future(self._live())
         """Done when the process has ended; its result says how."""
         self.life.add_done_callback(stop_on_failure)
 
-    def tell(self, control: str) -> None:
-        """Tell it what has changed: where the control process is, which registries are live."""
-        order = Order(control=control, registries=tuple(self._settings.registries()))
-        if order != self._told:
+    def tell(self, order: bytes) -> None:
+        """Give it an order, a line, unless it is the last one, or none."""
+        if order not in {b"", self._told}:
             self._told = order
             self._orders.put_nowait(order)
 
@@ -101,7 +101,7 @@ class TrainingProcess:
         await asyncio.wait([self.life])
 
     async def _live(self) -> str:
-        scratch = Path(self._begin.scratch)
+        scratch = Path(self._launch.scratch)
         scratch.mkdir(parents=True, exist_ok=True)
         try:
             return await self._run()
@@ -112,8 +112,8 @@ class TrainingProcess:
         settings = self._settings
         try:
             with settings.logs.open(self._name) as output:
-                command = settings.commands[self._kind]
-                child = await process.start(command, settings.environ, output, self._begin.scratch, orders=True)
+                environ = {**settings.environ, **self._launch.environ}
+                child = await process.start(self._launch.command, environ, output, self._launch.scratch, orders=True)
         except OSError as error:
             return str(error)
         self._child = child
@@ -129,9 +129,8 @@ class TrainingProcess:
         return ended
 
     async def _tell(self, child: process.Child) -> None:
-        await child.order(codec.encode(Order(begin=self._begin)))
         while True:
-            await child.order(codec.encode(await self._orders.get()))
+            await child.order(await self._orders.get())
 
     async def _follow(self, child: process.Child) -> str:
         try:

@@ -17,8 +17,10 @@ from modelyard.jobs.gang import Charter
 from modelyard_worker.gpus import Gpus
 from modelyard_worker.runner_client import Loaded
 from modelyard_worker.runner_process import RunnerFailedError
-from modelyard_worker.training.orders import Begin
-from modelyard_worker.training.process import TrainingProcess, TrainingSettings
+from modelyard_worker.training import launch
+from modelyard_worker.training.launch import Launch
+from modelyard_worker.training.orders import Begin, Order
+from modelyard_worker.training.process import DONE, TrainingProcess, TrainingSettings
 
 T = TypeVar("T")
 FORMATS = frozenset({gang.RANKS, gang.CONTROL})
@@ -69,14 +71,15 @@ class TrainingSeat:
         """
         if self._placement.format == gang.RANKS and not self._settings.allows_code:
             raise RunnerFailedError("this worker does not run users' code: it was started without --allow-code")
-        begin = self._begin(await self._charter(), directory)
+        launched = self._launch(self._begin(await self._charter(), directory))
         name = f"{self._placement.model}@{self._placement.version}"
-        self._process = TrainingProcess(name, self._placement.format, begin, self._settings)
+        self._process = TrainingProcess(name, launched, self._settings)
+        self._process.tell(launched.first)
         self.tell()
         ready = asyncio.ensure_future(self._process.ready.wait())
         await asyncio.wait([ready, self._process.life], return_when=asyncio.FIRST_COMPLETED)
-        if not ready.done():
-            ready.cancel()
+        ready.cancel()
+        if not self._process.ready.is_set() and self._process.life.result() != DONE:
             raise RunnerFailedError(f"the training process did not start: {self._process.life.result()}")
         return "", Loaded(Signature(), self._placement.format, 0)
 
@@ -98,6 +101,12 @@ class TrainingSeat:
             device=self._placement.options.device,
         )
 
+    def _launch(self, begin: Begin) -> Launch:
+        command = self._settings.commands[self._placement.format]
+        if self._placement.format == gang.RANKS:
+            return launch.rank(begin, command)
+        return launch.control(begin, command, self._settings.etcd)
+
     def _note(self) -> None:
         self._changed.set()
         self.tell()
@@ -105,8 +114,16 @@ class TrainingSeat:
     def tell(self) -> None:
         """Tell the process what there is now."""
         if self._process is not None:
+            self._process.tell(self._order())
+
+    def _order(self) -> bytes:
+        """What a rank is told of others, or the control process of the job's end; empty: nothing."""
+        if self._placement.format == gang.RANKS:
             control = self._read("control", Member)
-            self._process.tell(control.address if control else "")
+            address = control.address if control else ""
+            return codec.encode(Order(control=address, registries=tuple(self._settings.registries())))
+        charter = self._read("charter", Charter)
+        return launch.stop(charter) if charter else b""
 
     def _read(self, name: str, kind: type[T]) -> T | None:
         data = self._records.items.get(name)
@@ -117,8 +134,10 @@ class TrainingSeat:
         return self._process.memory_bytes() if self._process else 0
 
     async def lost(self) -> RunnerFailedError:
-        """Return why the process is to be replaced, once it is."""
+        """Return why the process is to be replaced, once it is: not after it has done its part."""
         ended = await asyncio.shield(self._process.life) if self._process else "it was not started"
+        if ended == DONE:
+            await asyncio.shield(self.left)
         return RunnerFailedError(f"the training process ended: {ended}", loaded=True)
 
     async def leave(self) -> None:

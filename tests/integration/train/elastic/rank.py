@@ -19,6 +19,7 @@ from modelyard.train.control.messages import Hello, Saved
 from modelyard.train.course import EpochRecord
 from modelyard.train.elastic.driver import Driver
 from modelyard.train.elastic.group import Group
+from modelyard.train.elastic.host import Host
 from modelyard.train.elastic.member import Member
 from modelyard.train.elastic.orders import StoppedError
 from modelyard.train.events import Listener, StepCommitted
@@ -43,7 +44,7 @@ class Plan:
         epochs: how many.
         at: the step (that is, as many were applied) in which it does something of its own; -1: never, or as is written
             into the file "at-" with its name.
-        where: "forward", "reduce", "sum", "optimizer" or "heal".
+        where: "forward", "reduce", "sum", "optimizer", "heal" or "conclude".
         signal: that it sends itself there; 0: none.
         gates: it waits in these steps until there is a file of that name.
     """
@@ -148,6 +149,18 @@ class Mortal(Small):
         cls._diary.reach("optimizer")
 
 
+class Concluding(Host):
+    """Makes a version of nothing."""
+
+    def __init__(self, diary: Diary) -> None:
+        self._diary = diary
+
+    def conclude(self, ending: Ending) -> str:
+        self._diary.reach("conclude")
+        self._diary.note(concluded=ending.value)
+        return f"of-{self._diary.plan.name}"
+
+
 class WatchedDriver(Driver):
     """A driver that says in which formation it is."""
 
@@ -175,17 +188,13 @@ def main(plan: Plan) -> None:
     hello = Hello("job", plan.name, SECRET, "127.0.0.1", "agreed")
     member = Member(hello, lambda: control.read_text() if control.exists() else "")
     diary.member = member
-    driver = WatchedDriver(member, trained, _no_checkpoint, diary)
+    driver = WatchedDriver(member, trained, Concluding(diary), diary)
     try:
         ending: Ending | str = driver.run()
     except StoppedError as stopped:
         ending = stopped.reason
     torch.save(trained.state.module.state_dict(), Path(plan.directory) / f"{plan.name}.pt")
-    diary.note(ending=str(ending), step=diary.step, progress=trained.state.progress)
-
-
-def _no_checkpoint(saved: Saved) -> None:
-    raise AssertionError(f"expected to be told of no checkpoint, got {saved}")
+    diary.note(ending=str(ending), step=diary.step, progress=trained.state.progress, version=driver._version)
 
 
 def _watch_collectives(diary: Diary) -> None:

@@ -107,6 +107,21 @@ async def test_who_heals_is_killed_in_the_middle_of_it(gang: NewGang) -> None:
     check(job, *survivors)
 
 
+async def test_who_makes_a_version_is_killed_in_the_middle_of_it(gang: NewGang) -> None:
+    job = await gang(min_workers=2, max_workers=3)
+    for name in "abc":
+        job.start(name, gates=(8,), where="conclude")
+    await job.reaches("a", "step", 8)
+    first, *survivors = sorted("abc", key=lambda name: job.found(name, "formed")[0]["rank"])
+    (job.directory / f"at-{first}").write_text(str(STEPS))
+    job.open_gate(8)
+    await job.ends(*survivors)
+    assert job.found(first, "reached")
+    check(job, *survivors)
+    (concluded,) = [name for name in "abc" if job.found(name, "concluded")]
+    assert {job.found(name, "ending")[0]["version"] for name in survivors} == {f"of-{concluded}"}
+
+
 async def test_ranks_train_on_without_a_control_process_and_take_the_next(gang: NewGang) -> None:
     job = await gang(min_workers=2, max_workers=3)
     for name in "abc":

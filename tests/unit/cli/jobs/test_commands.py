@@ -74,7 +74,7 @@ def test_ls_and_show(digits: FakeSuite, run: Run, run_json: RunJson, rows: str, 
     job.state = pb.Job.RUNNING
     job.progress.MergeFrom(pb.JobProgress(rows=2000, done_rows=500, rows_per_second=12.34, workers=["w1"], retries=3))
     lines = [" ".join(line.split()) for line in run("jobs", "ls").splitlines()]
-    assert lines[1].split() == ["job", "model", "state", "rows", "speed", "tenant", "submitted"]
+    assert lines[1].split() == ["job", "model", "state", "done", "speed", "tenant", "submitted"]
     assert lines[4] == "job-2 digits@1 RUNNING 500 of 2,000 rows (25.0%) 12 rows/s acme 2023-11-14 22:13:20"
     assert [j["id"] for j in run_json("jobs", "ls", "--limit", "2", "--state", "queued")] == ["job-3", "job-1"]
     assert list(digits.jobs.requests[-1].states) == [pb.Job.QUEUED]

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from modelyard.cli.app import app
 from modelyard.v1 import jobs_pb2 as pb
 from tests.unit.fakes import FakeSuite
 
@@ -66,7 +69,63 @@ def test_train_with_all_options(fakes: FakeSuite, run: Run, recipe: str) -> None
 def test_it_is_followed_until_it_has_ended(fakes: FakeSuite, run: Run, recipe: str) -> None:
     fakes.jobs.end()
     said = run("train", recipe, "--data", "s3://b/x.csv").splitlines()
-    assert (said[0], said[-1]) == ("submitted job-1: digits", "job-1 SUCCEEDED")
+    assert (said[0], said[-1]) == ("submitted job-1: digits", "job-1 SUCCEEDED: step 0")
+
+
+def test_how_it_goes_is_told_line_by_line_and_what_came_of_it(fakes: FakeSuite, run: Run, recipe: str) -> None:
+    going = pb.TrainingProgress(step=5, steps=10, samples_per_second=12.5, members=["w1", "w2"])
+    event = fakes.jobs.tell("PROGRESS", "RUNNING", training=going)
+    event.measurements.add(step=5, values={"loss": 0.25})
+    fakes.jobs.end(training=pb.TrainingProgress(step=10, steps=10))
+    said = run("train", recipe, "--data", "s3://b/x.csv").splitlines()
+    assert [line.partition("  ")[2] for line in said[1:3]] == [
+        "RUNNING: step 5 of 10, loss 0.25, 12.5 samples/s, 2 workers",
+        "SUCCEEDED: step 10 of 10, 12.5 samples/s, 2 workers",
+    ]
+    told = [json.loads(line) for line in run("train", recipe, "--data", "s3://b/x.csv", "--json").splitlines()]
+    assert told[1]["measurements"] == [{"step": 5, "values": {"loss": 0.25}}]
+    assert told[1]["job"]["progress"]["training"]["members"] == ["w1", "w2"]
+
+
+def test_a_failure_is_told_with_its_traceback(fakes: FakeSuite, recipe: str) -> None:
+    fakes.jobs.end("FAILED", "it raised in step 3")
+    arguments = ["train", recipe, "--data", "s3://b/x.csv", "--detach"]
+    runner = CliRunner(env={"MODELYARD_ADDRESS": fakes.address})
+    assert runner.invoke(app, arguments).exit_code == 0
+    fakes.jobs.jobs["job-1"].traceback = "Traceback:\n  recipe.py\nValueError: odd\n"
+    result = runner.invoke(app, ["jobs", "watch", "job-1"])
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[-4:] == [
+        "job-1 FAILED: it raised in step 3: step 0",
+        "Traceback:",
+        "  recipe.py",
+        "ValueError: odd",
+    ]
+
+
+def test_jobs_that_train_are_listed_and_shown(fakes: FakeSuite, run: Run, recipe: str) -> None:
+    run("train", recipe, "--data", "s3://b/x.csv", "--detach", "--memory", "2GiB", "--gpu", "1", "--cpu", "1.5")
+    needs = fakes.jobs.requests[-1].spec.training.resources
+    assert (needs.cpu, needs.memory_bytes, needs.gpu) == (1.5, 2 << 30, 1)
+    job = fakes.jobs.jobs["job-1"]
+    job.state, job.version = pb.Job.RUNNING, "3"
+    job.progress.training.MergeFrom(pb.TrainingProgress(step=5, steps=9, samples_per_second=50, checkpoint_step=4))
+    job.measurements.add(step=5, values={"loss": 0.25})
+    line = " ".join(run("jobs", "ls").splitlines()[-1].split())
+    assert line == "job-1 digits RUNNING step 5 of 9 50 samples/s acme 2023-11-14 22:13:20"
+    shown = run("jobs", "show", "job-1")
+    for part in ("step 5 of 9", "loss 0.25", "at step 4", "3"):
+        assert part in shown
+    assert "rows" not in shown
+
+
+def test_the_logs_of_a_job(fakes: FakeSuite, run: Run) -> None:
+    name = "job-0123456789abcdef0123"
+    said = run("logs", name)
+    assert said.startswith(f"==> worker-0 {name}@1 <==\nloading\n")
+    assert fakes.scheduler.asked_logs[-1].job == name
+    run("logs", "job-1")
+    assert (fakes.scheduler.asked_logs[-1].job, fakes.scheduler.asked_logs[-1].model) == ("", "job-1")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from modelyard.cli.training.view import MOST_CURVES, TrainingView
 from modelyard.jobs.dataset import Artifact, Dataset
-from modelyard.jobs.job import Job
+from modelyard.jobs.job import EventKind, Job, JobEvent, Progress
 from modelyard.jobs.spec import JobSpec
 from modelyard.jobs.states import JobState
 from modelyard.jobs.training import Code, TrainingData, TrainingSpec
@@ -29,7 +29,7 @@ def drawn(view: TrainingView, width: int = 100) -> list[str]:
 def view_of(progress: TrainingProgress | None = None, **changes: Any) -> TrainingView:
     view = TrainingView(replace(JOB, **changes), clock=lambda: 1000.0)
     if progress:
-        view.take(progress)
+        view.note(progress)
     return view
 
 
@@ -87,3 +87,14 @@ def test_there_is_an_end_to_curves_and_nothing_is_hidden() -> None:
     lines = drawn(view)
     assert len(lines) == 4 + MOST_CURVES
     assert "\x1b" not in "".join(lines)
+
+
+def test_it_is_fed_by_what_a_watch_tells() -> None:
+    view = TrainingView(JOB, clock=lambda: 1000.0)
+    going = replace(JOB, progress=Progress(training=GOING))
+    view.take(JobEvent(EventKind.PROGRESS, 1, 0.0, going, measurements=(Measurement(150, {"loss": 0.5}),)))
+    lines = drawn(view)
+    assert lines[1].endswith(" step 150 of 200, epoch 2 of 2")
+    assert lines[-1].startswith("loss")
+    view.take(JobEvent(EventKind.STATE, 2, 0.0, replace(going, state=JobState.SUCCEEDED)))
+    assert drawn(view)[0] == "job-1  digits  SUCCEEDED"

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from modelyard import codec, keys
-from modelyard.catalogue import CHUNK_SIZE_BYTES, Hold, Model, Resources, Signature, Version
+from modelyard.catalogue import CHUNK_SIZE_BYTES, Hold, Manifest, Model, Resources, Signature, Version
 from modelyard.chunks import Chunk
 from modelyard.deployment import Instance, InstanceState, Worker
 from modelyard.errors import PASSING, AbortedError, NotFoundError, UnavailableError
@@ -162,6 +162,8 @@ class Stage:
     shelf: Shelf = field(default_factory=Shelf)
     figures: Figures = field(default_factory=Figures)
     version: Version | Exception = VERSION
+    artifact: Manifest | Exception = field(default_factory=lambda: Manifest(()))
+    found: list[str] = field(default_factory=list)
     caps: Caps = field(default_factory=Caps)
     redis: Redis | None = None
 
@@ -183,6 +185,12 @@ class Stage:
         if isinstance(self.version, Exception):
             raise self.version
         return self.version
+
+    async def find_artifact(self, digest: str, tenant: str, upload: str) -> Manifest:
+        self.found.append(digest)
+        if isinstance(self.artifact, Exception):
+            raise self.artifact
+        return self.artifact
 
     async def submit(self, name: str = "job-1", tenant: str = "default", **spec: Any) -> Held:
         job = Job(name, tenant, replace(SPEC, **spec), create_time_s=self.now_s)
@@ -262,7 +270,7 @@ class Leading:
         backends = Backends(
             queue, Records(queue, stage.caps), leaving.through(stage.etcd), leaving.through(stage.shelf), stage.shelf
         )
-        services = Services(stage.state, stage.reader, stage.find_version)
+        services = Services(stage.state, stage.reader, stage.find_version, stage.find_artifact)
         self.supervision = Supervision("scheduler-0", backends, services, stage.figures, stage.caps, stage.clock)
         self.context = LeaderContext(backends, term, "scheduler-0", stage.caps, stage.clock, stage.clock)
         self.holds, self.wishes = JobHolds(self.context), Wishes(self.context)

@@ -36,11 +36,12 @@ class DeadLetters:
 
         Raises:
             InvalidInputError: the size is below 0, or the token none of ours.
+            PreconditionError: it trains a model.
         """
         size = page_size(size)
         if token and not _TOKEN.match(token):
             raise InvalidInputError(f"page_token: expected one that a page came with, got {token!r:.80}")
-        await self._records.read(check_name("job", job))
+        await self._check(job)
         found = await self._queue.dead_letters(job, token, size + 1)
         return [_told(letter) for letter in found[:size]], found[size - 1].letter if len(found) > size else ""
 
@@ -58,15 +59,18 @@ class DeadLetters:
             NotFoundError: the job has no such task, or had it and it is done.
             InvalidInputError: they are more than MOST_RETRIED.
             ExhaustedError: with those that wait to be retried they are.
-            PreconditionError: the job is neither under way nor PARTIALLY_SUCCEEDED.
+            PreconditionError: the job is neither under way nor PARTIALLY_SUCCEEDED, or trains a model.
         """
         if len(tasks) > MOST_RETRIED:
             raise InvalidInputError(f"tasks: expected at most {MOST_RETRIED}, got {len(tasks)}")
-        await self._records.read(check_name("job", job))
+        await self._check(job)
         wanted = await self._known(job, tasks) if tasks else await self._all(job)
         if wanted:
             await self._records.change(job, lambda found: self._wished(found, wanted))
         return len(wanted)
+
+    async def _check(self, job: str) -> None:
+        _ = (await self._records.read(check_name("job", job))).job.spec.rows
 
     def _wished(self, job: Job, tasks: Collection[str]) -> Job:
         known = set(job.retrying)

@@ -143,6 +143,7 @@ class Results:
     async def _opened(self, job: str, output: str) -> tuple[FileKey, Opened]:
         """A file, and what it is known by while it is kept."""
         held = await self._records.read(job)
+        _ = held.job.spec.rows
         key = FileKey(job, _stamp(held), output)
         if file := self._files.take(key):
             return key, file

@@ -8,10 +8,12 @@ from typing import Protocol
 
 from modelyard.catalogue import Manifest, Version
 from modelyard.datasets.allowed import check_allowed
-from modelyard.errors import NotFoundError, UnimplementedError
+from modelyard.errors import NotFoundError
 from modelyard.jobs import submission
+from modelyard.jobs.dataset import Dataset
 from modelyard.jobs.job import Job
-from modelyard.jobs.spec import Artifact, JobSpec
+from modelyard.jobs.spec import Artifact, BatchInference, JobSpec
+from modelyard.jobs.training import TrainingSpec
 from modelyard.jobs.validation import check_spec
 from modelyard_scheduler.jobs.records import Records
 
@@ -54,7 +56,6 @@ class Submission:
 
         Raises:
             InvalidInputError: the spec makes no sense, or its URL is not allowed.
-            UnimplementedError: it trains a model.
             NotFoundError: no such model, version, alias or artifact.
             PreconditionError: the version is deleted.
             DataLossError: the artifact is not whole.
@@ -63,28 +64,38 @@ class Submission:
             UnavailableError: Redis or the registry is away.
         """
         check_spec(spec)
-        if spec.training:
-            raise UnimplementedError("job: this server trains no models yet: expected a batch_inference")
         asked = submission.submit(tenant, request_id or uuid.uuid4().hex, spec, self._clock())
         if request_id and (before := await self._records.read_all([asked.id])):
             return submission.repeated(before[0].job, spec)
-        if spec.inference.dataset.url:
-            check_allowed(spec.inference.dataset.url, self._allowed)
-        found = await self._registry.find_usable_version(spec.inference.model, spec.inference.version)
-        job = submission.resolved(asked, found.version, await self._held(asked))
+        for dataset in spec.datasets:
+            if dataset.url:
+                check_allowed(dataset.url, self._allowed)
+        job = await (self._training(asked, spec.training) if spec.training else self._inference(asked, spec.inference))
         return submission.repeated((await self._records.submit(job)).job, spec)
 
-    async def _held(self, job: Job) -> Artifact | None:
+    async def _inference(self, job: Job, asked: BatchInference) -> Job:
+        found = await self._registry.find_usable_version(asked.model, asked.version)
+        return submission.resolved(job, found.version, await self._held(job, asked.dataset))
+
+    async def _training(self, job: Job, asked: TrainingSpec) -> Job:
+        await self._hold(job, asked.code.artifact)
+        train = await self._held(job, asked.data.dataset)
+        validation = await self._held(job, asked.data.validation) if asked.data.validation else None
+        return submission.stored(job, train, validation)
+
+    async def _held(self, job: Job, dataset: Dataset) -> Artifact | None:
         """Hold what is to be read; return where inline rows are stored."""
-        dataset = job.spec.inference.dataset
         if dataset.inline is not None:
             path = f"rows.{dataset.kind}"
             digest = await self._registry.store_artifact(path, dataset.inline, tenant=job.tenant, upload=job.id)
             return Artifact(digest, path)
-        if artifact := dataset.artifact:
-            manifest = await self._registry.hold_artifact(artifact.manifest_digest, job.tenant, job.id)
-            _check_path(manifest, artifact)
+        if dataset.artifact:
+            await self._hold(job, dataset.artifact)
         return None
+
+    async def _hold(self, job: Job, artifact: Artifact) -> None:
+        manifest = await self._registry.hold_artifact(artifact.manifest_digest, job.tenant, job.id)
+        _check_path(manifest, artifact)
 
 
 def _check_path(manifest: Manifest, artifact: Artifact) -> None:

@@ -17,7 +17,7 @@ from modelyard_scheduler.jobs.leader.metrics import Figures
 from modelyard_scheduler.jobs.leader.supervision import Services, Supervision
 from modelyard_scheduler.jobs.planner.process import Planner
 from modelyard_scheduler.jobs.records import Records
-from modelyard_scheduler.peers import find_version
+from modelyard_scheduler.peers import find_version, hold_artifact
 from modelyard_scheduler.state import State
 
 
@@ -50,5 +50,6 @@ async def supervising(
         for close in (store.close, source.close, planner.aclose):
             stack.push_async_callback(close)
         backends = Backends(basis.queue, basis.records, basis.etcd, store, source)
-        services = Services(state, planner, partial(find_version, basis.registries))
+        asked = basis.registries
+        services = Services(state, planner, partial(find_version, asked), partial(hold_artifact, asked))
         yield Supervision(replica, backends, services, figures), figures

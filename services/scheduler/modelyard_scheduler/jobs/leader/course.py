@@ -21,6 +21,9 @@ from modelyard.queue import Counts, TaskStatus
 from modelyard_scheduler.jobs.outcomes import Outcomes
 from modelyard_scheduler.jobs.records import Held
 
+BUSY_S, QUIET_S = 1.0, 5.0
+"""Between two rounds of a job of which tasks are executed, and of one of which none is."""
+
 
 @dataclass
 class Course:
@@ -76,6 +79,11 @@ class Course:
     def job(self) -> Job:
         """As it was read or written last."""
         return self.held.job
+
+    @property
+    def pause_s(self) -> float:
+        """How long until it is looked at again if nothing happens."""
+        return BUSY_S if self.again or self.counts.in_flight > 0 else QUIET_S
 
     @property
     def plan(self) -> Plan:

@@ -1,6 +1,6 @@
 """What collection of garbage spares for a job, until it is forgotten.
 
-holds/jobs/{job}/input/dataset    catalogue.Hold: the manifest of its dataset
+holds/jobs/{job}/input/dataset    catalogue.Hold: the manifests of its datasets, and of its code
 holds/jobs/{job}/input/index      of where the blocks of its dataset begin
 holds/jobs/{job}/results/{part}   of pieces of its results, and of its outcomes once they are stored; `part` is a hash
                                   of them, so that to hold the same again changes nothing
@@ -33,9 +33,10 @@ class JobHolds:
 
     async def hold_input(self, job: Job) -> None:
         """Hold what is read for as long as there can be something to do."""
-        dataset, index = job.spec.inference.dataset.artifact, job.found.index if job.found else None
-        if dataset:
-            hold = Hold(manifests=(dataset.manifest_digest,), tenant=job.tenant)
+        manifests = tuple(dict.fromkeys(artifact.manifest_digest for artifact in job.spec.artifacts))
+        index = job.found.index if job.found else None
+        if manifests:
+            hold = Hold(manifests=manifests, tenant=job.tenant)
             await self._context.commit(Put(_key(job.id, "input/dataset"), codec.encode(hold)))
         if index:
             hold = Hold(chunks=tuple(map(mark, index.chunks)), tenant=job.tenant)

@@ -21,10 +21,10 @@ from modelyard.backoff import Backoff
 from modelyard.errors import PASSING, AbortedError, NotFoundError
 from modelyard.jobs.states import JobState
 from modelyard_scheduler.jobs.leader.context import LeaderContext
-from modelyard_scheduler.jobs.leader.course import Course
+from modelyard_scheduler.jobs.leader.course import QUIET_S
+from modelyard_scheduler.jobs.leader.kinds import Kinds, Remembered
 from modelyard_scheduler.jobs.leader.metrics import Figures
 from modelyard_scheduler.jobs.leader.preparation import Preparation
-from modelyard_scheduler.jobs.leader.steps import Steps
 from modelyard_scheduler.jobs.leader.wishes import Wishes
 from modelyard_scheduler.jobs.records import Held
 
@@ -34,8 +34,6 @@ LOOK_S, SHORTEST_S = 0.5, 0.05
 """Between two looks, and between two for which something woke us."""
 MOST_READ = 200
 """Records of a look, beside those of jobs that woke us."""
-BUSY_S, QUIET_S = 1.0, 5.0
-"""Between two rounds of a job of which tasks are executed, and of one of which none is."""
 MOST_AT_ONCE = 16
 """Jobs that are worked on beside each other; planning apart."""
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 10.0
@@ -49,7 +47,7 @@ class Followed:
 
     id: str
     held: Held | None = None
-    course: Course | None = None
+    course: Remembered | None = None
     task: asyncio.Task[None] | None = None
     read_s: float = -math.inf
     worked_s: float = -math.inf
@@ -69,18 +67,17 @@ class Followed:
 
     def is_due(self, now_s: float) -> bool:
         """Whether it is time to look at it again."""
-        executing = self.course is not None and (self.course.again or self.course.counts.in_flight > 0)
-        return now_s - self.worked_s >= (BUSY_S if executing else QUIET_S)
+        return now_s - self.worked_s >= (self.course.pause_s if self.course else QUIET_S)
 
 
 class JobLoop:
     """Looks after all jobs for one term."""
 
     def __init__(
-        self, context: LeaderContext, steps: Steps, preparation: Preparation, wishes: Wishes, figures: Figures
+        self, context: LeaderContext, kinds: Kinds, preparation: Preparation, wishes: Wishes, figures: Figures
     ) -> None:
         self._context = context
-        self._steps = steps
+        self._kinds = kinds
         self._preparation = preparation
         self._wishes = wishes
         self._figures = figures
@@ -113,6 +110,7 @@ class JobLoop:
         """Have wishes of jobs end that are not looked after."""
         if self._active is not None:
             await self._wishes.sweep(self._active)
+            await self._kinds.sweep(self._active)
 
     async def run(self, group: asyncio.TaskGroup) -> None:
         """Look again and again until cancelled; what is done for a job is a task of the group."""
@@ -183,11 +181,11 @@ class JobLoop:
             self._preparation.stop(one.id)
         if now_s >= one.not_before_s and (one.id in woken or one.is_new or one.is_due(now_s)):
             one.worked_s = now_s
-            one.task = group.create_task(self._guarded(one, self._work(one, held.revision)))
+            one.task = group.create_task(self._guarded(one, self._work(one, held)))
 
-    async def _work(self, one: Followed, revision: int) -> None:
+    async def _work(self, one: Followed, held: Held) -> None:
         async with self._room:
-            one.course = await self._steps.go(one.id, one.course, revision)
+            one.course = await self._kinds.go(held, one.course)
         if one.course and (one.course.again or one.course.lost):
             self.wake([one.id])
 

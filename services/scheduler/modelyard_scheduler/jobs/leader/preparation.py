@@ -72,6 +72,8 @@ class Preparation:
             self._running[job.id] = job.tenant, spawn(job.id, self._prepare(job.id))
 
     def _is_due(self, job: Job) -> bool:
+        if job.spec.training:
+            return False  # it has no rows to be planned
         return job.state in WAITING and self._context.elapsed() >= self._not_before_s.get(job.id, 0.0)
 
     def stop(self, job: str) -> None:

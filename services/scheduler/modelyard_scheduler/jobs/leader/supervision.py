@@ -17,7 +17,9 @@ from modelyard.tasks import in_own_task
 from modelyard_scheduler.jobs.leader import epochs
 from modelyard_scheduler.jobs.leader.context import Backends, LeaderContext
 from modelyard_scheduler.jobs.leader.expiry import EVERY_S, Expiry
+from modelyard_scheduler.jobs.leader.gangs import Gangs
 from modelyard_scheduler.jobs.leader.holds import JobHolds
+from modelyard_scheduler.jobs.leader.kinds import Kinds
 from modelyard_scheduler.jobs.leader.leftovers import EVERY_S as LEFT_S
 from modelyard_scheduler.jobs.leader.leftovers import Leftovers
 from modelyard_scheduler.jobs.leader.loading import FindVersion, Loading
@@ -26,9 +28,12 @@ from modelyard_scheduler.jobs.leader.metrics import Figures
 from modelyard_scheduler.jobs.leader.preparation import Planning, Preparation
 from modelyard_scheduler.jobs.leader.recovery import Recovery
 from modelyard_scheduler.jobs.leader.repetition import FAILED_S, every, patiently
+from modelyard_scheduler.jobs.leader.reports import Reports
 from modelyard_scheduler.jobs.leader.rounds import Rounds
 from modelyard_scheduler.jobs.leader.settlement import Settlement
 from modelyard_scheduler.jobs.leader.steps import Steps
+from modelyard_scheduler.jobs.leader.training import FindArtifact, TrainingSteps
+from modelyard_scheduler.jobs.leader.training_rounds import TrainingRounds
 from modelyard_scheduler.jobs.leader.wishes import Wishes
 from modelyard_scheduler.jobs.records import model_of
 from modelyard_scheduler.observer import refuses
@@ -47,11 +52,13 @@ class Services:
         state: of the cluster, as etcd has it.
         planner: opens datasets.
         find_version: asks the registry.
+        find_artifact: likewise.
     """
 
     state: State
     planner: Planning
     find_version: FindVersion
+    find_artifact: FindArtifact
 
 
 class Supervision:
@@ -108,6 +115,7 @@ class Supervision:
             group.create_task(every(SWEEP_S, "wishes of jobs", loop.sweep))
             group.create_task(every(LEFT_S, "holds of unknown jobs", Leftovers(context, holds).go))
             group.create_task(recovery.run())
+            group.create_task(Reports(context.backends.etcd, loop.wake).run())
             group.create_task(loop.run(group))
 
     def _loop_over_jobs(self, context: LeaderContext, holds: JobHolds, wishes: Wishes) -> JobLoop:
@@ -115,7 +123,10 @@ class Supervision:
         rounds = Rounds(context, holds, loading.ready, self._note_retries)
         steps = Steps(context, rounds, Settlement(context, holds, rounds, wishes), loading)
         preparation = Preparation(context, holds, wishes, loading, self._services.planner)
-        return JobLoop(context, steps, preparation, wishes, self._figures)
+        gangs = Gangs(context)
+        trainings = TrainingRounds(context, gangs, self._services.state)
+        training = TrainingSteps(context, holds, gangs, trainings, self._services.find_artifact)
+        return JobLoop(context, Kinds(steps, training), preparation, wishes, self._figures)
 
     def _note_retries(self, job: Job, attempts: int) -> None:
         self._figures.retried[job.tenant, str(model_of(job))] += attempts

@@ -16,6 +16,7 @@ from modelyard.etcd import Compare, Delete, Put
 from modelyard.jobs.job import Job
 from modelyard_scheduler.jobs.demand import wish
 from modelyard_scheduler.jobs.leader.context import LeaderContext
+from modelyard_scheduler.jobs.leader.gangs import is_of_gang
 from modelyard_scheduler.publication import published
 
 KEPT_S = 60.0
@@ -43,7 +44,8 @@ class Wishes:
         listing = await self._context.backends.etcd.list(keys.JOBS)
         for key, kv in listing.items.items():
             found = codec.understood(lambda data: codec.decode(Deployment, data), key, kv.value)
-            self._kept.setdefault(key.rpartition("/")[2], _Kept(key, found))
+            if not is_of_gang(key):
+                self._kept.setdefault(key.rpartition("/")[2], _Kept(key, found))
         self._begun = True
 
     async def want(self, job: Job, version: Version, replicas: int) -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from modelyard.catalogue import Resources
 from modelyard.errors import (
     AlreadyExistsError,
     ExhaustedError,
@@ -12,12 +13,13 @@ from modelyard.errors import (
     NotFoundError,
     PreconditionError,
     UnavailableError,
-    UnimplementedError,
 )
 from modelyard.jobs.spec import Artifact, Dataset, JobSpec
 from modelyard.jobs.states import JobState
 from modelyard.jobs.training import Code, TrainingData, TrainingSpec
 from modelyard.queue import Caps
+from modelyard_scheduler.jobs.api.results import Excerpt, Results
+from modelyard_scheduler.jobs.outcomes import Outcomes
 from tests.unit.jobs.submitted import DIGEST, SPEC
 from tests.unit.scheduler.jobs.accepted import Desk
 
@@ -37,14 +39,71 @@ async def test_a_job_is_accepted_with_its_version_resolved_and_its_dataset_held(
     assert await desk.jobs.get(job.id) == job
 
 
-async def test_what_trains_a_model_is_refused_before_anything_is_held() -> None:
+TRAINING = TrainingSpec("new", Code(Artifact(DIGEST), "recipe"), TrainingData(INLINE), epochs=1)
+
+
+async def test_a_training_is_accepted_with_its_code_held_and_its_rows_stored() -> None:
     desk = Desk()
-    training = TrainingSpec("digits", Code(Artifact(DIGEST), "recipe"), TrainingData(INLINE), epochs=1)
-    with pytest.raises(UnimplementedError, match="this server trains no models yet: expected a batch_inference"):
+    data = TrainingData(INLINE, Dataset(artifact=Artifact(DIGEST, "rows.npy")))
+    job = await desk.submit(spec=JobSpec(training=replace(TRAINING, data=data)))
+    assert (job.state, job.spec.model, desk.queue.jobs[job.id].spec.model) == (JobState.QUEUED, "new", "new")
+    (stored,) = desk.registry.stored
+    assert desk.registry.held == [(DIGEST, "acme", job.id), (stored, "acme", job.id), (DIGEST, "acme", job.id)]
+    located = Dataset(artifact=Artifact(stored, "rows.csv"), kind="csv")
+    assert job.spec.training == replace(TRAINING, data=replace(data, dataset=located))
+    assert [one.manifest_digest for one in job.spec.artifacts] == [DIGEST, stored, DIGEST]
+    assert await desk.submit(spec=JobSpec(training=replace(TRAINING, data=data))) == job
+
+
+@pytest.mark.parametrize(
+    ("training", "error", "message"),
+    [
+        (replace(TRAINING, epochs=0), InvalidInputError, "expected a number of epochs or of steps, got neither"),
+        (
+            replace(TRAINING, resources=Resources(gpu=2)),
+            InvalidInputError,
+            "resources: gpu: expected 0 to 1, got 2",
+        ),
+        (replace(TRAINING, resources=Resources(cpu=-1.0)), InvalidInputError, "resources: cpu: expected a finite"),
+        (
+            replace(TRAINING, data=TrainingData(INLINE, Dataset(url="s3://other/x.csv"))),
+            InvalidInputError,
+            "expected a URL below s3://bucket/data",
+        ),
+        (replace(TRAINING, code=Code(Artifact("ef" * 32), "recipe")), NotFoundError, "not in the artifact store"),
+    ],
+)
+async def test_a_training_that_is_refused_leaves_no_job(
+    training: TrainingSpec, error: type[ModelyardError], message: str
+) -> None:
+    desk = Desk()
+    with pytest.raises(error, match=message):
         await desk.submit(spec=JobSpec(training=training))
-    with pytest.raises(InvalidInputError, match="expected a number of epochs or of steps, got neither"):
-        await desk.submit(spec=JobSpec(training=replace(training, epochs=0)))
-    assert desk.registry.held == []
+    assert not desk.queue.jobs
+
+
+async def test_a_training_has_no_rows_to_ask_for() -> None:
+    desk = Desk()
+    job = await desk.submit(spec=JobSpec(training=TRAINING))
+    for asking in (desk.letters.page(job.id), desk.letters.retry(job.id)):
+        with pytest.raises(PreconditionError, match="what comes of it is a version of 'new'"):
+            await asking
+    results = Results(desk.records, none_of, None)  # type: ignore[arg-type]
+    with pytest.raises(PreconditionError, match="it trains a model and has no rows"):
+        await anext(results.read(job.id, Excerpt()))
+    results.close()
+
+
+async def none_of(held: object) -> Outcomes:
+    return Outcomes()
+
+
+async def test_a_training_is_paused_resumed_and_cancelled_by_its_owner() -> None:
+    desk = Desk()
+    job = await desk.submit(spec=JobSpec(training=TRAINING))
+    assert (await desk.jobs.pause(job.id)).state is JobState.PAUSED
+    assert (await desk.jobs.resume(job.id)).state is JobState.QUEUED
+    assert (await desk.jobs.cancel(job.id)).state is JobState.CANCELLING
 
 
 async def test_the_same_request_again_has_the_job_of_the_first_even_if_the_registry_is_away() -> None:

@@ -10,9 +10,13 @@ import pytest
 from modelyard.errors import InvalidInputError, NotFoundError, UnavailableError
 from modelyard.jobs.job import EventKind, Progress
 from modelyard.jobs.planning import Plan, Segment
+from modelyard.jobs.spec import Artifact, JobSpec
 from modelyard.jobs.states import JobState
 from modelyard.jobs.tasks import Outcome, TaskSpec
+from modelyard.jobs.training import Code, TrainingData, TrainingSpec
+from modelyard.jobs.training_progress import Measurement, TrainingProgress
 from modelyard_scheduler.jobs.api import watching
+from tests.unit.jobs.submitted import DIGEST, SPEC
 from tests.unit.scheduler.jobs.accepted import WORKER, Desk
 from tests.unit.scheduler.jobs.watcher import Watcher
 from tests.waiting import eventually
@@ -243,3 +247,30 @@ async def test_a_job_that_is_forgotten_ends_the_watch(desk: Desk) -> None:
     await desk.queue.delete(job)
     with pytest.raises(NotFoundError):
         await watcher.reading
+
+
+async def test_a_training_tells_its_values_once_and_why_it_waits(desk: Desk) -> None:
+    training = TrainingSpec("new", Code(Artifact(DIGEST), "recipe"), TrainingData(SPEC.inference.dataset), epochs=1)
+    job = (await desk.submit(spec=JobSpec(training=training))).id
+    await desk.becomes(job, state=JobState.PLANNING)
+    await desk.becomes(job, state=JobState.RUNNING)
+    watcher = Watcher(desk, job)
+    await watcher.has(EventKind.SNAPSHOT)
+    one, two, checked = (Measurement(1, {"loss": 2.0}), Measurement(2, {"loss": 1.0}), Measurement(1, {"val": 3.0}))
+    changes: tuple[dict[str, object], ...] = (
+        {"reason": "waits for workers"},
+        {"reason": "", "measurements": (one, checked), "progress": Progress(training=TrainingProgress(1))},
+        {"measurements": (two, checked), "progress": Progress(training=TrainingProgress(2))},
+    )
+    for number, change in enumerate(changes, 1):
+        desk.now_s += 1.0
+        await desk.becomes(job, **change)
+        await watcher.has(EventKind.PROGRESS, number)
+    told = [event for event in watcher.events if event.kind is EventKind.PROGRESS]
+    assert [event.measurements for event in told] == [(), (one, checked), (two,)]
+    assert [event.job.reason for event in told if event.job] == ["waits for workers", "", ""]
+    again = Watcher(desk, job)
+    await again.has(EventKind.SNAPSHOT)
+    assert again.events[0].measurements == (two, checked)
+    for ended in (watcher, again):
+        ended.reading.cancel()

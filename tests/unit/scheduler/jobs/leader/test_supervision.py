@@ -24,6 +24,7 @@ from modelyard.jobs.job import Job
 from modelyard.jobs.states import JobState
 from modelyard.jobs.tasks import TaskSpec
 from modelyard.queue import Caps, Claim
+from modelyard_scheduler.jobs.leader.course import Course
 from modelyard_scheduler.jobs.records import KEEP_S
 from tests.unit.jobs.submitted import DIGEST
 from tests.unit.scheduler.jobs.term import MODEL, VERSION, Stage, Tracked, ended
@@ -167,7 +168,7 @@ async def test_what_a_deposed_leader_has_read_last_it_cannot_write(stage: Stage)
     old = await stage.lead()
     await old.look(3)
     course = old.loop._jobs["job-1"].course
-    assert course
+    assert isinstance(course, Course)
     await (await stage.lead()).until(lambda job: job.progress.done_rows > 0)
     course.held = before = await stage.records.read("job-1")
     with pytest.raises(AbortedError, match="another one leads"):

@@ -1,0 +1,148 @@
+"""One training job, looked after for as long as a term lasts: what its record says now decides what is done.
+
+QUEUED -> PLANNING   what it reads is held and looked for, the name of what comes out is its tenant's
+       -> RUNNING    its processes are wished for; what they report is written into the record
+       -> FINISHING  it has trained, and is registered
+       -> SUCCEEDED
+
+PAUSED and CANCELLING have its processes save what there is, then go. When it has ended nothing of it is left in etcd.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Collection
+
+from modelyard import codec, keys
+from modelyard.backoff import Backoff
+from modelyard.catalogue import Lifecycle, Manifest, Model
+from modelyard.errors import PASSING, AbortedError, ModelyardError, PermissionDeniedError, PreconditionError
+from modelyard.jobs.job import Job
+from modelyard.jobs.lifecycle import advance, moved
+from modelyard.jobs.states import Actor, JobState
+from modelyard_scheduler.jobs.leader.context import LeaderContext
+from modelyard_scheduler.jobs.leader.gangs import Gangs
+from modelyard_scheduler.jobs.leader.holds import JobHolds
+from modelyard_scheduler.jobs.leader.preparation import FIRST_DELAY_S, LONGEST_DELAY_S, WAITING
+from modelyard_scheduler.jobs.leader.training_course import MOST_REASON, TrainingCourse, begun, idle, told
+from modelyard_scheduler.jobs.leader.training_rounds import CANCEL_S, TrainingRounds
+
+log = logging.getLogger(__name__)
+
+FindArtifact = Callable[[str, str, str], Awaitable[Manifest]]
+"""Holds an artifact for a day: its digest, the tenant, the upload. NotFoundError, DataLossError, UnavailableError."""
+_UNDER_WAY = (JobState.RUNNING, JobState.PAUSED, JobState.FINISHING)
+
+
+class TrainingSteps:
+    """Takes training jobs a step further."""
+
+    def __init__(
+        self, context: LeaderContext, holds: JobHolds, gangs: Gangs, rounds: TrainingRounds, find_artifact: FindArtifact
+    ) -> None:
+        self._context = context
+        self._holds = holds
+        self._gangs = gangs
+        self._rounds = rounds
+        self._find_artifact = find_artifact
+
+    async def go(self, name: str, course: TrainingCourse | None, revision: int) -> TrainingCourse | None:
+        """As Kinds.go; `revision`: of its record, as it was seen last."""
+        if course is None or course.again or course.held.revision != revision:
+            held = await self._context.records.read(name)
+            course = course or TrainingCourse(held)
+            course.held = held
+        course.again = False
+        if course.job.state in WAITING:
+            await self._prepare(course)
+        elif course.job.state is JobState.PAUSED and not course.job.start_time_s:
+            await self._write_if_moved(course, advance(course.job, self._context.clock()))
+        elif course.job.state in _UNDER_WAY:
+            await self._rounds.go(course)
+        elif course.job.state is JobState.CANCELLING:
+            await self._cancel(course)
+        else:
+            await self._settle(course)
+            return None
+        return course
+
+    async def sweep(self, active: Collection[str]) -> None:
+        """Withdraw the processes of jobs that are not active."""
+        await self._gangs.sweep(active)
+
+    async def _write_if_moved(self, course: TrainingCourse, job: Job) -> bool:
+        """Write a job that has another state now; return whether it has, or somebody was faster."""
+        if job.state is course.job.state:
+            return False
+        await self._rounds.write(course, job)
+        course.again = True
+        return True
+
+    async def _prepare(self, course: TrainingCourse) -> None:
+        if await self._write_if_moved(course, advance(course.job, self._context.clock())):
+            return
+        if course.job.state is JobState.QUEUED:
+            if self._context.elapsed() >= course.not_before_s:
+                await self._move(course, JobState.PLANNING)
+            return
+        try:
+            await self._check(course.job)
+        except AbortedError:
+            raise
+        except PASSING as error:
+            await self._put_off(course, error)
+        except ModelyardError as error:
+            await self._move(course, JobState.FAILED, error.message[:MOST_REASON])
+        else:
+            course.delays = None
+            job = moved(begun(course.job), JobState.RUNNING, Actor.LEADER, self._context.clock())
+            await self._write_if_moved(course, job)
+
+    async def _put_off(self, course: TrainingCourse, error: ModelyardError) -> None:
+        course.delays = course.delays or Backoff(FIRST_DELAY_S, LONGEST_DELAY_S)
+        course.not_before_s = self._context.elapsed() + course.delays.next()
+        log.warning("begun later", extra={"job": course.job.id, "reason": str(error)})
+        await self._move(course, JobState.QUEUED, error.message[:MOST_REASON])
+        course.again = False
+
+    async def _move(self, course: TrainingCourse, target: JobState, reason: str = "") -> None:
+        job = moved(course.job, target, Actor.LEADER, self._context.clock(), reason)
+        await self._write_if_moved(course, job)
+
+    async def _check(self, job: Job) -> None:
+        """Hold what it reads, and find out what can be found out before its code is run.
+
+        Raises:
+            NotFoundError: what it reads is not in the artifact store.
+            DataLossError: it is not whole there.
+            PermissionDeniedError: the name of what comes out is another tenant's.
+            PreconditionError: the model of that name is deleted.
+            UnavailableError: the registry or etcd is away.
+        """
+        await self._holds.hold_input(job)
+        for digest in dict.fromkeys(artifact.manifest_digest for artifact in job.spec.artifacts):
+            await self._find_artifact(digest, job.tenant, job.id)
+        found = await self._context.backends.etcd.get(keys.model(job.spec.model))
+        if found:
+            _check_model(codec.decode(Model, found.value), job)
+
+    async def _cancel(self, course: TrainingCourse) -> None:
+        gang = await self._gangs.read(course.job.id)
+        if not await self._rounds.stop(course, gang, "it is cancelled", CANCEL_S):
+            return
+        job = told(course.job, gang.report, 0.0) if gang.report else course.job
+        job = moved(idle(job), JobState.CANCELLED, Actor.LEADER, self._context.clock(), job.reason)
+        await self._write_if_moved(course, job)
+
+    async def _settle(self, course: TrainingCourse) -> None:
+        """Leave nothing of it; what it reads is held until it is forgotten."""
+        await self._gangs.forget(course.job.id)
+        await self._holds.release_uploads(course.job)
+        await self._context.queue.clear(course.job.id)
+
+
+def _check_model(model: Model, job: Job) -> None:
+    if model.tenant != job.tenant:
+        raise PermissionDeniedError(f"model {model.name!r}: expected one of tenant {job.tenant!r}, it is another's")
+    if model.state is Lifecycle.DELETED:
+        raise PreconditionError(f"model {model.name!r}: it is deleted; undelete it first")

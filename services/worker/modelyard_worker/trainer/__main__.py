@@ -1,0 +1,116 @@
+"""`python -m modelyard_worker.trainer`: a rank of a training job, as the agent orders (modelyard_worker.training).
+
+It reads Orders from standard input and reports {"state": "ready"} once it knows its job, then beats. What is wrong with
+the recipe or the data is found afterwards, and told to the control process. Status 0: it has done its part.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+from contextlib import AsyncExitStack
+from typing import Any
+
+import uvloop
+
+from modelyard import codec, log
+from modelyard.process import Parent, allow_descriptors
+from modelyard.rpc.publishing import Publishing
+from modelyard.rpc.registry import PATIENCE_S, BlockingSource, RegistrySource
+from modelyard.rpc.server import on_termination
+from modelyard.rpc.storing import Storing
+from modelyard_worker.runner.pulse import Pulse
+from modelyard_worker.trainer.rank import Connections, Rank
+from modelyard_worker.training.orders import Begin, Order
+
+PUBLISH_PATIENCE_S = 3600.0
+"""What was trained for hours is not given up because a registry is away."""
+TERMINATED = 128 + 15
+
+logger = logging.getLogger(__name__)
+
+
+class Told:
+    """What the agent has told so far."""
+
+    def __init__(self) -> None:
+        self.begin: asyncio.Future[Begin] = asyncio.get_running_loop().create_future()
+        self.control = ""
+        self.registries: tuple[str, ...] = ()
+
+    async def follow(self, parent: Parent) -> None:
+        """Take orders, until the agent gives no more."""
+        async for line in parent.orders():
+            order = codec.decode(Order, line)
+            if order.begin is not None:
+                self.begin.set_result(order.begin)
+            self.control = self.control if order.control is None else order.control
+            self.registries = self.registries if order.registries is None else order.registries
+
+
+async def serve(parent: Parent) -> int:
+    """Be a rank; return the exit status. After SIGTERM that is at once: what users' code does is not waited for."""
+    stop, told = on_termination(), Told()
+    following = asyncio.ensure_future(told.follow(parent))
+    ends: list[asyncio.Future[Any]] = [following, asyncio.ensure_future(stop.wait())]
+    await asyncio.wait([told.begin, *ends], return_when=asyncio.FIRST_COMPLETED)
+    if not told.begin.done():
+        return TERMINATED
+    parent.report(state="ready")
+    parent.start_beating(Pulse().beats)
+    async with AsyncExitStack() as stack:
+        done = _run(Rank(told.begin.result(), _connect(told, stack)))
+        await asyncio.wait([done, *ends], return_when=asyncio.FIRST_COMPLETED)
+        if not done.done():
+            _end(TERMINATED)
+        return done.result()
+
+
+def _connect(told: Told, stack: AsyncExitStack) -> Connections:
+    source, storing = RegistrySource(lambda: told.registries), Storing(lambda: told.registries)
+    publishing = Publishing(lambda: told.registries, PUBLISH_PATIENCE_S)
+    for one in (source, storing, publishing):
+        stack.push_async_callback(one.close)
+    loop = asyncio.get_running_loop()
+    return Connections(BlockingSource(source, loop, PATIENCE_S), storing, publishing, loop, lambda: told.control)
+
+
+def _run(rank: Rank) -> asyncio.Future[int]:
+    """Train in a thread, which nobody waits for when the process is to end."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[int] = loop.create_future()
+
+    def run() -> None:
+        status = 0
+        try:
+            rank.run()
+        except Exception:
+            logger.exception("training failed")
+            status = 1
+        loop.call_soon_threadsafe(done.set_result, status)
+
+    threading.Thread(target=run, name="training", daemon=True).start()
+    return done
+
+
+def _end(status: int) -> None:
+    """End at once: threads of torch, or of the user's code, are not waited for."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def main() -> None:
+    """Serve."""
+    allow_descriptors()
+    parent = Parent(dict(os.environ))
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    log.configure("trainer")
+    _end(uvloop.run(serve(parent)))
+
+
+if __name__ == "__main__":
+    main()
