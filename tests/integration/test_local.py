@@ -281,7 +281,7 @@ def test_detached_it_returns_when_ready_and_lives_on(tmp_path: Path) -> None:
     assert gone(family)
 
 
-@pytest.mark.parametrize("more", [[], ["--detach"]])
+@pytest.mark.parametrize("more", [[], pytest.param(["--detach"], marks=pytest.mark.chaos)])
 def test_a_service_that_does_not_start_is_named_and_nothing_is_left(tmp_path: Path, more: list[str]) -> None:
     done = run("up", "--dir", str(tmp_path), "--port", "0", "--capacity", "cores=many", *more)
     assert done.returncode != 0

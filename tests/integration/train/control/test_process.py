@@ -79,6 +79,7 @@ def successor(*waiting: ControlProcess) -> list[ControlProcess]:
     return ready and [*ready, *(one for one in waiting if one not in ready)]
 
 
+@pytest.mark.chaos
 @pytest.mark.timeout(300)
 async def test_members_survive_the_death_of_control_processes(control: Any, etcd: Etcd) -> None:
     options = ("--max-workers", "2", "--settle-s", "0.1")

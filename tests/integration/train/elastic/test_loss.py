@@ -90,6 +90,7 @@ async def test_a_rank_joins_at_the_end_of_a_step(gang: NewGang) -> None:
     assert [(event["world"], event["step"]) for event in job.found("c", "formed")] == [(3, begun[1])]
 
 
+@pytest.mark.chaos
 async def test_who_heals_is_killed_in_the_middle_of_it(gang: NewGang) -> None:
     job = await gang(min_workers=2, max_workers=3, expected=2)
     healing = {"gates": (8,), "where": "heal"}
@@ -107,6 +108,7 @@ async def test_who_heals_is_killed_in_the_middle_of_it(gang: NewGang) -> None:
     check(job, *survivors)
 
 
+@pytest.mark.chaos
 async def test_who_makes_a_version_is_killed_in_the_middle_of_it(gang: NewGang) -> None:
     job = await gang(min_workers=2, max_workers=3)
     for name in "abc":

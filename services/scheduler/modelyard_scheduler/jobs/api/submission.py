@@ -8,7 +8,7 @@ from typing import Protocol
 
 from modelyard.catalogue import Manifest, Version
 from modelyard.datasets.allowed import check_allowed
-from modelyard.errors import NotFoundError
+from modelyard.errors import NotFoundError, UnimplementedError
 from modelyard.jobs import submission
 from modelyard.jobs.dataset import Dataset
 from modelyard.jobs.job import Job
@@ -56,6 +56,7 @@ class Submission:
 
         Raises:
             InvalidInputError: the spec makes no sense, or its URL is not allowed.
+            UnimplementedError: a training asks for what is not there yet.
             NotFoundError: no such model, version, alias or artifact.
             PreconditionError: the version is deleted.
             DataLossError: the artifact is not whole.
@@ -64,6 +65,8 @@ class Submission:
             UnavailableError: Redis or the registry is away.
         """
         check_spec(spec)
+        if spec.training:
+            _check_built(spec.training)
         asked = submission.submit(tenant, request_id or uuid.uuid4().hex, spec, self._clock())
         if request_id and (before := await self._records.read_all([asked.id])):
             return submission.repeated(before[0].job, spec)
@@ -96,6 +99,19 @@ class Submission:
     async def _hold(self, job: Job, artifact: Artifact) -> None:
         manifest = await self._registry.hold_artifact(artifact.manifest_digest, job.tenant, job.id)
         _check_path(manifest, artifact)
+
+
+def _check_built(spec: TrainingSpec) -> None:
+    if spec.code.is_script:
+        raise UnimplementedError(f"job: entry: expected a recipe; scripts are not run yet, got {spec.code.entry!r:.80}")
+    if spec.parallelism.replica > 1:
+        cut = spec.parallelism
+        raise UnimplementedError(
+            "job: parallelism: expected data alone; other kinds are not there yet in jobs, got "
+            f"shard {cut.shard}, tensor {cut.tensor}, pipeline {cut.pipeline}"
+        )
+    if spec.release.deploy:
+        raise UnimplementedError("job: release: deploy is not there yet: deploy the version when the job has ended")
 
 
 def _check_path(manifest: Manifest, artifact: Artifact) -> None:

@@ -13,10 +13,11 @@ from modelyard.errors import (
     NotFoundError,
     PreconditionError,
     UnavailableError,
+    UnimplementedError,
 )
 from modelyard.jobs.spec import Artifact, Dataset, JobSpec
 from modelyard.jobs.states import JobState
-from modelyard.jobs.training import Code, TrainingData, TrainingSpec
+from modelyard.jobs.training import Code, Parallelism, Release, TrainingData, TrainingSpec
 from modelyard.queue import Caps
 from modelyard_scheduler.jobs.api.results import Excerpt, Results
 from modelyard_scheduler.jobs.outcomes import Outcomes
@@ -70,6 +71,17 @@ async def test_a_training_is_accepted_with_its_code_held_and_its_rows_stored() -
             InvalidInputError,
             "expected a URL below s3://bucket/data",
         ),
+        (
+            replace(TRAINING, code=replace(TRAINING.code, entry="train.py"), epochs=0),
+            UnimplementedError,
+            "scripts are not run yet, got 'train.py'",
+        ),
+        (
+            replace(TRAINING, parallelism=Parallelism(tensor=2), min_workers=2, max_workers=2),
+            UnimplementedError,
+            "expected data alone; .* got shard 1, tensor 2, pipeline 1",
+        ),
+        (replace(TRAINING, release=Release(deploy=True)), UnimplementedError, "deploy is not there yet"),
         (replace(TRAINING, code=Code(Artifact("ef" * 32), "recipe")), NotFoundError, "not in the artifact store"),
     ],
 )
