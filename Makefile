@@ -10,7 +10,7 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
 .PHONY: setup clients peers stubs check test chaos cuda demo example-image_classifier example-batch example-digits example-reviews \
-	example-regression example-tabular bench bench-peers bench-overload bench-loads bench-jobs clean
+	example-regression example-tabular bench bench-peers bench-overload bench-loads bench-jobs bench-train clean
 
 setup: .venv/.installed
 
@@ -113,6 +113,12 @@ JOB_BENCHES := bench.queue $(addprefix bench.lane.,fairness balance overtaking s
 bench-jobs: setup
 	@failed=; for bench in $(JOB_BENCHES); do $(BIN)/python -m $$bench || failed="$$failed $$bench"; done; \
 		test -z "$$failed" || { echo "missed:$$failed" >&2; exit 1; }
+
+# Training: recovery from a killed rank, overhead against a bare script, what a checkpoint costs.
+bench-train: setup
+	@$(BIN)/python -m bench.train.recovery
+	@$(BIN)/python -m bench.train.overhead
+	@$(BIN)/python -m bench.train.checkpoint
 
 clean:
 	rm -rf .venv $(CLIENTS) $(PEERS) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache examples/node/node_modules
