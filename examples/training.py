@@ -61,7 +61,8 @@ async def course(client: Client, job: Job) -> AsyncGenerator[Job, None]:
             progress = event.job.progress.training
             if progress and progress.members != members:
                 members = progress.members
-                console.print(f"  step {progress.step} of {progress.steps}: {', '.join(sorted(members)) or 'nobody'}")
+                step = f"{progress.step} of {progress.steps}" if progress.steps else str(progress.step)
+                console.print(f"  step {step}: {', '.join(sorted(members)) or 'nobody'}")
             yield event.job
 
 
