@@ -11,13 +11,13 @@ revision of the first key and the mod revision of the second: of two control pro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from modelyard import codec, keys
 from modelyard.errors import PreconditionError
 from modelyard.etcd import Compare, Etcd, Put
 from modelyard.session import Term
-from modelyard.train.control.messages import Formation
+from modelyard.train.control.messages import Formation, Saved
 
 NONE = Formation(0, (), (), "")
 """Of a job that nobody has trained in."""
@@ -69,7 +69,9 @@ class Fence:
         return self.last
 
     async def write(self, record: Record) -> bool:
-        """Write a record if its number is higher than what is there; `last` is what is there then.
+        """Write a record if it is later than what is there: of a higher number, or of the same with a later checkpoint.
+
+        `last` is what is there then.
 
         Returns:
             Whether it is written. If not, an earlier write came through whose answer was lost.
@@ -78,7 +80,7 @@ class Fence:
             UnavailableError: etcd does not answer; it may be written, or not.
             DeposedError: this control process may not form any more.
         """
-        if record.formation.number <= self.last.formation.number:
+        if _age(record.formation) <= _age(self.last.formation):
             return False
         conditions = [self._term.fence, Compare(self._key, self._revision, "mod")]
         revision = await self._etcd.commit(conditions, [Put(self._key, codec.encode(record))])
@@ -90,3 +92,14 @@ class Fence:
             raise DeposedError(f"{self._control} is {'nobody' if owner is None else 'another process'}'s")
         await self.read()
         return False
+
+    async def note(self, number: int, saved: Saved | None) -> None:
+        """Write down the last checkpoint of a formation if it is the latest one; raises what `write` does."""
+        formation = replace(self.last.formation, checkpoint=saved)
+        if formation != self.last.formation and formation.number == number:
+            await self.write(replace(self.last, formation=formation))
+
+
+def _age(formation: Formation) -> tuple[int, int]:
+    """Of two formations the later has the higher number, or of the same the later checkpoint."""
+    return formation.number, formation.checkpoint.position.step if formation.checkpoint else -1

@@ -128,7 +128,7 @@ class Service:
         decision = self._membership.decide(time.monotonic())
         self._send(decision.orders)
         if decision.proposal is None:
-            return decision.wake_s
+            return min(decision.wake_s, await self._note_checkpoint())
         formation = replace(decision.proposal, checkpoint=self._progress.saved)
         try:
             written = await self._fence.write(Record(formation, self._admission.agreement))
@@ -142,6 +142,15 @@ class Service:
             log.info("formation", extra={"formation": formation.number, "members": ", ".join(formation.members)})
             self._send(self._membership.open(formation, time.monotonic()))
         return time.monotonic()
+
+    async def _note_checkpoint(self) -> float:
+        """Have etcd know the last checkpoint, in case all processes die; return when to try again."""
+        try:
+            await self._fence.note(self._membership.group.number, self._progress.saved)
+        except PASSING as error:
+            log.warning("checkpoint waits for etcd", extra={"reason": str(error)})
+            return time.monotonic() + RETRY_S
+        return math.inf
 
     def _send(self, orders: Iterable[Order]) -> None:
         for member, message in orders:

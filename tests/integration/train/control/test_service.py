@@ -5,10 +5,11 @@ import contextlib
 import socket
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
-from modelyard import keys
+from modelyard import codec, keys
 from modelyard.etcd import Etcd
 from modelyard.session import Election
 from modelyard.train.control.admission import Admission
@@ -95,8 +96,8 @@ async def control(etcd: Etcd) -> AsyncIterator[Control]:
 
 
 async def recorded(etcd: Etcd) -> Record:
-    fence = Fence(etcd, JOB, await asyncio.wait_for(Election(etcd, "/test/reader", b"").campaign(), 30))
-    return await fence.read()
+    found = await etcd.get(keys.training_formation(JOB))
+    return codec.decode(Record, found.value) if found else Record()
 
 
 async def test_members_form_and_the_survivors_of_one_that_is_killed_form_anew(control: Control, etcd: Etcd) -> None:
@@ -174,6 +175,23 @@ async def test_a_member_on_a_second_connection_takes_the_place_of_the_first(cont
     await again.greet(control.address, step=1)
     await two.heard_end()
     assert (await again.form()).members == (await one.form()).members == ("r0", "r1")
+
+
+async def test_the_last_checkpoint_is_in_etcd_whatever_dies_then(control: Control, etcd: Etcd) -> None:
+    one, two = await control.members("r0", "r1")
+    await eventually(lambda: control.membership.group.whole)
+    before = await recorded(etcd)
+    for step in (3, 5):
+        saved = Saved(Position(step), f"at {step}")
+        one.say(saved)
+
+        async def is_known(saved: Saved = saved) -> bool:
+            return (await recorded(etcd)).formation.checkpoint == saved
+
+        await eventually(is_known)
+    assert replace(before.formation, checkpoint=saved) == (await recorded(etcd)).formation
+    two.cut()
+    assert (await one.told()).checkpoint == saved
 
 
 async def test_progress_is_what_rank_0_says(control: Control) -> None:
