@@ -68,3 +68,22 @@ def datatype_of(array: npt.NDArray[np.generic]) -> str:
     if name is None:
         raise InvalidInputError(f"numpy type {array.dtype} has no datatype in the Open Inference Protocol")
     return name
+
+
+OF_ONNX_RUNTIME = {
+    "tensor(bool)": "BOOL",
+    "tensor(int8)": "INT8",
+    "tensor(int16)": "INT16",
+    "tensor(int32)": "INT32",
+    "tensor(int64)": "INT64",
+    "tensor(uint8)": "UINT8",
+    "tensor(uint16)": "UINT16",
+    "tensor(uint32)": "UINT32",
+    "tensor(uint64)": "UINT64",
+    "tensor(float16)": "FP16",
+    "tensor(bfloat16)": "BF16",
+    "tensor(float)": "FP32",
+    "tensor(double)": "FP64",
+    "tensor(string)": "BYTES",
+}
+"""The datatypes of tensors, by the names that ONNX Runtime gives them."""

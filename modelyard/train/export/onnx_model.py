@@ -13,6 +13,7 @@ from torch.export import ExportedProgram
 
 from modelyard.catalogue import Signature, TensorSpec
 from modelyard.errors import InvalidInputError
+from modelyard.oip.datatypes import OF_ONNX_RUNTIME
 from modelyard.train.export.values import Inputs, Outputs
 
 FILE = "model.onnx"
@@ -22,20 +23,8 @@ OPSET = 18
 EXTERNAL_BYTES = 1 << 30
 """Weights of more than this stand in a file beside the model: protobuf has room for 2 GiB."""
 
-_DATATYPES = {
-    "tensor(bool)": "BOOL",
-    "tensor(int8)": "INT8",
-    "tensor(int16)": "INT16",
-    "tensor(int32)": "INT32",
-    "tensor(int64)": "INT64",
-    "tensor(uint8)": "UINT8",
-    "tensor(uint16)": "UINT16",
-    "tensor(uint32)": "UINT32",
-    "tensor(uint64)": "UINT64",
-    "tensor(float16)": "FP16",
-    "tensor(float)": "FP32",
-    "tensor(double)": "FP64",
-}
+_NO_ARRAYS = ("BF16", "BYTES")
+"""What ONNX Runtime's Python neither takes nor returns as arrays that torch knows."""
 
 
 class OnnxModel:
@@ -76,7 +65,7 @@ def write(program: ExportedProgram, directory: Path, outputs: Sequence[str]) -> 
 
 
 def _spec(node: Any) -> TensorSpec:
-    datatype = _DATATYPES.get(node.type)
-    if datatype is None:
+    datatype = OF_ONNX_RUNTIME.get(node.type)
+    if datatype is None or datatype in _NO_ARRAYS:
         raise InvalidInputError(f"{node.name}: expected a tensor of a datatype that is served, got {node.type}")
     return TensorSpec(node.name, datatype, tuple(size if isinstance(size, int) else -1 for size in node.shape))

@@ -12,28 +12,12 @@ import onnxruntime as ort
 
 from modelyard.catalogue import Signature, TensorSpec
 from modelyard.errors import InvalidInputError, ModelExecutionError
-from modelyard.oip.datatypes import BF16_STORAGE
+from modelyard.oip.datatypes import BF16_STORAGE, OF_ONNX_RUNTIME
 from modelyard.oip.tensors import Array
 from modelyard_worker.runtimes import release
 from modelyard_worker.runtimes.choices import check_precision, parse_device
 from modelyard_worker.runtimes.labels import read_labels
 
-_DATATYPES = {
-    "tensor(bool)": "BOOL",
-    "tensor(int8)": "INT8",
-    "tensor(int16)": "INT16",
-    "tensor(int32)": "INT32",
-    "tensor(int64)": "INT64",
-    "tensor(uint8)": "UINT8",
-    "tensor(uint16)": "UINT16",
-    "tensor(uint32)": "UINT32",
-    "tensor(uint64)": "UINT64",
-    "tensor(float16)": "FP16",
-    "tensor(bfloat16)": "BF16",
-    "tensor(float)": "FP32",
-    "tensor(double)": "FP64",
-    "tensor(string)": "BYTES",
-}
 _ONNX_BFLOAT16 = 16
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
@@ -143,7 +127,7 @@ def _session(path: Path, threads: int, providers: list[tuple[str, dict[str, Any]
 
 
 def _spec(node: Any) -> TensorSpec:
-    kind = _DATATYPES.get(node.type)
+    kind = OF_ONNX_RUNTIME.get(node.type)
     if kind is None:
         raise InvalidInputError(f"{node.name!r}: expected a tensor of an OIP datatype, got {node.type}")
     return TensorSpec(node.name, kind, tuple(d if isinstance(d, int) else -1 for d in node.shape))
