@@ -14,18 +14,15 @@ The model is not deployed: workers load it as long as there is something to do.
 from __future__ import annotations
 
 import asyncio
-import json
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pyarrow.parquet as pq
-from rich.console import Console
 
 from examples.batch.classifier import Images, load, save, write_csv
+from examples.suite import conclude, console, suite
 from modelyard import JobOptions
 from modelyard.aio import Client
 from modelyard.jobs.job import EventKind, Job
@@ -34,17 +31,6 @@ MODEL = "batch_digits"
 DAMAGED = 41
 """The row that lacks a pixel."""
 LEAST_ACCURACY = 0.93
-
-console = Console(highlight=False, soft_wrap=True)
-
-
-def modelyard(*arguments: str) -> str:
-    """Run the CLI as a user would; return what it printed."""
-    command = [sys.executable, "-m", "modelyard", *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode:
-        sys.exit(f"modelyard {arguments[0]} failed: {result.stderr.strip()}")
-    return result.stdout.strip()
 
 
 async def classify(client: Client, images: Path) -> Job:
@@ -97,17 +83,9 @@ async def tour(address: str, directory: Path) -> list[str]:
 
 def main() -> int:
     """Run the example; the exit status says whether all of it went well."""
-    with tempfile.TemporaryDirectory() as scratch:
-        state = str(Path(scratch) / "state")
-        console.print(modelyard("up", "--workers", "2", "--port", "0", "--dir", state, "--detach"))
-        try:
-            address = json.loads(modelyard("status", "--dir", state, "--json"))["address"]
-            problems = asyncio.run(tour(address, Path(scratch)))
-        finally:
-            console.print(modelyard("down", "--dir", state))
-    for problem in problems:
-        console.print(f"[red]{problem}[/]")
-    return 1 if problems else 0
+    with suite() as running:
+        problems = asyncio.run(tour(running.address, running.directory))
+    return conclude(problems)
 
 
 if __name__ == "__main__":
