@@ -15,9 +15,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from rich.console import Console
-
 from examples.image_classifier.network import LABELS, SIZE, images, save
+from examples.suite import conclude, console, modelyard
 from modelyard.aio import Client
 from modelyard.catalogue import Resources
 from modelyard.errors import PreconditionError, UnavailableError
@@ -31,18 +30,6 @@ CONDITIONS = (
 )
 JOIN_S = 60.0
 """How long the small worker may take to join."""
-
-console = Console(highlight=False, soft_wrap=True)
-
-
-def modelyard(*arguments: str) -> str:
-    """Run the CLI as a user would; return what it printed."""
-    result = subprocess.run(
-        [sys.executable, "-m", "modelyard", *arguments], capture_output=True, text=True, check=False
-    )
-    if result.returncode:
-        sys.exit(f"modelyard {arguments[0]} failed: {result.stderr.strip()}")
-    return result.stdout.strip()
 
 
 @contextlib.contextmanager
@@ -125,9 +112,7 @@ def main() -> int:
                 problems = asyncio.run(serve(status["address"], directory))
         finally:
             console.print(modelyard("down", "--dir", state))
-    for problem in problems:
-        console.print(f"[red]{problem}[/]")
-    return 1 if problems else 0
+    return conclude(problems)
 
 
 if __name__ == "__main__":
