@@ -4,6 +4,8 @@ BIN := .venv/bin
 CLIENTS := .venv-clients
 PEERS := .venv-peers
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+# Tests start hundreds of processes: each would compile anew what it imports where bytecode is not kept.
+export PYTHONDONTWRITEBYTECODE :=
 
 # The first Python that is new enough and starts.
 PYTHON ?= $(shell for python in python3.11 python3.12 python3 python; do \
@@ -114,11 +116,10 @@ bench-jobs: setup
 	@failed=; for bench in $(JOB_BENCHES); do $(BIN)/python -m $$bench || failed="$$failed $$bench"; done; \
 		test -z "$$failed" || { echo "missed:$$failed" >&2; exit 1; }
 
-# Training: recovery from a killed rank, overhead against a bare script, what a checkpoint costs.
+# Training: recovery from a killed rank, overhead against a bare script (in rounds, and in the same processes), a worker
+# that joins, one worker against two, what a checkpoint costs.
 bench-train: setup
-	@$(BIN)/python -m bench.train.recovery
-	@$(BIN)/python -m bench.train.overhead
-	@$(BIN)/python -m bench.train.checkpoint
+	@for bench in recovery overhead turns joining scaling checkpoint; do $(BIN)/python -m bench.train.$$bench || exit 1; done
 
 clean:
 	rm -rf .venv $(CLIENTS) $(PEERS) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache examples/node/node_modules

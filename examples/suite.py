@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -56,6 +58,12 @@ def suite(workers: int = 2) -> Iterator[Suite]:
             yield Suite(status["address"], Path(state), Path(scratch))
         finally:
             console.print(modelyard("down", "--dir", state))
+
+
+def run(tour: Callable[[str, Path], Coroutine[Any, Any, list[str]]]) -> int:
+    """Run an example, which is told the front door's address and a directory, in a suite; return the exit status."""
+    with suite() as running:
+        return conclude(asyncio.run(tour(running.address, running.directory)))
 
 
 def conclude(problems: list[str]) -> int:

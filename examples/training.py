@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,8 @@ from modelyard.catalogue import Signature, Version
 from modelyard.errors import ModelExecutionError
 from modelyard.jobs.job import Job
 from modelyard.jobs.states import JobState
+
+Measure = Callable[[Client, Path], Awaitable[list[str]]]
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,14 @@ async def train(client: Client, task: Task) -> Version:
         async for _ in states:
             pass
     return await outcome(client, job)
+
+
+async def serve(address: str, task: Task, measure: Measure) -> list[str]:
+    """Train, deploy, and ask for the held-out rows; return what went wrong."""
+    async with Client(address) as client:
+        version = await train(client, task)
+        await client.deploy(task.model, version.version)
+        return await measure(client, task.held_out)
 
 
 async def submit(client: Client, task: Task) -> Job:

@@ -200,14 +200,16 @@ def guess_format(manifest: Manifest) -> str:
 
     Returns:
         `onnx` for one .onnx file, `torch_export` for one .pt2 file, `safetensors` for .safetensors files and a
-        recipe.json; other files may be there too.
+        recipe.json; other files may be there too. Of several formats that one counts whose files are not in a
+        subdirectory.
 
     Raises:
         InvalidInputError: it is no known format; of files that look like pickles it says how to convert them.
     """
     paths = [file.path for file in manifest.files]
     files = {name: [path for path in paths if path.endswith(suffix)] for name, suffix in _SUFFIXES.items()}
-    found = [name for name in files if files[name]]
+    found = [name for name in files if any("/" not in path for path in files[name])]
+    found = found or [name for name in files if files[name]]
     if found == ["safetensors"] and RECIPE not in paths:
         raise InvalidInputError(
             f"artifact: expected a {RECIPE} beside {files['safetensors'][0]}, which declares its signature"

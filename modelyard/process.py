@@ -173,6 +173,11 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)
 
+    def end_group(self) -> None:
+        """Send SIGKILL to all that it has started and that is in its process group still. Call it once it has ended."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
     async def stop(self, grace_s: float) -> int:
         """SIGTERM, then SIGKILL after the grace period; a stopped child is woken, so that it can end in order."""
         self.signal(signal.SIGTERM)

@@ -14,6 +14,9 @@ from typing import Protocol
 from modelyard.config import format_bytes
 from modelyard.deployment import Deployment, Placement
 
+RUNNER_BYTES = 128 << 20
+"""A runner's own memory, for a version that does not state its need."""
+
 
 class Machine(Protocol):
     """What holds instances: its cores, bytes of memory and accelerators."""
@@ -32,6 +35,11 @@ class Machine(Protocol):
     def devices(self) -> Sized:
         """Its accelerators."""
         ...
+
+
+def usual_bytes(size_bytes: int, copies: int = 1) -> int:
+    """What a runner takes in most cases: for each copy twice its artifact of so many bytes: as is, and prepacked."""
+    return RUNNER_BYTES + 2 * copies * size_bytes
 
 
 @dataclass(frozen=True)

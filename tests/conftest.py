@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -11,6 +12,9 @@ import pytest
 from modelyard.etcd import Delete, Etcd
 from tests.servers import ProgramServer, new_etcd, new_redis
 from tests.suites import RunningSuite
+
+# Tests run side by side, each with processes of its own: threads of torch in all of them would wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Shells have what they run in the background ignore SIGINT, and whatever that starts would, too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

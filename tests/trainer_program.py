@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import time
 from pathlib import Path
 
 from modelyard import codec
@@ -24,6 +26,23 @@ def main() -> None:
             if order.begin.charter.spec.seed == 13:
                 sys.exit("an unlucky number")
             parent.report(state="ready")
+            _do(dict(order.begin.charter.spec.code.parameters).get("then", ""), parent, said)
+
+
+def _do(what: str, parent: Parent, said: Path) -> None:
+    """What users' code may do."""
+    match what:
+        case "end":
+            os._exit(0)
+        case "be killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "find nothing":
+            parent.report(state="failed", reason="no registry answers")
+            os._exit(75)
+        case "fork":
+            if not os.fork():
+                time.sleep(600)
+            (said.parent / "forked").touch()
 
 
 if __name__ == "__main__":

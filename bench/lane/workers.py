@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,8 +30,11 @@ class Added:
 
 
 @contextlib.contextmanager
-def worker(suite: Status, name: str, factor: float = 1.0) -> Iterator[Added]:
-    """Run one more worker in a suite with delays, each of which is `factor` times as long there; end it afterwards."""
+def worker(suite: Status, name: str, factor: float = 1.0, flags: Sequence[str] = ()) -> Iterator[Added]:
+    """Run one more worker in a suite with delays, each of which is `factor` times as long there; end it afterwards.
+
+    `flags` are for its command line.
+    """
     started_s = time.time()
     read_fd, write_fd = os.pipe()
     environ = without_settings(os.environ) | {PARENT: str(os.getpid()), REPORT: str(write_fd)}
@@ -40,7 +43,7 @@ def worker(suite: Status, name: str, factor: float = 1.0) -> Iterator[Added]:
     directory.mkdir()
     with (directory / "log").open("w") as log, os.fdopen(read_fd) as reports:
         process = subprocess.Popen(
-            _command(suite, name, directory), env=environ, stdout=log, stderr=log, pass_fds=[write_fd]
+            [*_command(suite, name, directory), *flags], env=environ, stdout=log, stderr=log, pass_fds=[write_fd]
         )
         os.close(write_fd)
         try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -14,32 +16,47 @@ from torch.utils.data import DataLoader, DistributedSampler
 from bench.train.model import BATCH, LR, SEED, module, pairs
 
 
+class Script:
+    """What such a script does in its loop, in the default process group."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(SEED)
+        samples: Any = pairs()
+        self._model = DistributedDataParallel(module())
+        self._optimizer = torch.optim.SGD(self._model.parameters(), lr=LR, momentum=0.9)
+        self._sampler: DistributedSampler[Any] = DistributedSampler(samples, seed=SEED)
+        self._loader = DataLoader(samples, batch_size=BATCH // dist.get_world_size(), sampler=self._sampler)
+        self._batches = self._read()
+
+    def _read(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        epoch = 0
+        while True:
+            self._sampler.set_epoch(epoch)
+            yield from self._loader
+            epoch += 1
+
+    def step(self) -> None:
+        """Do the next step."""
+        inputs, targets = next(self._batches)
+        loss = nn.functional.cross_entropy(self._model(inputs), targets)
+        loss.item()  # a script shows its loss
+        self._optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+
+
 def main(warm: int, steps: int) -> None:
     """Do so many steps, of which the first are not timed."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
-    torch.manual_seed(SEED)
-    samples = pairs()
-    model = DistributedDataParallel(module())
-    optimizer = torch.optim.SGD(model.parameters(), lr=LR, momentum=0.9)
-    sampler: DistributedSampler[object] = DistributedSampler(samples, seed=SEED)  # type: ignore[arg-type]
-    loader: DataLoader[object] = DataLoader(samples, batch_size=BATCH // dist.get_world_size(), sampler=sampler)  # type: ignore[arg-type]
-    done, began_s = 0, 0.0
-    while done < warm + steps:
-        sampler.set_epoch(done)
-        for inputs, targets in loader:
-            if done == warm:
-                began_s = time.perf_counter()
-            loss = nn.functional.cross_entropy(model(inputs), targets)
-            loss.item()  # a script shows its loss
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            done += 1
-            if done == warm + steps:
-                break
+    script = Script()
+    for _ in range(warm):
+        script.step()
+    begun_s = time.perf_counter()
+    for _ in range(steps):
+        script.step()
     if dist.get_rank() == 0:
-        print(f"seconds {time.perf_counter() - began_s}", flush=True)
+        print(f"seconds {time.perf_counter() - begun_s}", flush=True)
     dist.destroy_process_group()
 
 

@@ -1,17 +1,20 @@
-"""How long a checkpoint holds up training: in a thread, as modelyard.train.checkpoint does it, and in a process.
+"""How long a checkpoint holds up training: written by a thread, as modelyard.train.checkpoint does it, or by a process.
 
     python -m bench.train.checkpoint [--width 1024] [--seconds 3] [--checkpoints 5]
 
 A model of four layers with AdamW is trained, a checkpoint begun every so many seconds. Told are, as a share of the time
 between two: how long `save` takes (the stall), and how much longer the steps beside the writing take than the others.
-The peer is torch.distributed.checkpoint's own process: its first save has the process started and torch imported.
+`store` is what jobs do: the artifact store of a real registry on this machine; `thread` writes into a directory. The
+peer, `process`, is torch.distributed.checkpoint's own: its first save has the process started and torch imported.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -27,10 +30,16 @@ from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
 from torch.distributed.checkpoint.state_dict_saver import AsyncCheckpointerType, async_save
 
+from modelyard.jobs.checkpoints import uploads_of
+from modelyard.rpc.registry import BlockingSource, RegistrySource
+from modelyard.rpc.storing import Storing
+from modelyard.train.checkpoint.artifacts import ArtifactCheckpoints, Site
 from modelyard.train.checkpoint.directory import DirectoryCheckpoints
 from modelyard.train.checkpoint.saver import Checkpoints
 from modelyard.train.checkpoint.structure import take_apart
 from modelyard.train.position import Position
+from tests.integration.registry.remote import RegistryServer
+from tests.servers import new_etcd
 
 Save = Callable[[dict[str, Any], int], "Future[Any]"]
 
@@ -87,8 +96,35 @@ def note(figures: Figures, begun_s: float, _: Future[Any]) -> None:
     figures.written.append(time.perf_counter() - begun_s)
 
 
+def in_store(root: Path) -> tuple[Save, Callable[[], None]]:
+    """As jobs do it: into the registry, hashed and sent by this process."""
+    etcd = new_etcd(root / "etcd")
+    etcd.start()
+    registry = RegistryServer(root / "registry", etcd.endpoint)
+    registry.start()
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    for program in (etcd, registry):
+        asyncio.run_coroutine_threadsafe(program.wait_ready(), loop).result()
+    source, storing = RegistrySource(lambda: [registry.endpoint]), Storing(lambda: [registry.endpoint])
+    site = Site(BlockingSource(source, loop), storing, loop, root / "scratch", "default", uploads_of("job-1"))
+    checkpoints = Checkpoints(ArtifactCheckpoints(site, lambda _: None), keep_last=2)
+
+    def close() -> None:
+        checkpoints.close()
+        for connection in (source, storing):
+            asyncio.run_coroutine_threadsafe(connection.close(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        for program in (registry, etcd):
+            program.close()
+
+    return lambda state, number: checkpoints.save(state, Position(number)), close
+
+
 def in_thread(root: Path) -> tuple[Save, Callable[[], None]]:
-    """Ours."""
+    """Into a directory."""
     checkpoints = Checkpoints(DirectoryCheckpoints(root), keep_last=2)
     return lambda state, number: checkpoints.save(state, Position(number)), checkpoints.close
 
@@ -134,7 +170,7 @@ def main() -> None:
     run = Run(options.width)
     size_bytes = sum(tensor.nbytes for tensor in take_apart(run.state())[0].values())
     print(f"a state of {size_bytes / 2**20:.0f} MiB, a checkpoint every {options.seconds:g} s")
-    for name, begin in (("thread", in_thread), ("process", in_process)):
+    for name, begin in (("store", in_store), ("thread", in_thread), ("process", in_process)):
         with tempfile.TemporaryDirectory() as directory:
             save, close = begin(Path(directory))
             tell(name, measure(run, save, options.seconds, options.checkpoints), options.seconds)

@@ -22,7 +22,7 @@ import onnxruntime
 import pyarrow.parquet as pq
 
 from examples.batch.classifier import Images, load, save, write_csv
-from examples.suite import conclude, console, suite
+from examples.suite import console, run
 from modelyard import JobOptions
 from modelyard.aio import Client
 from modelyard.jobs.job import EventKind, Job
@@ -81,12 +81,5 @@ async def tour(address: str, directory: Path) -> list[str]:
     return problems + await asyncio.to_thread(compare, directory / "answers.parquet", model, others)
 
 
-def main() -> int:
-    """Run the example; the exit status says whether all of it went well."""
-    with suite() as running:
-        problems = asyncio.run(tour(running.address, running.directory))
-    return conclude(problems)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(tour))

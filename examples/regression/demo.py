@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
 
 import numpy as np
 
 from examples.regression import data
-from examples.suite import conclude, console, suite
-from examples.training import Task, train
+from examples.suite import console, run
+from examples.training import Task, serve
 from modelyard import TrainingJobOptions
 from modelyard.aio import Client
 
@@ -22,11 +21,7 @@ LEAST_SHARE = 0.75
 
 async def tour(address: str, directory: Path) -> list[str]:
     """Write the data, train, deploy, ask; return what went wrong."""
-    rows, held_out = data.write(directory)
-    async with Client(address) as client:
-        version = await train(client, Task(MODEL, Path(__file__).parent, rows, held_out, OPTIONS))
-        await client.deploy(MODEL, version.version)
-        return await measure(client, held_out)
+    return await serve(address, Task(MODEL, Path(__file__).parent, *data.write(directory), OPTIONS), measure)
 
 
 async def measure(client: Client, held_out: Path) -> list[str]:
@@ -40,11 +35,5 @@ async def measure(client: Client, held_out: Path) -> list[str]:
     return [f"of the noise {gone:.0%} is gone, which is less than {LEAST_SHARE:.0%}"] * (gone < LEAST_SHARE)
 
 
-def main() -> int:
-    """Run the example; the exit status says whether all of it went well."""
-    with suite() as running:
-        return conclude(asyncio.run(tour(running.address, running.directory)))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(tour))

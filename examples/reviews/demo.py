@@ -15,12 +15,13 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from examples.reviews import data
-from examples.suite import conclude, console, modelyard, suite
+from examples.suite import console, modelyard, run
 from examples.training import Task, train
 from modelyard import TrainingJobOptions
 from modelyard.aio import Client
@@ -84,8 +85,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, metavar="REVIEWS")
     reviews = parser.parse_args().data
-    with suite() as running:
-        return conclude(asyncio.run(tour(running.address, running.directory, reviews)))
+    return run(partial(tour, reviews=reviews))
 
 
 if __name__ == "__main__":

@@ -36,3 +36,8 @@ class Dataset:
     inline: bytes | None = None
     kind: str = ""
     images: ImageOptions | None = None
+
+    @property
+    def is_given(self) -> bool:
+        """Whether it says where rows come from."""
+        return self.artifact is not None or bool(self.url) or self.inline is not None

@@ -8,7 +8,7 @@ from enum import StrEnum
 from modelyard.jobs.found import Found, Stored
 from modelyard.jobs.spec import JobSpec, ResultFormat
 from modelyard.jobs.states import ENDED, JobState
-from modelyard.jobs.training_progress import Measurement, TrainingProgress
+from modelyard.jobs.training_progress import Checkpoint, Measurement, TrainingProgress
 
 UNCOUNTED = -1
 NO_ROW = -1
@@ -78,6 +78,8 @@ class Job:
         version: of a training: what came of it; empty: nothing yet.
         measurements: of a training: the last values of training and of validation.
         traceback: of the user's own code, where that has failed it.
+        checkpoint: of a training: the last one, from which it goes on, and another job can until this one is forgotten;
+            None: there is none yet.
     """
 
     id: str
@@ -97,6 +99,7 @@ class Job:
     version: str = ""
     measurements: tuple[Measurement, ...] = ()
     traceback: str = ""
+    checkpoint: Checkpoint | None = None
 
     @property
     def ended(self) -> bool:

@@ -20,12 +20,15 @@ class Code:
         artifact: the directory it stands in, which is where it is run.
         entry: `module:Class` of a recipe, or `module` where it has only one; or the path of a script within the
             directory, which ends with ".py".
-        parameters: as text: of a recipe, read by the type that it declares for each; a script gets `--name=value`.
+        parameters: as text: of a recipe, read by the type that it declares for each; a script gets `--name=value`, or
+            `--name` where the value is empty.
+        max_restarts: of a script: how often it is started again because it has failed.
     """
 
     artifact: Artifact
     entry: str
     parameters: tuple[tuple[str, str], ...] = ()
+    max_restarts: int = 3
 
     @property
     def is_script(self) -> bool:
@@ -38,18 +41,21 @@ class TrainingData:
     """What is learned from.
 
     Attributes:
-        dataset: what is trained on.
+        dataset: what is trained on; a script may have none.
         validation: what metrics are measured on; None: on the part that is held out, if there is one.
         held_out: the fraction of the dataset that is not trained on, chosen by the seed; 0: none.
         features: columns that the model gets; empty: all but the target.
         target: the column that it learns; empty: none, or what the kind of dataset has for it.
+        balanced: whether each label of the target comes as often as any other: an epoch has as many samples as the
+            dataset, some of them several times, others not at all.
     """
 
-    dataset: Dataset
+    dataset: Dataset = field(default_factory=Dataset)
     validation: Dataset | None = None
     held_out: float = 0.0
     features: tuple[str, ...] = ()
     target: str = ""
+    balanced: bool = False
 
 
 class Precision(StrEnum):
@@ -130,7 +136,7 @@ class Release:
 
     Attributes:
         alias: is moved to it; empty: none.
-        deploy: whether it is deployed.
+        deploy: whether it is deployed, in place of what is deployed of the model.
         if_better: both only if the objective is better in it than in what the alias means, or what is deployed, until
             then.
     """
@@ -154,6 +160,8 @@ class TrainingSpec:
         min_workers: with fewer of them it waits.
         max_workers: it takes as many as it can have, up to this.
         resources: that each rank needs; memory 0: as much as most need.
+        resume_from: the id of another job, whose last checkpoint it goes on from; empty: it begins anew.
+        stall_s: a rank that is in one batch for so long, and waits for no other, hangs: the job has failed.
     """
 
     model: str
@@ -172,3 +180,5 @@ class TrainingSpec:
     objective: Objective = Objective()
     release: Release = Release()
     resources: Resources = field(default_factory=Resources)
+    resume_from: str = ""
+    stall_s: float = 600.0

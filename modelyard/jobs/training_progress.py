@@ -20,6 +20,7 @@ class TrainingProgress:
         max_workers: as many as it takes.
         checkpoint_step: the step of the last checkpoint; 0: there is none yet.
         estimated_end_s: when it will have ended if it goes on like this, in seconds since the epoch; 0: not known.
+        checkpoint_failure: why no later checkpoint could be saved; empty: none has failed since.
     """
 
     step: int = 0
@@ -32,6 +33,24 @@ class TrainingProgress:
     max_workers: int = 1
     checkpoint_step: int = 0
     estimated_end_s: float = 0.0
+    checkpoint_failure: str = ""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A state of a training, in the artifact store: whoever goes on from it has lost nothing up to there.
+
+    Attributes:
+        digest: of its manifest.
+        step: the steps that it has.
+        epoch: the pass over the data that it is in.
+        offset: so many samples of that pass it has.
+    """
+
+    digest: str
+    step: int
+    epoch: int = 0
+    offset: int = 0
 
 
 @dataclass(frozen=True)

@@ -17,22 +17,30 @@ MOST_KEPT = 1000
 MOST_COUNT = (1 << 63) - 1
 _RECIPE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[A-Za-z_]\w*)?\Z", re.ASCII)
 _PARAMETER = re.compile(r"[A-Za-z_]\w*\Z", re.ASCII)
+_FLAG = re.compile(r"[A-Za-z_][\w.-]*\Z", re.ASCII)
+MOST_RESTARTS = 1000
 
 
 def check_training(spec: TrainingSpec) -> None:
     """Raise InvalidInputError unless a training makes sense by itself."""
     check_name("model", spec.model)
     _check_code(spec.code)
-    _check_data(spec.data)
+    if spec.code.is_script:
+        _check_script(spec)
+    else:
+        _check_data(spec.data)
     check_size("training", (spec.code.parameters, spec.data.features, spec.data.target))
     _check_length(spec)
     check_range("seed", spec.seed, 0, MOST_COUNT)
+    if spec.resume_from:
+        check_name("job", spec.resume_from)
     _check_workers(spec)
     _check_batch(spec)
     _check_checkpoints(spec.checkpoints)
     _check_objective(spec.objective)
     _check_release(spec.release)
     _check_resources(spec.resources)
+    _check_amount("stall_s", spec.stall_s)
 
 
 def _check_code(code: Code) -> None:
@@ -43,13 +51,31 @@ def _check_code(code: Code) -> None:
         raise InvalidInputError(
             f"job: entry: expected module[:Class] of a recipe, or the path of a script.py; got {code.entry!r:.80}"
         )
+    check_range("max_restarts", code.max_restarts, 0, MOST_RESTARTS)
     seen: set[str] = set()
     for name, _ in code.parameters:
-        if not _PARAMETER.match(name):
+        if not (_FLAG if code.is_script else _PARAMETER).match(name):
             raise InvalidInputError(f"job: parameters: expected the name of a keyword, got {name!r:.80}")
         if name in seen:
             raise InvalidInputError(f"job: parameters: expected each one once, got {name!r:.80} twice")
         seen.add(name)
+
+
+def _check_script(spec: TrainingSpec) -> None:
+    """What reads its data, and shares its work, by itself."""
+    data = spec.data
+    if data.dataset.is_given:
+        check_dataset("dataset", data.dataset)
+    if data.validation:
+        check_dataset("validation", data.validation)
+    if data.held_out or data.features or data.target or data.balanced:
+        raise InvalidInputError(
+            "job: expected no held_out, features, target or balanced: a script reads its data itself"
+        )
+    if spec.resume_from:
+        raise InvalidInputError("job: resume_from: expected none: a script goes on from snapshots of its own")
+    if spec.parallelism.replica > 1 or spec.parallelism.data:
+        raise InvalidInputError("job: parallelism: expected none: a script shares the work of its ranks itself")
 
 
 def _check_data(data: TrainingData) -> None:

@@ -10,10 +10,10 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from modelyard import config, log
+from modelyard import log
 from modelyard.errors import ModelyardError
 from modelyard.local import detached, ending, health
-from modelyard.local.plan import Ports, UpOptions, programs
+from modelyard.local.plan import Ports, UpOptions, environment, programs
 from modelyard.local.settings import Asked, remember, settle
 from modelyard.local.state import Layout, Lock, ProcessStatus, State, Status
 from modelyard.local.suite import Suite
@@ -56,7 +56,7 @@ def _run(options: UpOptions, environ: Mapping[str, str], parent: Parent) -> None
         stack.callback(ports.release)
         address = ports.front_door.address
         blank = Status(running=True, directory=str(layout.root), pid=os.getpid(), address=address)
-        inherited = config.without_settings(environ)
+        inherited = environment(options.workers, environ)
         settings = settle(layout, options.asked)
         make_suite = partial(Suite, programs(options, settings, layout, ports), layout, inherited, blank)
         log.configure("up", stream=stack.enter_context(layout.log("up").open("a")))

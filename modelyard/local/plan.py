@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+from modelyard.config import without_settings
 from modelyard.errors import InvalidInputError, PreconditionError
 from modelyard.local import health
 from modelyard.local.ports import Port, preferred
@@ -142,6 +145,17 @@ def _service(name: str, flags: dict[str, str], layout: Layout) -> Program:
     arguments = [f"--{flag}={value}" for flag, value in {"id": name, "host": HOST, **flags}.items()]
     command = [sys.executable, "-P", "-m", module, *arguments]
     return Program(name, command, layout.log(name), grace_s=SERVICE_GRACE_S)
+
+
+def environment(workers: int, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what the programs get: not our settings, and where several workers share the machine, their part of it.
+
+    Ranks of a training that each had a thread for every core would mostly wait for each other.
+    """
+    found = without_settings(environ)
+    if workers > 1:
+        found.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+    return found
 
 
 def role(name: str) -> str:

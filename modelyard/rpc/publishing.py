@@ -10,7 +10,7 @@ from pathlib import Path
 
 from modelyard import chunks
 from modelyard.catalogue import Lineage, Manifest, Resources, Version
-from modelyard.errors import NotFoundError
+from modelyard.errors import NotFoundError, PermissionDeniedError
 from modelyard.rpc import convert
 from modelyard.rpc.build import build
 from modelyard.rpc.registry import SERVICE, patiently
@@ -32,6 +32,7 @@ class Publication:
         model: is registered if it is new.
         request: a second publication with the same one creates no second version.
         tenant: on whose behalf.
+        resources: what an instance needs; 0: not stated.
     """
 
     model: str
@@ -41,6 +42,7 @@ class Publication:
     labels: Mapping[str, str] = field(default_factory=dict)
     lineage: Lineage = field(default_factory=Lineage)
     metrics: Mapping[str, float] = field(default_factory=dict)
+    resources: Resources = field(default_factory=Resources)
 
 
 class Publishing:
@@ -68,37 +70,22 @@ class Publishing:
             DataLossError: a file changed meanwhile.
         """
         manifest = await asyncio.to_thread(chunks.scan, directory)
+        await patiently(partial(self._check_owner, said), self._patience_s)
         request = _request(manifest, said)
         await self._send(directory, manifest, said)
         return await patiently(partial(self._create, request, said.tenant), self._patience_s)
 
-    async def found(self, model: str, alias: str) -> Version | None:
-        """Return the version that an alias means; None: there is no such alias."""
-
-        async def ask() -> Version:
-            async with self._replicas.stub(SERVICE) as stub:
-                request = pb.GetVersionRequest(model=model, version=alias)
-                return convert.version_from_pb(await stub.GetVersion(request, timeout=CALL_S))
-
+    async def _check_owner(self, said: Publication) -> None:
+        """The registry lets every tenant publish versions of every model; what a job makes is to be its tenant's."""
         try:
-            return await patiently(ask, self._patience_s)
-        except NotFoundError:
-            return None
-
-    async def point(self, version: Version, alias: str, tenant: str) -> None:
-        """Have an alias mean a version. To repeat it is safe.
-
-        Raises:
-            AlreadyExistsError: a version has that name.
-            PreconditionError: the version breaks who calls the alias, or is deleted.
-        """
-
-        async def ask() -> None:
             async with self._replicas.stub(SERVICE) as stub:
-                request = pb.SetAliasRequest(model=version.model, alias=alias, version=version.version)
-                await stub.SetAlias(request, timeout=CALL_S, metadata=((TENANT_KEY, tenant),))
-
-        await patiently(ask, self._patience_s)
+                answer = await stub.GetModel(pb.GetModelRequest(name=said.model), timeout=CALL_S)
+        except NotFoundError:
+            return
+        if (owner := convert.model_from_pb(answer).tenant) != said.tenant:
+            raise PermissionDeniedError(
+                f"model {said.model!r}: expected one of tenant {said.tenant!r}, it is one of {owner!r}"
+            )
 
     async def _send(self, directory: Path, manifest: Manifest, said: Publication) -> None:
         for file in manifest.files:
@@ -124,7 +111,7 @@ def _request(manifest: Manifest, said: Publication) -> pb.CreateVersionRequest:
         description=said.description,
         labels=dict(said.labels),
         metrics=dict(said.metrics),
-        resources=convert.resources_to_pb(Resources()),
+        resources=convert.resources_to_pb(said.resources),
         lineage=convert.lineage_to_pb(said.lineage),
         request_id=said.request,
         upload=_upload(said),

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from modelyard.errors import InvalidInputError
+from modelyard.train.metric_names import check_metric_names
 from modelyard.train.recipe import Recipe
 from modelyard.train.samples import Batch
 
@@ -83,6 +84,7 @@ def _detached(values: Any) -> Any:
 
 
 def _sums(metrics: Mapping[str, torch.Tensor], size: int) -> Values:
+    check_metric_names(metrics)
     for name, values in metrics.items():
         if name == "loss" or not isinstance(values, torch.Tensor) or tuple(values.shape) != (size,):
             expected = "another name" if name == "loss" else _any_shape([(size,)])

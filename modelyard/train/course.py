@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelyard.errors import InternalError, InvalidInputError
+from modelyard.train.metric_names import check_metric_names
 from modelyard.train.options import TrainingOptions
 
 
@@ -68,8 +69,9 @@ class Course:
         """Close an epoch; return its record with `best` as it is.
 
         Raises:
-            InvalidInputError: there is no such metric as the options name.
+            InvalidInputError: there is no such metric as the options name, or one has a name that cannot be shown.
         """
+        check_metric_names((*record.training, *record.validation))
         values = record.validation or record.training
         if options.metric not in values:
             raise InvalidInputError(f"expected a metric among {', '.join(values)}; got {options.metric!r:.100}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -46,16 +46,30 @@ class GroupReduction:
             raise TypeError(f"expected what wrap() returned, got {type(module).__name__}")
         return self._pass(module, last)
 
+    def begin_sum(self, values: torch.Tensor) -> Callable[[], torch.Tensor]:
+        """Begin to sum FP64 [n] over all ranks; what is returned waits for it, and returns it.
+
+        Raises:
+            GroupLost: either of both: the group fails.
+        """
+        summed = values.clone()
+        with self._watched():
+            work = dist.all_reduce(summed, group=self._group, async_op=True)
+
+        def complete() -> torch.Tensor:
+            with self._watched():
+                work.wait()
+            return summed
+
+        return complete
+
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """Return the sum of FP64 [n] over all ranks.
 
         Raises:
             GroupLost: the group fails.
         """
-        summed = values.clone()
-        with self._watched():
-            dist.all_reduce(summed, group=self._group)
-        return summed
+        return self.begin_sum(values)()
 
     @contextmanager
     def _pass(self, module: DistributedDataParallel, last: bool) -> Iterator[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import dropwhile
 from pathlib import Path
 
 import torch
@@ -51,23 +52,38 @@ def of_recipe(where: str) -> Iterator[None]:
     Raises:
         RecipeError: it raised.
         GroupLost, ModelyardError: as they come, but for an InvalidInputError, which is told where it came from.
+        KeyboardInterrupt: the user's, of a run on a laptop.
     """
     try:
         yield
     except InvalidInputError as error:
         raise InvalidInputError(f"{where}: {error.message}") from error
-    except (GroupLost, ModelyardError):
+    except (GroupLost, ModelyardError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # also `sys.exit()`, which would end a thread without a word
         reason = (str(error).strip().splitlines() or [""])[0]
         message = f"{where}: the recipe raised {type(error).__name__}: {reason:.300}"
         raise RecipeError(message, user_traceback(error)) from error
 
 
-def user_traceback(error: Exception) -> str:
+def user_traceback(error: BaseException) -> str:
     """Return the traceback of an error, of the user's own frames where there are any."""
-    frames = traceback.extract_tb(error.__traceback__)
-    users = [frame for frame in frames if not frame.filename.startswith(_OURS)]
-    shown = traceback.StackSummary.from_list(users or frames)
+    shown = users_frames(traceback.extract_tb(error.__traceback__))
     lines = ["Traceback (most recent call last):\n", *shown.format(), *traceback.format_exception_only(error)]
     return "".join(lines)
+
+
+def users_frames(frames: traceback.StackSummary) -> traceback.StackSummary:
+    """Return those that are neither torch's nor ours; all if there are no others."""
+    users = [frame for frame in frames if not _is_ours(frame)]
+    return traceback.StackSummary.from_list(users or frames)
+
+
+def inner_frames(stack: traceback.StackSummary) -> traceback.StackSummary:
+    """Return what ours call, of the whole stack of a thread: not what has called ours."""
+    called = list(dropwhile(lambda frame: not _is_ours(frame), stack))
+    return traceback.StackSummary.from_list(called or stack)
+
+
+def _is_ours(frame: traceback.FrameSummary) -> bool:
+    return frame.filename.startswith(_OURS)

@@ -52,7 +52,18 @@ def training(
         InvalidInputError: there are no samples, or the recipe refuses them.
         RecipeError: its code raised.
     """
-    state = TrainingState.new(recipe, train, options, device)
+    return training_of(TrainingState.new(recipe, train, options, device), recipe, train, validation, options)
+
+
+def training_of(
+    state: TrainingState, recipe: Recipe, train: Dataset, validation: Dataset | None, options: TrainingOptions
+) -> Training:
+    """As `training`, of a state that is made already.
+
+    Raises:
+        InvalidInputError: the recipe refuses the data.
+        RecipeError: its code raised.
+    """
     samples = Samples(recipe, train, options.seed, shuffled=options.shuffled)
     held_out = Samples(recipe, validation, options.seed) if validation is not None and len(validation) else None
     return Training(recipe, state, options, samples, held_out)

@@ -14,6 +14,7 @@ from modelyard.train.evaluation import Evaluation
 from modelyard.train.events import Listener, StepCommitted
 from modelyard.train.failure import of_recipe
 from modelyard.train.reduction import Reduction
+from modelyard.train.samples import Samples
 from modelyard.train.step import NO_WISH, Outcome, Step, Training
 from modelyard.train.tally import Wish
 
@@ -34,6 +35,18 @@ class Stepping(Protocol):
         ...
 
 
+class Evaluating(Protocol):
+    """Evaluates in one group."""
+
+    def run(self, step: int) -> dict[str, float]:
+        """Return the means over all samples; see Evaluation."""
+        ...
+
+
+def _evaluation(training: Training, samples: Samples, reduction: Reduction) -> Evaluating:
+    return Evaluation(training.computation(), samples, training.options, reduction)
+
+
 class Loop:
     """The loop of one rank. Everything that it must know to go on is in the state, or is found out on entry.
 
@@ -46,9 +59,11 @@ class Loop:
         training: Training,
         listener: Listener | None = None,
         step: Callable[[Training, Reduction], Stepping] = Step,
+        evaluation: Callable[[Training, Samples, Reduction], Evaluating] = _evaluation,
     ) -> None:
-        """Take what is trained, who is told, and what does the steps in a group."""
+        """Take what is trained, who is told, and what does the steps and evaluates in a group."""
         self._new_step = step
+        self._new_evaluation = evaluation
         self._training = training
         self._state = training.state
         self._listener = listener or Listener()
@@ -130,8 +145,7 @@ class Loop:
             return
         means: dict[str, float] = {}
         if training.validation is not None:
-            computation = training.computation()
-            means = Evaluation(computation, training.validation, training.options, reduction).run(state.position.step)
+            means = self._new_evaluation(training, training.validation, reduction).run(state.position.step)
             self._tell()
         self._close(means)
 

@@ -9,6 +9,7 @@ from modelyard.errors import InvalidInputError
 
 PRECISIONS = ("fp32", "bf16")
 MODES = ("min", "max")
+STALL_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class TrainingOptions:
         keep_best: whether the weights of the best epoch are kept beside the last.
         checkpoint_steps: a checkpoint after every so many steps; 0: none but those that are asked for.
         keep_last: how many checkpoints are kept.
+        stall_s: of a job: a rank that is in one batch for so long, and waits for no other, hangs: the job has failed.
     """
 
     epochs: int | None = None
@@ -46,6 +48,7 @@ class TrainingOptions:
     keep_best: bool = True
     checkpoint_steps: int = 0
     keep_last: int = 3
+    stall_s: float = STALL_S
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -67,6 +70,9 @@ class TrainingOptions:
         self._one_of("mode", MODES)
         if not (math.isfinite(self.min_delta) and self.min_delta >= 0):
             raise InvalidInputError(f"expected min_delta of at least 0, got {self.min_delta!r}")
+
+        if not (math.isfinite(self.stall_s) and self.stall_s > 0):
+            raise InvalidInputError(f"expected stall_s above 0, got {self.stall_s!r}")
 
     def _at_least(self, name: str, least: int) -> None:
         value = getattr(self, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
@@ -32,6 +33,16 @@ class Reduction(Protocol):
         """Return a context manager for a pass, forward and backward, of a wrapped module; the last of a step sums."""
         ...
 
+    def begin_sum(self, values: torch.Tensor) -> Callable[[], torch.Tensor]:
+        """Begin to sum FP64 [n] over all ranks; what is returned waits for it, and returns it.
+
+        All ranks begin in the same place of their step; what they do meanwhile needs not wait for each other.
+
+        Raises:
+            GroupLost: either of both: a member is gone, or has come.
+        """
+        ...
+
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """Return the sum of FP64 [n] over all ranks.
 
@@ -55,6 +66,10 @@ class Alone:
         """Do nothing."""
         del module, last
         return nullcontext()
+
+    def begin_sum(self, values: torch.Tensor) -> Callable[[], torch.Tensor]:
+        """Return what returns the values: they are the sums."""
+        return lambda: values
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """Return the values: they are the sums."""

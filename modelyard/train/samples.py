@@ -29,7 +29,11 @@ class Batch:
 
 
 class Samples:
-    """A dataset as a recipe wants it."""
+    """A dataset as a recipe wants it.
+
+    Attributes:
+        reads: how many batches were asked for.
+    """
 
     def __init__(self, recipe: Recipe, dataset: Dataset, seed: int, *, shuffled: bool = True) -> None:
         """Take a dataset, once the recipe has been prepared (TrainingState.new does that).
@@ -41,8 +45,10 @@ class Samples:
         self._recipe = recipe
         with of_recipe("before the first step"):
             self._dataset = recipe.samples(dataset)
+        self._own = next((found for one in (self._dataset, dataset) if (found := getattr(one, "order", None))), None)
         if len(self._dataset) != len(dataset):
             raise InvalidInputError(f"samples: expected {len(dataset)} as before, got {len(self._dataset)}")
+        self.reads = 0
         self._seed = seed
         self._shuffled = shuffled
         self._augmented = type(recipe).augment is not Recipe.augment
@@ -62,10 +68,9 @@ class Samples:
         return self._order[1]
 
     def _ordered(self, epoch: int) -> Indices:
-        own = getattr(self._dataset, "order", None)
-        if own is None:
+        if self._own is None:
             return order(len(self), self._seed, epoch, shuffled=self._shuffled)
-        found = np.asarray(own(self._seed, epoch), np.int64)
+        found = np.asarray(self._own(self._seed, epoch), np.int64)
         if found.shape != (len(self),):
             raise InvalidInputError(f"order: expected {len(self)} numbers of samples, got shape {list(found.shape)}")
         return found
@@ -87,6 +92,7 @@ class Samples:
         return self._collated(sample for _, sample in self._read(indices))
 
     def _read(self, indices: Indices) -> Any:
+        self.reads += 1
         numbers = indices.tolist()
         several = getattr(self._dataset, "__getitems__", None)
         return zip(numbers, several(numbers) if several else map(self._dataset.__getitem__, numbers), strict=True)

@@ -97,11 +97,17 @@ class TrainingState:
         return {
             "module": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "best_weights": dict(self.best_weights),
+            **self._equal(),
+        }
+
+    def _equal(self) -> dict[str, Any]:
+        """What is the same on all ranks, however the model is shared."""
+        return {
             "scheduler": self.scheduler.state_dict() if self.scheduler else None,
             "preprocessing": torch.from_numpy(np.array(bytearray(self.preprocessing), dtype=np.uint8)),
             "position": dataclasses.asdict(self.position),
             "course": self.course.to_json(),
-            "best_weights": dict(self.best_weights),
         }
 
     def load_state_dict(self, values: dict[str, Any]) -> None:
@@ -111,8 +117,7 @@ class TrainingState:
             InvalidInputError: it is of another recipe.
         """
         try:
-            self.module.load_state_dict(values["module"])
-            self.optimizer.load_state_dict(copy.deepcopy(values["optimizer"]))  # it keeps what it is given
+            self._load_model(values)
             if self.scheduler is not None:
                 self.scheduler.load_state_dict(values["scheduler"])
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
@@ -123,4 +128,8 @@ class TrainingState:
         self.preprocessing = values["preprocessing"].cpu().numpy().tobytes()
         self.position = Position(**values["position"])
         self.course = Course.from_json(values["course"])
+
+    def _load_model(self, values: dict[str, Any]) -> None:
+        self.module.load_state_dict(values["module"])
+        self.optimizer.load_state_dict(copy.deepcopy(values["optimizer"]))  # it keeps what it is given
         self.best_weights = dict(values["best_weights"])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
-from modelyard.errors import InternalError
 from modelyard.train.buffers import Buffers
 from modelyard.train.computation import Computation
 from modelyard.train.failure import NonFiniteError, of_recipe
@@ -80,9 +80,9 @@ class Step:
         applied = False
         try:
             indices = self._indices()
-            tally = self._gradients(indices)
-            total = tally.total(self._reduction, self._known_names(tally, indices), wish)
-            self._check(total, indices)
+            tally, totalled = self._gradients(indices, wish)
+            total = totalled()
+            total.check(indices, self._state.position.step, self._reduction.world)
             means = self._buffers.average(self._reduction, tally.samples, total.samples)
             self._clip(indices)
             applied = True
@@ -99,9 +99,14 @@ class Step:
         begin, end = position.batch(len(train), self._training.options.batch_size)
         return train.order(position.epoch)[begin:end]
 
-    def _gradients(self, indices: Indices) -> Tally:
-        """Leave the gradients of the mean over the global batch; return the sums over this rank's part."""
-        tally = Tally()
+    def _gradients(self, indices: Indices, wish: Wish) -> tuple[Tally, Callable[[], Total]]:
+        """Leave the gradients of the mean over the global batch.
+
+        Returns:
+            The sums over this rank's part, and what waits for those over all parts. These are begun before the last
+            backward pass, and are there when it ends: after it, all ranks would wait for them once more.
+        """
+        tally, totalled = Tally(), None
         self._computation.train()
         parts = self._parts(len(indices))
         step = self._state.position.step
@@ -109,21 +114,27 @@ class Step:
         for number, (begin, end) in enumerate(parts, start=1):
             last = number == len(parts)
             with of_recipe(f"step {step}"), self._reduction.accumulating(self._wrapped, last):
-                self._pass(indices[begin:end], len(indices), tally)
-        return tally
+                loss = self._loss(indices[begin:end], tally)
+                if last:
+                    totalled = tally.begin_total(self._reduction, self._known_names(tally, indices), wish)
+                (loss / len(indices)).backward()  # type: ignore[no-untyped-call]
+        assert totalled is not None  # noqa: S101 (there is a last part)
+        return tally, totalled
 
     def _parts(self, samples: int) -> list[tuple[int, int]]:
         """The micro-batches of this rank's part."""
         begin, end = portion(samples, self._reduction.rank, self._reduction.world)
         return pieces(begin, end, self._training.options.accumulation)
 
-    def _pass(self, indices: Indices, samples: int, tally: Tally) -> None:
+    def _loss(self, indices: Indices, tally: Tally) -> torch.Tensor:
+        """The sum of the losses of a micro-batch, FP32 []; its values are added to the tally."""
         epoch = self._state.position.epoch
         batch = self._training.train.training(epoch, indices) if len(indices) else None
+        loss: torch.Tensor
         loss, sums = self._wrapped(batch)
-        (loss / samples).backward()
         if batch is not None:
             tally.add(batch.size, sums)
+        return loss
 
     def _known_names(self, tally: Tally, indices: Indices) -> list[str]:
         """Names of loss and metrics: a rank whose first share is empty finds out by a sample of another's."""
@@ -136,14 +147,6 @@ class Step:
             self._computation.module.eval()
             _, sums = self._computation(self._training.train.training(self._state.position.epoch, indices))
             return list(sums)
-
-    def _check(self, total: Total, indices: Indices) -> None:
-        if total.samples != len(indices):
-            raise InternalError(f"expected a sum over {len(indices)} samples, got one over {total.samples}")
-        if total.not_finite:
-            shares = [portion(len(indices), rank, self._reduction.world) for rank in total.not_finite]
-            bad = [index for begin, end in shares for index in indices[begin:end].tolist()]
-            raise NonFiniteError("the loss", self._state.position.step, bad)
 
     def _clip(self, indices: Indices) -> None:
         limit = self._training.recipe.clip_norm

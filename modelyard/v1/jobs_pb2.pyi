@@ -117,7 +117,7 @@ class Sharding(_message.Message):
     def __init__(self, key_column: _Optional[str] = ..., shards: _Optional[int] = ...) -> None: ...
 
 class TrainingSpec(_message.Message):
-    __slots__ = ("model", "code", "data", "epochs", "steps", "batch_size", "accumulation", "precision", "seed", "parallelism", "min_workers", "max_workers", "checkpoints", "objective", "release", "resources")
+    __slots__ = ("model", "code", "data", "epochs", "steps", "batch_size", "accumulation", "precision", "seed", "parallelism", "min_workers", "max_workers", "checkpoints", "objective", "release", "resources", "resume_from", "stall_s")
     class Precision(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         PRECISION_UNSPECIFIED: _ClassVar[TrainingSpec.Precision]
@@ -142,6 +142,8 @@ class TrainingSpec(_message.Message):
     OBJECTIVE_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     RESOURCES_FIELD_NUMBER: _ClassVar[int]
+    RESUME_FROM_FIELD_NUMBER: _ClassVar[int]
+    STALL_S_FIELD_NUMBER: _ClassVar[int]
     model: str
     code: TrainingCode
     data: TrainingData
@@ -158,17 +160,21 @@ class TrainingSpec(_message.Message):
     objective: Objective
     release: Release
     resources: _types_pb2.Resources
-    def __init__(self, model: _Optional[str] = ..., code: _Optional[_Union[TrainingCode, _Mapping]] = ..., data: _Optional[_Union[TrainingData, _Mapping]] = ..., epochs: _Optional[int] = ..., steps: _Optional[int] = ..., batch_size: _Optional[int] = ..., accumulation: _Optional[int] = ..., precision: _Optional[_Union[TrainingSpec.Precision, str]] = ..., seed: _Optional[int] = ..., parallelism: _Optional[_Union[Parallelism, _Mapping]] = ..., min_workers: _Optional[int] = ..., max_workers: _Optional[int] = ..., checkpoints: _Optional[_Union[Checkpoints, _Mapping]] = ..., objective: _Optional[_Union[Objective, _Mapping]] = ..., release: _Optional[_Union[Release, _Mapping]] = ..., resources: _Optional[_Union[_types_pb2.Resources, _Mapping]] = ...) -> None: ...
+    resume_from: str
+    stall_s: float
+    def __init__(self, model: _Optional[str] = ..., code: _Optional[_Union[TrainingCode, _Mapping]] = ..., data: _Optional[_Union[TrainingData, _Mapping]] = ..., epochs: _Optional[int] = ..., steps: _Optional[int] = ..., batch_size: _Optional[int] = ..., accumulation: _Optional[int] = ..., precision: _Optional[_Union[TrainingSpec.Precision, str]] = ..., seed: _Optional[int] = ..., parallelism: _Optional[_Union[Parallelism, _Mapping]] = ..., min_workers: _Optional[int] = ..., max_workers: _Optional[int] = ..., checkpoints: _Optional[_Union[Checkpoints, _Mapping]] = ..., objective: _Optional[_Union[Objective, _Mapping]] = ..., release: _Optional[_Union[Release, _Mapping]] = ..., resources: _Optional[_Union[_types_pb2.Resources, _Mapping]] = ..., resume_from: _Optional[str] = ..., stall_s: _Optional[float] = ...) -> None: ...
 
 class TrainingCode(_message.Message):
-    __slots__ = ("artifact", "entry", "parameters")
+    __slots__ = ("artifact", "entry", "parameters", "max_restarts")
     ARTIFACT_FIELD_NUMBER: _ClassVar[int]
     ENTRY_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    MAX_RESTARTS_FIELD_NUMBER: _ClassVar[int]
     artifact: Artifact
     entry: str
     parameters: _containers.RepeatedCompositeFieldContainer[TrainingParameter]
-    def __init__(self, artifact: _Optional[_Union[Artifact, _Mapping]] = ..., entry: _Optional[str] = ..., parameters: _Optional[_Iterable[_Union[TrainingParameter, _Mapping]]] = ...) -> None: ...
+    max_restarts: int
+    def __init__(self, artifact: _Optional[_Union[Artifact, _Mapping]] = ..., entry: _Optional[str] = ..., parameters: _Optional[_Iterable[_Union[TrainingParameter, _Mapping]]] = ..., max_restarts: _Optional[int] = ...) -> None: ...
 
 class TrainingParameter(_message.Message):
     __slots__ = ("name", "value")
@@ -179,18 +185,20 @@ class TrainingParameter(_message.Message):
     def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
 
 class TrainingData(_message.Message):
-    __slots__ = ("dataset", "validation", "held_out", "features", "target")
+    __slots__ = ("dataset", "validation", "held_out", "features", "target", "balanced")
     DATASET_FIELD_NUMBER: _ClassVar[int]
     VALIDATION_FIELD_NUMBER: _ClassVar[int]
     HELD_OUT_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     TARGET_FIELD_NUMBER: _ClassVar[int]
+    BALANCED_FIELD_NUMBER: _ClassVar[int]
     dataset: Dataset
     validation: Dataset
     held_out: float
     features: _containers.RepeatedScalarFieldContainer[str]
     target: str
-    def __init__(self, dataset: _Optional[_Union[Dataset, _Mapping]] = ..., validation: _Optional[_Union[Dataset, _Mapping]] = ..., held_out: _Optional[float] = ..., features: _Optional[_Iterable[str]] = ..., target: _Optional[str] = ...) -> None: ...
+    balanced: bool
+    def __init__(self, dataset: _Optional[_Union[Dataset, _Mapping]] = ..., validation: _Optional[_Union[Dataset, _Mapping]] = ..., held_out: _Optional[float] = ..., features: _Optional[_Iterable[str]] = ..., target: _Optional[str] = ..., balanced: bool = ...) -> None: ...
 
 class Parallelism(_message.Message):
     __slots__ = ("data", "shard", "tensor", "pipeline")
@@ -237,7 +245,7 @@ class Release(_message.Message):
     def __init__(self, alias: _Optional[str] = ..., deploy: bool = ..., if_better: bool = ...) -> None: ...
 
 class Job(_message.Message):
-    __slots__ = ("id", "tenant", "spec", "state", "reason", "create_time", "start_time", "end_time", "progress", "usage", "version", "measurements", "traceback")
+    __slots__ = ("id", "tenant", "spec", "state", "reason", "create_time", "start_time", "end_time", "progress", "usage", "version", "measurements", "traceback", "checkpoint")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Job.State]
@@ -275,6 +283,7 @@ class Job(_message.Message):
     VERSION_FIELD_NUMBER: _ClassVar[int]
     MEASUREMENTS_FIELD_NUMBER: _ClassVar[int]
     TRACEBACK_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     id: str
     tenant: str
     spec: JobSpec
@@ -288,7 +297,20 @@ class Job(_message.Message):
     version: str
     measurements: _containers.RepeatedCompositeFieldContainer[Measurement]
     traceback: str
-    def __init__(self, id: _Optional[str] = ..., tenant: _Optional[str] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ..., state: _Optional[_Union[Job.State, str]] = ..., reason: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., progress: _Optional[_Union[JobProgress, _Mapping]] = ..., usage: _Optional[_Union[JobUsage, _Mapping]] = ..., version: _Optional[str] = ..., measurements: _Optional[_Iterable[_Union[Measurement, _Mapping]]] = ..., traceback: _Optional[str] = ...) -> None: ...
+    checkpoint: Checkpoint
+    def __init__(self, id: _Optional[str] = ..., tenant: _Optional[str] = ..., spec: _Optional[_Union[JobSpec, _Mapping]] = ..., state: _Optional[_Union[Job.State, str]] = ..., reason: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., progress: _Optional[_Union[JobProgress, _Mapping]] = ..., usage: _Optional[_Union[JobUsage, _Mapping]] = ..., version: _Optional[str] = ..., measurements: _Optional[_Iterable[_Union[Measurement, _Mapping]]] = ..., traceback: _Optional[str] = ..., checkpoint: _Optional[_Union[Checkpoint, _Mapping]] = ...) -> None: ...
+
+class Checkpoint(_message.Message):
+    __slots__ = ("digest", "step", "epoch", "offset")
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    digest: str
+    step: int
+    epoch: int
+    offset: int
+    def __init__(self, digest: _Optional[str] = ..., step: _Optional[int] = ..., epoch: _Optional[int] = ..., offset: _Optional[int] = ...) -> None: ...
 
 class JobProgress(_message.Message):
     __slots__ = ("rows", "done_rows", "dead_rows", "tasks", "queued_tasks", "running_tasks", "done_tasks", "retries", "workers", "rows_per_second", "estimated_end_time", "training")
@@ -319,7 +341,7 @@ class JobProgress(_message.Message):
     def __init__(self, rows: _Optional[int] = ..., done_rows: _Optional[int] = ..., dead_rows: _Optional[int] = ..., tasks: _Optional[int] = ..., queued_tasks: _Optional[int] = ..., running_tasks: _Optional[int] = ..., done_tasks: _Optional[int] = ..., retries: _Optional[int] = ..., workers: _Optional[_Iterable[str]] = ..., rows_per_second: _Optional[float] = ..., estimated_end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., training: _Optional[_Union[TrainingProgress, _Mapping]] = ...) -> None: ...
 
 class TrainingProgress(_message.Message):
-    __slots__ = ("step", "steps", "epoch", "epochs", "samples_per_second", "members", "min_workers", "max_workers", "checkpoint_step", "estimated_end_time")
+    __slots__ = ("step", "steps", "epoch", "epochs", "samples_per_second", "members", "min_workers", "max_workers", "checkpoint_step", "estimated_end_time", "checkpoint_failure")
     STEP_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -330,6 +352,7 @@ class TrainingProgress(_message.Message):
     MAX_WORKERS_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_STEP_FIELD_NUMBER: _ClassVar[int]
     ESTIMATED_END_TIME_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FAILURE_FIELD_NUMBER: _ClassVar[int]
     step: int
     steps: int
     epoch: int
@@ -340,7 +363,8 @@ class TrainingProgress(_message.Message):
     max_workers: int
     checkpoint_step: int
     estimated_end_time: _timestamp_pb2.Timestamp
-    def __init__(self, step: _Optional[int] = ..., steps: _Optional[int] = ..., epoch: _Optional[int] = ..., epochs: _Optional[int] = ..., samples_per_second: _Optional[float] = ..., members: _Optional[_Iterable[str]] = ..., min_workers: _Optional[int] = ..., max_workers: _Optional[int] = ..., checkpoint_step: _Optional[int] = ..., estimated_end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    checkpoint_failure: str
+    def __init__(self, step: _Optional[int] = ..., steps: _Optional[int] = ..., epoch: _Optional[int] = ..., epochs: _Optional[int] = ..., samples_per_second: _Optional[float] = ..., members: _Optional[_Iterable[str]] = ..., min_workers: _Optional[int] = ..., max_workers: _Optional[int] = ..., checkpoint_step: _Optional[int] = ..., estimated_end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., checkpoint_failure: _Optional[str] = ...) -> None: ...
 
 class Measurement(_message.Message):
     __slots__ = ("step", "values")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from modelyard import Client
 from modelyard.cli.app import app
@@ -28,8 +28,13 @@ NAMES = ["etcd", "redis", "registry-0", "scheduler-0", "worker-0"]
 ROW = np.linspace(0, 1, 64, dtype=np.float32)[None]
 
 
+def ask(*arguments: str) -> Result:
+    """Run the CLI to its end, without a process for it."""
+    return CliRunner().invoke(app, arguments)
+
+
 def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run the CLI to its end."""
+    """Run the CLI to its end, in a process of its own."""
     return subprocess.run(
         [sys.executable, "-m", "modelyard", *arguments],
         env={**os.environ, **environ},
@@ -99,8 +104,8 @@ def test_status_lists_every_process_with_its_pid_address_and_state(shared: Runni
 
 
 def test_status_as_json_is_what_scripts_read(shared: RunningSuite) -> None:
-    done = run("status", "--dir", str(shared.directory), "--json")
-    assert done.returncode == 0
+    done = ask("status", "--dir", str(shared.directory), "--json")
+    assert done.exit_code == 0
     said = json.loads(done.stdout)
     assert (said["running"], said["address"]) == (True, shared.address)
     assert [p["name"] for p in said["processes"]] == NAMES
@@ -146,7 +151,7 @@ def test_a_front_door_port_in_use_is_one_line_and_leaves_nothing(tmp_path: Path)
             assert f"127.0.0.1:{port}" in line
             assert "in use" in line
     assert writers(tmp_path) == []
-    assert not json.loads(run("status", "--dir", str(tmp_path), "--json").stdout)["running"]
+    assert not json.loads(ask("status", "--dir", str(tmp_path), "--json").stdout)["running"]
 
 
 def test_the_front_door_of_another_suite_is_in_use(shared: RunningSuite, tmp_path: Path) -> None:
@@ -240,8 +245,8 @@ def test_a_killed_up_leaves_no_orphan_and_the_next_one_has_everything_or_down_cl
     assert [p.name for p in well(one).processes] == NAMES
     os.kill(one.up_pid, signal.SIGKILL)
     one.wait()
-    done = run("down", "--dir", str(one.directory))
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"modelyard does not run in {one.directory}\n", "")
+    done = ask("down", "--dir", str(one.directory))
+    assert (done.exit_code, done.stdout, done.stderr) == (0, f"modelyard does not run in {one.directory}\n", "")
     assert writers(one.directory) == []
     assert one.status().processes == ()
 
@@ -261,8 +266,8 @@ def test_down_ends_suspended_processes_too(suite: Callable[..., RunningSuite], v
 
 def test_down_where_nothing_runs_is_a_line_and_no_error(tmp_path: Path) -> None:
     for directory in (tmp_path, tmp_path / "never"):
-        done = run("down", "--dir", str(directory))
-        assert (done.returncode, done.stdout) == (0, f"modelyard does not run in {directory}\n")
+        done = ask("down", "--dir", str(directory))
+        assert (done.exit_code, done.stdout) == (0, f"modelyard does not run in {directory}\n")
 
 
 def test_detached_it_returns_when_ready_and_lives_on(tmp_path: Path) -> None:
@@ -271,13 +276,13 @@ def test_detached_it_returns_when_ready_and_lives_on(tmp_path: Path) -> None:
     try:
         assert done.returncode == 0, done.stderr
         assert re.fullmatch(r"modelyard ready on 127\.0\.0\.1:\d+ \(1 worker, state in .*\)\n", done.stdout)
-        status = json.loads(run("status", "--dir", str(tmp_path), "--json").stdout)
+        status = json.loads(ask("status", "--dir", str(tmp_path), "--json").stdout)
         assert status["running"]
         assert f"on {status['address']} " in done.stdout
         assert os.getsid(status["pid"]) == status["pid"]
         family = kernel.tree(status["pid"])
     finally:
-        assert run("down", "--dir", str(tmp_path)).returncode == 0
+        assert ask("down", "--dir", str(tmp_path)).exit_code == 0
     assert gone(family)
 
 
@@ -290,7 +295,7 @@ def test_a_service_that_does_not_start_is_named_and_nothing_is_left(tmp_path: Pa
     assert "worker-0.log" in line
     assert "cores" in line
     wait_until(lambda: writers(tmp_path) == [])
-    assert not json.loads(run("status", "--dir", str(tmp_path), "--json").stdout)["running"]
+    assert not json.loads(ask("status", "--dir", str(tmp_path), "--json").stdout)["running"]
 
 
 def test_of_two_started_together_in_one_directory_one_runs(tmp_path: Path) -> None:
@@ -301,7 +306,7 @@ def test_of_two_started_together_in_one_directory_one_runs(tmp_path: Path) -> No
         assert sorted(process.returncode == 0 for process in both) == [False, True]
         assert ["already runs" in stderr for _, stderr in said].count(True) == 1
     finally:
-        assert run("down", "--dir", str(tmp_path)).returncode == 0
+        assert ask("down", "--dir", str(tmp_path)).exit_code == 0
     assert writers(tmp_path) == []
 
 
@@ -309,7 +314,7 @@ def test_of_two_started_together_in_one_directory_one_runs(tmp_path: Path) -> No
     ("flag", "value"), [("--workers", "-1"), ("--workers", "257"), ("--port", "65536"), ("--processes", "0")]
 )
 def test_a_number_out_of_range_is_refused(flag: str, value: str, tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["up", "--dir", str(tmp_path / "d"), flag, value])
+    done = ask("up", "--dir", str(tmp_path / "d"), flag, value)
     assert done.exit_code != 0
     assert flag.strip("-") in done.stderr
     assert not (tmp_path / "d").exists()

@@ -11,21 +11,34 @@ from modelyard.catalogue import Resources
 from modelyard.cli.command import parse_pairs
 from modelyard.config import parse_bytes
 from modelyard.errors import InvalidInputError
-from modelyard.jobs.training import Parallelism
+from modelyard.jobs.training import SCRIPT_SUFFIX, Parallelism
 
 Model = Annotated[
     str, typer.Option("--model", metavar="NAME", help="a version of it comes out; else the directory's name")
 ]
 Data = Annotated[
-    str, typer.Option("--data", metavar="DATA", help="a file, a directory of images, a URL, sha256:DIGEST")
+    str,
+    typer.Option(
+        "--data", metavar="DATA", help="a file, a directory of images, a URL, sha256:DIGEST; a script may have none"
+    ),
 ]
 Validation = Annotated[str, typer.Option(metavar="DATA", help="likewise, what metrics are measured on")]
 HeldOut = Annotated[float, typer.Option(metavar="FRACTION", help="of the data, for validation instead")]
 Features = Annotated[str, typer.Option(metavar="COLUMN,...", help="what the model gets; else all but the target")]
 Target = Annotated[str, typer.Option(metavar="COLUMN", help="what it learns")]
-Entry = Annotated[str, typer.Option(metavar="MODULE[:CLASS]|SCRIPT.py", help="what is run, of that directory")]
+Balanced = Annotated[bool, typer.Option("--balanced", help="each label of the target as often as any other")]
+Entry = Annotated[
+    str, typer.Option("--entry", metavar="MODULE[:CLASS]|SCRIPT.py", help="what is run, of that directory")
+]
+Script = Annotated[
+    str, typer.Option("--script", metavar="SCRIPT.py", help="what is run as torchrun does, instead of a recipe")
+]
+MaxRestarts = Annotated[int, typer.Option(min=0, help="of a script that has failed")]
 Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="a parameter of the recipe; several times")
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="a parameter of the recipe, --NAME=VALUE of a script; several times"
+    ),
 ]
 Epochs = Annotated[int, typer.Option(min=0, help="passes over the data; one, without --steps")]
 Steps = Annotated[int, typer.Option(min=0, help="of the optimizer, instead of --epochs")]
@@ -43,6 +56,8 @@ MinDelta = Annotated[float, typer.Option(min=0, metavar="NUMBER", help="by how m
 CheckpointSteps = Annotated[int, typer.Option(min=0, help="between two checkpoints; else one an epoch")]
 CheckpointSeconds = Annotated[float, typer.Option(min=0, help="between two checkpoints")]
 KeepLast = Annotated[int, typer.Option(min=1, help="so many checkpoints")]
+StallSeconds = Annotated[float, typer.Option(min=0, help="in one batch, after which a worker counts as hung")]
+Resume = Annotated[str, typer.Option("--resume", metavar="JOB", help="go on from the last checkpoint of that job")]
 Alias = Annotated[str, typer.Option(metavar="ALIAS", help="moved to the version that comes out")]
 Deploy = Annotated[bool, typer.Option("--deploy", help="deploy the version that comes out")]
 IfBetter = Annotated[bool, typer.Option("--if-better", help="both only if it is better than what there is")]
@@ -50,12 +65,23 @@ Cpu = Annotated[float, typer.Option(min=0, help="cores that a worker must have")
 Memory = Annotated[str, typer.Option(metavar="SIZE", help="that each worker is given, as 4GiB; 1GiB")]
 Gpu = Annotated[int, typer.Option(min=0, max=1, help="1: each worker trains on a GPU of its own")]
 
+RECIPE = "recipe"
 _AXES = ("data", "shard", "tensor", "pipeline")
 
 
 def read_parameters(texts: Sequence[str] | None) -> dict[str, str]:
     """Read --set. InvalidInputError: what was expected."""
     return parse_pairs("--set", texts)
+
+
+def read_entry(entry: str, script: str) -> str:
+    """Read --entry and --script. InvalidInputError: what was expected."""
+    if script and (entry or not script.endswith(SCRIPT_SUFFIX)):
+        got = f"--entry {entry} as well" if entry else f"{script!r:.80}"
+        raise InvalidInputError(
+            f"--script: expected the path of a {SCRIPT_SUFFIX} file within the directory, got {got}"
+        )
+    return entry or script or RECIPE
 
 
 def read_features(text: str) -> tuple[str, ...]:

@@ -93,6 +93,7 @@ class TrainingView:
             f"{progress.samples_per_s:,.4g} samples/s" if progress.samples_per_s else "",
             f"{text.duration(left_s)} left" if progress.estimated_end_s and left_s > 0 and not self.job.ended else "",
             f"checkpoint at step {progress.checkpoint_step:,}" if progress.checkpoint_step else "",
+            visible(f"no later one: {progress.checkpoint_failure}") if progress.checkpoint_failure else "",
         )
         return ", ".join(filter(None, parts))
 

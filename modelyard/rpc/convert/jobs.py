@@ -8,6 +8,8 @@ from modelyard.jobs.states import JobState
 from modelyard.rpc.build import build
 from modelyard.rpc.convert.job_specs import spec_from_pb, spec_to_pb
 from modelyard.rpc.convert.training import (
+    checkpoint_from_pb,
+    checkpoint_to_pb,
     measurement_from_pb,
     measurement_to_pb,
     training_progress_from_pb,
@@ -33,6 +35,7 @@ def job_to_pb(job: values.Job) -> pb.Job:
         version=job.version,
         measurements=map(measurement_to_pb, job.measurements),
         traceback=job.traceback,
+        checkpoint=checkpoint_to_pb(job.checkpoint) if job.checkpoint else None,
     )
 
 
@@ -52,6 +55,7 @@ def job_from_pb(job: pb.Job) -> values.Job:
         version=job.version,
         measurements=tuple(map(measurement_from_pb, job.measurements)),
         traceback=job.traceback,
+        checkpoint=checkpoint_from_pb(job.checkpoint) if job.HasField("checkpoint") else None,
     )
 
 

@@ -19,6 +19,7 @@ def training_progress_to_pb(progress: values.TrainingProgress) -> pb.TrainingPro
         min_workers=progress.min_workers,
         max_workers=progress.max_workers,
         checkpoint_step=progress.checkpoint_step,
+        checkpoint_failure=progress.checkpoint_failure,
         estimated_end_time=timestamp(progress.estimated_end_s) if progress.estimated_end_s else None,
     )
 
@@ -35,8 +36,21 @@ def training_progress_from_pb(progress: pb.TrainingProgress) -> values.TrainingP
         min_workers=progress.min_workers,
         max_workers=progress.max_workers,
         checkpoint_step=progress.checkpoint_step,
+        checkpoint_failure=progress.checkpoint_failure,
         estimated_end_s=seconds(progress.estimated_end_time),
     )
+
+
+def checkpoint_to_pb(checkpoint: values.Checkpoint) -> pb.Checkpoint:
+    """Where a state is, and how far."""
+    return pb.Checkpoint(
+        digest=checkpoint.digest, step=checkpoint.step, epoch=checkpoint.epoch, offset=checkpoint.offset
+    )
+
+
+def checkpoint_from_pb(checkpoint: pb.Checkpoint) -> values.Checkpoint:
+    """Where a state is, and how far."""
+    return values.Checkpoint(checkpoint.digest, checkpoint.step, checkpoint.epoch, checkpoint.offset)
 
 
 def measurement_to_pb(measurement: values.Measurement) -> pb.Measurement:

@@ -30,6 +30,8 @@ def training_to_pb(spec: values.TrainingSpec) -> pb.TrainingSpec:
         objective=_objective_to_pb(spec.objective),
         release=_release_to_pb(spec.release),
         resources=resources_to_pb(spec.resources),
+        resume_from=spec.resume_from,
+        stall_s=spec.stall_s,
     )
 
 
@@ -58,27 +60,34 @@ def training_from_pb(spec: pb.TrainingSpec) -> values.TrainingSpec:
         objective=_objective_from_pb(spec.objective),
         release=_release_from_pb(spec.release),
         resources=resources_from_pb(spec.resources),
+        resume_from=spec.resume_from,
+        stall_s=spec.stall_s or values.TrainingSpec.stall_s,
     )
 
 
 def _code_to_pb(code: values.Code) -> pb.TrainingCode:
     parameters = [build(pb.TrainingParameter, name=name, value=value) for name, value in code.parameters]
-    return build(pb.TrainingCode, artifact=artifact_to_pb(code.artifact), entry=code.entry, parameters=parameters)
+    artifact = artifact_to_pb(code.artifact)
+    return build(
+        pb.TrainingCode, artifact=artifact, entry=code.entry, parameters=parameters, max_restarts=code.max_restarts
+    )
 
 
 def _code_from_pb(code: pb.TrainingCode) -> values.Code:
     parameters = tuple((parameter.name, parameter.value) for parameter in code.parameters)
-    return values.Code(artifact_from_pb(code.artifact), code.entry, parameters)
+    max_restarts = code.max_restarts if code.HasField("max_restarts") else values.Code.max_restarts
+    return values.Code(artifact_from_pb(code.artifact), code.entry, parameters, max_restarts)
 
 
 def _data_to_pb(data: values.TrainingData) -> pb.TrainingData:
     return build(
         pb.TrainingData,
-        dataset=dataset_to_pb(data.dataset),
+        dataset=dataset_to_pb(data.dataset) if data.dataset.is_given else None,
         validation=dataset_to_pb(data.validation) if data.validation else None,
         held_out=data.held_out,
         features=data.features,
         target=data.target,
+        balanced=data.balanced,
     )
 
 
@@ -89,6 +98,7 @@ def _data_from_pb(data: pb.TrainingData) -> values.TrainingData:
         held_out=data.held_out,
         features=tuple(data.features),
         target=data.target,
+        balanced=data.balanced,
     )
 
 

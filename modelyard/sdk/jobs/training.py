@@ -10,7 +10,7 @@ from pathlib import Path
 
 from modelyard.errors import InvalidInputError
 from modelyard.jobs.job import Job
-from modelyard.jobs.spec import Artifact, JobSpec
+from modelyard.jobs.spec import Artifact, Dataset, JobSpec
 from modelyard.names import ModelVersion
 from modelyard.results import LogPart
 from modelyard.rpc import convert
@@ -31,7 +31,7 @@ class TrainingCalls(DatasetCalls):
         self,
         model: str,
         code: str | Path,
-        data: Rows,
+        data: Rows | None = None,
         options: TrainingJobOptions | None = None,
         *,
         validation: Rows | None = None,
@@ -43,7 +43,7 @@ class TrainingCalls(DatasetCalls):
             model: what comes out is a version of it.
             code: the directory of a recipe or a script, of which is sent what the registry lacks.
             data: a file or a directory of images; an artifact, as `Artifact` or "sha256:DIGEST[/PATH]"; a URL that the
-                server allows; or arrays [samples, ...] by the columns' names.
+                server allows; or arrays [samples, ...] by the columns' names. A script may have any files, or None.
             options: how it is done.
             validation: likewise, what metrics are measured on; None: the part that `held_out` says.
             progress: called in the client's event loop with what has been read and sent.
@@ -58,11 +58,11 @@ class TrainingCalls(DatasetCalls):
         options = options or TrainingJobOptions()
         if validation is not None and options.held_out:
             raise InvalidInputError(f"expected a validation dataset or held_out, got both ({options.held_out})")
-        options.check(model)
+        options.check(model, data is not None)
         reading = JobOptions(kind=options.kind, images=options.images)
         sent = await self._code(Path(code), options.entry, progress)
         reference = ModelVersion(model, "")
-        dataset = await self.dataset(reference, data, reading, progress)
+        dataset = await self.dataset(reference, data, reading, progress) if data is not None else Dataset()
         checked = await self.dataset(reference, validation, reading, progress) if validation is not None else None
         return await self._accepted(options.spec(model, sent, dataset, checked), options.request_id)
 

@@ -12,6 +12,7 @@ from modelyard.datasets.image_options import ImageOptions
 from modelyard.errors import InvalidInputError
 from modelyard.jobs import spec as jobs
 from modelyard.jobs import training as values
+from modelyard.jobs.job import Job
 from modelyard.jobs.spec import Artifact, Dataset, JobSpec
 from modelyard.jobs.training import Checkpoints, Parallelism, Release
 from modelyard.jobs.validation import check_spec
@@ -28,7 +29,8 @@ class TrainingJobOptions:
     Attributes:
         entry: `module:Class` of a recipe, or `module` where it has only one; or the path of a script, which ends with
             ".py".
-        parameters: of a recipe, by name; what is no text becomes JSON. A script gets them as `--name=value`.
+        parameters: of a recipe, by name; what is no text becomes JSON. A script gets them as `--name=value`, or as
+            `--name` where the value is an empty text.
         kind: of the datasets: "npy", "npz", "parquet", "csv", "jsonl" or "images"; empty: what their suffixes say.
         images: what is done with every image; None: nothing.
         features: columns that the model gets; empty: all but the target.
@@ -53,6 +55,12 @@ class TrainingJobOptions:
         priority: 0 (first) to 9, among the jobs of the tenant.
         deadline_s: it has FAILED if it has not ended so long after it was submitted; 0: whenever.
         request_id: a name for this submission: the same again finds the same job; empty: one is made up.
+        resume_from: another training job, or its id: it goes on from the last checkpoint of that, with the same data
+            and seed; epochs and steps count from the beginning of the first. Empty: it begins anew.
+        max_restarts: of a script: how often it is started again because it has failed.
+        balanced: whether each label of the target comes as often as any other: an epoch has as many samples as the
+            dataset, some of them several times, others not at all.
+        stall_s: a worker that is in one batch for so long, and waits for no other, hangs: the job has failed.
     """
 
     entry: str = "recipe"
@@ -81,22 +89,33 @@ class TrainingJobOptions:
     deadline_s: float = 0.0
     request_id: str = ""
     resources: Resources = field(default_factory=Resources)
+    resume_from: Job | str = ""
+    max_restarts: int = values.Code.max_restarts
+    balanced: bool = False
+    stall_s: float = values.TrainingSpec.stall_s
 
-    def check(self, model: str) -> None:
-        """Raise InvalidInputError, naming the value, unless a job can be told all of this."""
-        dataset = Dataset(artifact=_SOME_ARTIFACT, kind=self.kind, images=self.images)
+    def check(self, model: str, has_data: bool = True) -> None:
+        """Raise InvalidInputError, naming the value, unless a job can be told all of this.
+
+        Args:
+            model: of which a version comes out.
+            has_data: whether it is given a dataset.
+        """
+        artifact = _SOME_ARTIFACT if has_data else None
+        dataset = Dataset(artifact=artifact, kind=self.kind, images=self.images)
         spec = self.spec(model, _SOME_ARTIFACT, dataset)
         convert.spec_to_pb(spec)
         check_spec(spec)
 
     def spec(self, model: str, code: Artifact, dataset: Dataset, validation: Dataset | None = None) -> JobSpec:
         """What is asked for. InvalidInputError: precision or mode is none."""
-        whole = values.Code(code, self.entry, tuple((name, _text(value)) for name, value in self.parameters.items()))
+        parameters = tuple((name, _text(value)) for name, value in self.parameters.items())
+        whole = values.Code(code, self.entry, parameters, self.max_restarts)
         is_endless = not (self.epochs or self.steps or whole.is_script)
         training = values.TrainingSpec(
             model=model,
             code=whole,
-            data=values.TrainingData(dataset, validation, self.held_out, tuple(self.features), self.target),
+            data=self._data(dataset, validation),
             epochs=1 if is_endless else self.epochs,
             steps=self.steps,
             batch_size=self.batch_size,
@@ -110,8 +129,14 @@ class TrainingJobOptions:
             objective=self._objective(),
             release=self.release,
             resources=self.resources,
+            resume_from=self.resume_from if isinstance(self.resume_from, str) else self.resume_from.id,
+            stall_s=self.stall_s,
         )
         return JobSpec(priority=self.priority, deadline_s=self.deadline_s, training=training)
+
+    def _data(self, dataset: Dataset, validation: Dataset | None) -> values.TrainingData:
+        features = tuple(self.features)
+        return values.TrainingData(dataset, validation, self.held_out, features, self.target, self.balanced)
 
     def _objective(self) -> values.Objective:
         if self.mode not in _MODES:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shutil
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import BinaryIO
 
 from modelyard.catalogue import File, Manifest
 from modelyard.chunks import chunks_of, encoded, is_whole, target_path
+from modelyard.jobs.found import Stored
 from modelyard.names import check_name
 from modelyard.rpc.registry import BlockingSource
 from modelyard.rpc.storing import Storing
 
-T = TypeVar("T")
 HoldThese = Callable[[Sequence[str]], None]
 
 
@@ -30,6 +30,7 @@ class Site:
         loop: an event loop that runs in another thread.
         scratch: a directory of this rank's own; what is in it may be removed.
         tenant: whose checkpoints these are.
+        upload: how the names of their uploads begin; the rest is "-" and the draft.
     """
 
     source: BlockingSource
@@ -37,6 +38,7 @@ class Site:
     loop: asyncio.AbstractEventLoop
     scratch: Path
     tenant: str
+    upload: str = "checkpoint"
 
 
 class ArtifactCheckpoints:
@@ -70,17 +72,14 @@ class ArtifactCheckpoints:
         local = self._site.scratch / draft / path
         with local.open("rb") as content:
             size_bytes = local.stat().st_size
-            stored = self._wait(
-                self._site.storing.store(content, size_bytes, tenant=self._site.tenant, upload=f"checkpoint-{draft}")
-            )
+            stored = self._store(draft, content, size_bytes)
         local.unlink()
         return File(path, stored.size_bytes, stored.chunks)
 
     def commit(self, draft: str, manifest: Manifest) -> str:
         """See CheckpointStore."""
         content = encoded(manifest)
-        storing = self._site.storing
-        self._wait(storing.store(content, len(content), tenant=self._site.tenant, upload=f"checkpoint-{draft}"))
+        self._store(draft, content, len(content))
         name = hashlib.sha256(content).hexdigest()
         self._change([name, *(other for other in self._names if other != name)])
         self.discard(draft)
@@ -127,5 +126,7 @@ class ArtifactCheckpoints:
         self._hold(names)
         self._names = names
 
-    def _wait(self, call: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(call, self._site.loop).result()
+    def _store(self, draft: str, content: BinaryIO | bytes, size_bytes: int) -> Stored:
+        site = self._site
+        call = site.storing.store(content, size_bytes, tenant=site.tenant, upload=f"{site.upload}-{draft}")
+        return asyncio.run_coroutine_threadsafe(call, site.loop).result()

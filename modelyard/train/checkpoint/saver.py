@@ -23,6 +23,7 @@ from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
 from torch.distributed.checkpoint.state_dict_saver import async_save
 
 from modelyard.catalogue import File, Manifest
+from modelyard.jobs.checkpoints import STEP_DIGITS
 from modelyard.train.checkpoint import durable
 from modelyard.train.checkpoint import record as records
 from modelyard.train.checkpoint.ranks import Ranks, expect_no_group
@@ -34,6 +35,7 @@ from modelyard.train.position import Position
 log = logging.getLogger(__name__)
 
 OnSaved = Callable[[Position, str], None]
+OnFailed = Callable[[Position, Exception], None]
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Checkpoints:
         group: ProcessGroup | None = None,
         keep_last: int = 3,
         on_saved: OnSaved = lambda position, name: None,
+        on_failed: OnFailed = lambda position, error: None,
     ) -> None:
         """Remove what killed runs have left of their drafts; with a group, all ranks do this together.
 
@@ -64,12 +67,14 @@ class Checkpoints:
                 thread. None: this process has all of it.
             keep_last: so many of the newest are kept.
             on_saved: called by the thread that writes, on rank 0, with each checkpoint that counts.
+            on_failed: called by that thread, on every rank, with each that was begun and will never count.
         """
         self._store = store
         self._group = group
         self._ranks = Ranks(group)
         self._keep_last = keep_last
         self._on_saved = on_saved
+        self._on_failed = on_failed
         self._run = self._ranks.from_first(lambda: uuid.uuid4().hex[:12])
         self._stager = DefaultStager(_staging())
         self._count = 0
@@ -106,7 +111,7 @@ class Checkpoints:
         tensors, structure = take_apart(state)
         record = Record(position, structure, self._ranks.world)
         self._count += 1
-        name = f"{position.step:012d}-{self._run}-{self._count}"
+        name = f"{position.step:0{STEP_DIGITS}d}-{self._run}-{self._count}"
         path = self._store.place(name)
         draft = _Draft(name, path, record, self._write(path, tensors), Future())
         self._last = draft.saved
@@ -148,6 +153,7 @@ class Checkpoints:
                     "checkpoint not saved", extra={"step": draft.record.position.step, "reason": str(error)[:500]}
                 )
                 self._store.discard(draft.name)
+                self._on_failed(draft.record.position, error)
                 draft.saved.set_exception(error)
             else:
                 self._store.discard(draft.name)

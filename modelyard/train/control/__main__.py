@@ -10,6 +10,7 @@ place), and when the job is not its own any more.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -34,11 +35,11 @@ from modelyard.session import Election, Term
 from modelyard.tasks import BackgroundError, background, serving, to_its_end, unless
 from modelyard.train.control.admission import Admission
 from modelyard.train.control.config import Config
-from modelyard.train.control.fence import DeposedError, Fence
+from modelyard.train.control.fence import DeposedError, Fence, bury
 from modelyard.train.control.limits import Limits
-from modelyard.train.control.membership import Membership
 from modelyard.train.control.messages import Stop
 from modelyard.train.control.progress import Listener, News, Progress
+from modelyard.train.control.replicas import members
 from modelyard.train.control.reporting import Reporting, is_over, last_report
 from modelyard.train.control.service import Service
 from modelyard.train.control.store import Store
@@ -87,8 +88,8 @@ async def serve(config: Config, parent: Parent) -> None:
             return
         fence = Fence(etcd, config.job, term)
         last = await fence.read()
-        membership = Membership(limits, f"{host}:{store.port}", last.formation, time.monotonic())
-        reporting = Reporting(etcd, term, config, before)
+        membership = members(limits, f"{host}:{store.port}", last.formation, time.monotonic())
+        reporting = Reporting(etcd, fence.conditions, config, before)
         progress = Progress(Reporter(parent, reporting), last.formation.checkpoint)
         admission = Admission(config.job, config.secret, config.agreement or last.agreement)
         service = Service(admission, membership, fence, progress)
@@ -100,15 +101,20 @@ async def serve(config: Config, parent: Parent) -> None:
             await service.conclude()
         await progress.flush()
         await _unless_deposed(term, reporting.end(stopped=service.stopped))
+        if service.ended.is_set():
+            service.dismiss()
 
 
 def _checked(config: Config) -> Limits:
     least, most = config.min_workers, config.max_workers
     if not 1 <= least <= most:
         raise InvalidInputError(f"expected 1 <= min_workers <= max_workers, got {least} and {most}")
+    if config.replica < 1 or most % config.replica:
+        raise InvalidInputError(f"expected max_workers that are a multiple of {config.replica}, got {most}")
     if not config.job or not config.secret:
         raise InvalidInputError("expected a job and its secret, got none")
-    return Limits(least, most, config.expected, settle_s=config.settle_s, form_s=config.form_s)
+    times = {"settle_s": config.settle_s, "form_s": config.form_s}
+    return Limits(least, most, config.expected, replica=config.replica, **times)
 
 
 def _listener(config: Config) -> socket.socket:
@@ -125,6 +131,8 @@ async def _own(etcd: Etcd, config: Config, address: str, stop: asyncio.Event) ->
 
     async def campaign() -> None:
         await etcd.wait_ready()
+        with contextlib.suppress(*PASSING):  # then its lease runs out
+            await bury(etcd, config.job, config.id)
         terms.append(await election.campaign())
 
     return terms[0] if await unless(stop, campaign()) else None

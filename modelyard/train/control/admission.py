@@ -30,9 +30,9 @@ class Admission:
             return "the secret is not the job's"
         if not hello.member or not hello.address:
             return "expected a member with a name and an address"
-        if self.agreement and hello.agreement != self.agreement:
+        if self.agreement and hello.agreement not in {"", self.agreement}:
             return f"not what the job's members agree on: {difference(self.agreement, hello.agreement)}"
-        self.agreement = hello.agreement
+        self.agreement = self.agreement or hello.agreement
         return ""
 
 

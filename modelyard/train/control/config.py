@@ -15,6 +15,7 @@ class Config:
     agreement: str = option("", "what members must agree on; empty: what the first one says")
     min_workers: int = option(1, "fewer wait")
     max_workers: int = option(1, "more are not taken in")
+    replica: int = option(1, "members that share a model: so many, or a multiple of it, train")
     epochs: int = option(0, "passes over the data; 0: --steps says how long")
     steps: int = option(0, "of the optimizer; 0: --epochs says how long")
     expected: int = option(0, "how many were placed: when they are there nobody is waited for; 0: as --max-workers")

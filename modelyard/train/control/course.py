@@ -79,7 +79,10 @@ class Course:
         members = tuple(member.rpartition("/")[0] or member for member in news.state.members)
         saved_step = news.saved.position.step if news.saved else before.checkpoint_step
         steps = _steps(before.steps, self._epochs, self._evaluated)
-        found = dataclasses.replace(before, members=members, checkpoint_step=saved_step, steps=steps)
+        reason = news.unsaved.reason if news.unsaved else ""
+        found = dataclasses.replace(
+            before, members=members, checkpoint_step=saved_step, checkpoint_failure=reason, steps=steps
+        )
         if not self._committed:
             return found
         position = self._committed[-1].position

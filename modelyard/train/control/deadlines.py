@@ -31,7 +31,7 @@ def due_s(group: Group, limits: Limits, settled_s: float, now_s: float) -> float
 
 def _found_due_s(group: Group, limits: Limits, settled_s: float) -> float:
     """As `due_s`, of what another control process has formed, or if there was nothing."""
-    if not group.stages or group.those(Stage.GONE, Stage.LEFT):
+    if not group.stages or group.replaced or group.those(Stage.GONE, Stage.LEFT):
         return settled_s
     return max(settled_s, group.since_s + limits.adopt_s)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from modelyard.train.control.messages import Broken, Finished, Formation, Formed, Leave, Left
+from modelyard.train.control.messages import Broken, Finished, Formation, Formed, Healing, Leave, Left
 
-Report = Formed | Broken | Left | Finished
+Report = Formed | Healing | Broken | Left | Finished
 """What a member says of its group."""
 Order = tuple[str, Formation | Leave]
 """A message to the member of that name."""

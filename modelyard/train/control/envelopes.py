@@ -15,15 +15,18 @@ Message = (
     messages.Hello
     | messages.Formation
     | messages.Formed
+    | messages.Healing
     | messages.Broken
     | messages.Leave
     | messages.Left
     | messages.Committed
     | messages.Evaluated
     | messages.Saved
+    | messages.Unsaved
     | messages.Finished
     | messages.Failed
     | messages.Stop
+    | messages.Over
     | messages.Refused
 )
 _NAMES: dict[type, str] = {get_args(hint)[0]: name for name, hint in get_type_hints(Envelope).items()}

@@ -6,7 +6,8 @@ training/{job}/formation   Record: the formation of the highest        no
                            number, which was told to members, or not
 
 A formation is told to nobody before it is written here, and each is written in one transaction that compares the create
-revision of the first key and the mod revision of the second: of two control processes one at most can form.
+revision of the first key and the mod revision of the second: of two control processes one at most can form. It compares
+that of the job's charter, too: once the job is forgotten nothing is written any more.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from modelyard import codec, keys
+from modelyard.deployment import Member
 from modelyard.errors import PreconditionError
-from modelyard.etcd import Compare, Etcd, Put
+from modelyard.etcd import Compare, Delete, Etcd, Put
 from modelyard.session import Term
+from modelyard.train.control.group import worker_of
 from modelyard.train.control.messages import Formation, Saved
 
 NONE = Formation(0, (), (), "")
@@ -40,6 +43,26 @@ class Record:
     agreement: str = ""
 
 
+async def bury(etcd: Etcd, job: str, successor: str) -> None:
+    """Take the job's key from a process that the worker of this one had before: it has ended, its lease has not.
+
+    If it has not, after all, it writes nothing any more: what it compares is gone.
+
+    Args:
+        etcd: where the key is.
+        job: whose.
+        successor: the name of the control process that wants the key.
+
+    Raises:
+        UnavailableError: etcd does not answer.
+    """
+    key, worker = keys.training_control(job), worker_of(successor)
+    found = await etcd.get(key)
+    owner = codec.understood(lambda data: codec.decode(Member, data), key, found.value) if found else None
+    if found and owner and worker and worker_of(owner.id) == worker and owner.id != successor:
+        await etcd.commit([Compare(key, found.create_revision)], [Delete(key)])
+
+
 class Fence:
     """The record of one job, in a term of one control process."""
 
@@ -47,11 +70,18 @@ class Fence:
         """`term`: of the key `keys.training_control(job)`."""
         self._etcd = etcd
         self._control = keys.training_control(job)
+        self._charter = keys.training_charter(job)
         self._key = keys.training_formation(job)
         self._term = term
         self._revision = 0
+        self._chartered = 0
         self.last = Record()
         """As etcd had it when it was last read or written."""
+
+    @property
+    def conditions(self) -> list[Compare]:
+        """What must hold of whatever this control process writes, since `read`."""
+        return [self._term.fence, Compare(self._charter, self._chartered)]
 
     async def read(self) -> Record:
         """Return what is there.
@@ -60,6 +90,8 @@ class Fence:
             UnavailableError: etcd does not answer.
             PreconditionError: it is not understood: of a later release, perhaps.
         """
+        if not self._chartered and (charter := await self._etcd.get(self._charter)):
+            self._chartered = charter.create_revision
         found = await self._etcd.get(self._key)
         try:
             self.last = codec.decode(Record, found.value) if found else Record()
@@ -69,9 +101,7 @@ class Fence:
         return self.last
 
     async def write(self, record: Record) -> bool:
-        """Write a record if it is later than what is there: of a higher number, or of the same with a later checkpoint.
-
-        `last` is what is there then.
+        """Write a record if its formation has a higher number than what is there. `last` is what is there then.
 
         Returns:
             Whether it is written. If not, an earlier write came through whose answer was lost.
@@ -80,9 +110,12 @@ class Fence:
             UnavailableError: etcd does not answer; it may be written, or not.
             DeposedError: this control process may not form any more.
         """
-        if _age(record.formation) <= _age(self.last.formation):
+        if record.formation.number <= self.last.formation.number:
             return False
-        conditions = [self._term.fence, Compare(self._key, self._revision, "mod")]
+        return await self._commit(record)
+
+    async def _commit(self, record: Record) -> bool:
+        conditions = [*self.conditions, Compare(self._key, self._revision, "mod")]
         revision = await self._etcd.commit(conditions, [Put(self._key, codec.encode(record))])
         if revision:
             self._revision, self.last = revision, record
@@ -90,16 +123,14 @@ class Fence:
         owner = await self._etcd.get(self._control)
         if owner is None or owner.create_revision != self._term.epoch:
             raise DeposedError(f"{self._control} is {'nobody' if owner is None else 'another process'}'s")
+        charter = await self._etcd.get(self._charter)
+        if (charter.create_revision if charter else 0) != self._chartered:
+            raise DeposedError(f"{self._charter} is gone: the job is over")
         await self.read()
         return False
 
     async def note(self, number: int, saved: Saved | None) -> None:
         """Write down the last checkpoint of a formation if it is the latest one; raises what `write` does."""
         formation = replace(self.last.formation, checkpoint=saved)
-        if formation != self.last.formation and formation.number == number:
-            await self.write(replace(self.last, formation=formation))
-
-
-def _age(formation: Formation) -> tuple[int, int]:
-    """Of two formations the later has the higher number, or of the same the later checkpoint."""
-    return formation.number, formation.checkpoint.position.step if formation.checkpoint else -1
+        if saved is not None and formation != self.last.formation and formation.number == number:
+            await self._commit(replace(self.last, formation=formation))

@@ -24,13 +24,14 @@ class Group:
     Attributes:
         formation: it.
         found: whether it was another control process that formed it; False as soon as all have said that they train.
-        since_s: when it was formed, or found.
+        since_s: when it was formed, or found; or when the state that it needs was last heard to come further.
         whole_s: when all were whole at first.
         ending_s: when the first member left or dropped it.
         leaving: whether all were told to leave at a boundary.
         given_up: whether a new one is to take its place though nobody has left it.
         excused: whether that is the fault of members that are left out, not of the others.
         judged: whether it was noted that it has failed.
+        replaced: members that are dead for certain: their workers have started other processes in their place.
     """
 
     def __init__(self, formation: Formation, now_s: float, *, found: bool = False) -> None:
@@ -43,6 +44,7 @@ class Group:
         self.given_up = False
         self.excused = False
         self.judged = False
+        self.replaced: set[str] = set()
         begin = Stage.ABSENT if found else Stage.FORMING
         self.stages = dict.fromkeys(formation.members, begin)
 
@@ -73,6 +75,16 @@ class Group:
             self.found = False
             self.whole_s = now_s if self.whole_s is None else self.whole_s
 
+    def note_start(self, member: str) -> None:
+        """A process was started: a worker has one a job at a time, so what it had before has ended."""
+        worker = worker_of(member)
+        self.replaced |= {other for other in self.stages if worker and worker_of(other) == worker and other != member}
+
     def newcomers(self, before: Iterable[str]) -> set[str]:
         """Its members that are not among those of the formation before."""
         return set(self.stages) - set(before)
+
+
+def worker_of(member: str) -> str:
+    """The worker that has started a member, as its name tells: worker, "/", what tells processes apart; or nothing."""
+    return member.rpartition("/")[0]

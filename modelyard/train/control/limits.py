@@ -19,9 +19,11 @@ class Limits:
         adopt_s: a new control process waits so long for the members of a formation that seems to train on.
         blame_s: from the first member that dropped its group until a new one is formed: a connection that breaks with
             it tells who was lost.
-        form_s: from the formation, or from the first that left at a boundary, to the last answer.
+        form_s: from the formation, the last sign of healing, or the first that left at a boundary, to the last answer.
         steady_s: a formation that broke sooner has failed.
         alone_s: without any member that has the state: from the loss of the last one to a formation without them.
+        replica: members that share a model; a formation has a multiple of it.
+        return_s: where they do: so long it is waited, when a formation has ended, until as many are there as before.
     """
 
     min_workers: int = 1
@@ -33,6 +35,8 @@ class Limits:
     form_s: float = 60.0
     steady_s: float = 30.0
     alone_s: float = 1.5 * ALONE_S
+    replica: int = 1
+    return_s: float = 45.0
 
     @property
     def complete(self) -> int:

@@ -8,7 +8,7 @@ The rules (docs/training.md):
   them. Fewer than min_workers wait. A lost member that comes back before and still trains mends the formation.
 - When somebody waits and there is room, all leave at the end of a step, then form.
 - A formation has a member with the state of the one before it. Only if there has been none for alone_s (all ranks are
-  lost) others form: they resume from a checkpoint.
+  lost), or all ranks are dead for certain, others form: they resume from a checkpoint.
 - Who does not answer, or is in formations that fail, is left out for a while (modelyard.train.control.probation).
 - Ranks: members of the formation before in their order, then the others as they came.
 """
@@ -22,7 +22,7 @@ from modelyard.train.control import deadlines
 from modelyard.train.control.decision import Decision, Order, Report
 from modelyard.train.control.group import Group, Stage
 from modelyard.train.control.limits import Limits
-from modelyard.train.control.messages import Broken, Finished, Formation, Formed, Hello, Leave, Left
+from modelyard.train.control.messages import Broken, Finished, Formation, Formed, Healing, Hello, Leave, Left
 from modelyard.train.control.probation import Probation
 
 
@@ -77,6 +77,8 @@ class Membership:
         self._hellos[hello.member] = hello
         self._came_s = now_s
         self._floor = max(self._floor, hello.formation)
+        if not hello.formation:
+            self._group.note_start(hello.member)
         if hello.step >= 0:
             self._stateless = False
         group, member = self._group, hello.member
@@ -105,19 +107,18 @@ class Membership:
             return
         stage = self._group.stages.get(member)
         current = report.formation == self._group.number
+        if isinstance(report, Broken | Left):
+            self._learn(member, report.step)
         match report:
-            case Formed():
-                if current and stage is Stage.FORMING:
-                    self._group.note(member, Stage.WHOLE, now_s)
-                    self._learn(member, max(0, self._hellos[member].step))
-            case Broken():
-                self._learn(member, report.step)
-                if current and stage is not None:
-                    self._group.note(member, Stage.GONE, now_s)
-            case Left():
-                self._learn(member, report.step)
-                if current and stage is Stage.WHOLE:
-                    self._group.note(member, Stage.LEFT, now_s)
+            case Formed() if current and stage is Stage.FORMING:
+                self._group.note(member, Stage.WHOLE, now_s)
+                self._learn(member, max(0, self._hellos[member].step))
+            case Healing() if current and stage is Stage.FORMING:
+                self._group.since_s = now_s
+            case Broken() if current and stage is not None:
+                self._group.note(member, Stage.GONE, now_s)
+            case Left() if current and stage is Stage.WHOLE:
+                self._group.note(member, Stage.LEFT, now_s)
 
     def _learn(self, member: str, step: int) -> None:
         self._hellos[member] = replace(self._hellos[member], step=step)
@@ -182,7 +183,7 @@ class Membership:
         """From when on these may form: there are enough, and the state of the last formation is not left behind."""
         if len(chosen) < self._limits.min_workers or not chosen:
             return math.inf
-        everybody = set(self._group.stages) <= set(self._hellos)
+        everybody = set(self._group.stages) <= {*self._hellos, *self._group.replaced}
         if everybody or any(self._carries(member) for member in chosen):
             return -math.inf
         return self._carried_s + self._limits.alone_s

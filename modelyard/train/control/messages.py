@@ -31,7 +31,8 @@ class Hello:
         secret: of the job; others are turned away.
         address: of the network interface by which other members reach it.
         agreement: digests of what must be the same everywhere, as `recipe=...,data=...,seed=...`: who differs from the
-            job's is turned away, and told in which of them; one digest of all does it too.
+            job's is turned away, and told in which of them; one digest of all does it too. Empty: it comes to say how
+            it has ended, and trains no more.
         step: the steps it has applied; -1: it has no state yet.
         formation: the last one it belonged to; 0: none. A new control process learns from it.
         whole: whether it trains in that formation now.
@@ -70,6 +71,13 @@ class Formation:
 @dataclass(frozen=True)
 class Formed:
     """Member to control: it is in the group, healed, and begins a step."""
+
+    formation: int
+
+
+@dataclass(frozen=True)
+class Healing:
+    """Member to control: the state that the formation needs is on its way, and has come further since."""
 
     formation: int
 
@@ -138,10 +146,32 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Saved:
-    """Rank 0 to control: a checkpoint is whole. `name`: how it is found again."""
+    """Rank 0 to control: a checkpoint is whole.
+
+    Attributes:
+        name: how it is found again.
+        before: the names of those before it that are kept as well, the newest first: if it is damaged they are tried.
+        instead: the name of one that was found damaged, or gone: from now on this older one is the last; empty: none
+            was. Any rank says so that was to read it.
+    """
 
     position: Position
     name: str
+    before: tuple[str, ...] = ()
+    instead: str = ""
+
+
+@dataclass(frozen=True)
+class Unsaved:
+    """Rank 0 to control: a checkpoint could not be saved; training goes on.
+
+    Attributes:
+        step: after which it was to be.
+        reason: one line.
+    """
+
+    step: int
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -168,10 +198,22 @@ class Failed:
 
 @dataclass(frozen=True)
 class Stop:
-    """Control to members: end. `save`: with a checkpoint, after the step that is being done."""
+    """Control to members: end.
+
+    Attributes:
+        reason: why.
+        save: with a checkpoint, after the step that is being done.
+        keeps: whether this member saves its state also if no step is being done: one of them is told so.
+    """
 
     reason: str
     save: bool = True
+    keeps: bool = False
+
+
+@dataclass(frozen=True)
+class Over:
+    """Control to members: how the job has ended is written down. Who has waited for that may go."""
 
 
 @dataclass(frozen=True)
@@ -188,13 +230,16 @@ class Envelope:
     hello: Hello | None = None
     formation: Formation | None = None
     formed: Formed | None = None
+    healing: Healing | None = None
     broken: Broken | None = None
     leave: Leave | None = None
     left: Left | None = None
     committed: Committed | None = None
     evaluated: Evaluated | None = None
     saved: Saved | None = None
+    unsaved: Unsaved | None = None
     finished: Finished | None = None
     failed: Failed | None = None
     stop: Stop | None = None
+    over: Over | None = None
     refused: Refused | None = None

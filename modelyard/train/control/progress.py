@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from modelyard.train.control.messages import Committed, Evaluated, Failed, Finished, Saved
+from modelyard.train.control.messages import Committed, Evaluated, Failed, Finished, Saved, Unsaved
 
 MOST_COMMITTED = 10_000
 """Kept for a listener that is behind; older ones are dropped."""
@@ -39,6 +39,7 @@ class News:
         committed: in order.
         evaluated: the last epoch that has ended; None: none was heard of since the last news.
         saved: the last checkpoint, of all times.
+        unsaved: a later one that could not be saved; None: there is none.
         finished: the first member that has.
         failed: the first member that has.
     """
@@ -47,6 +48,7 @@ class News:
     committed: tuple[Committed, ...] = ()
     evaluated: Evaluated | None = None
     saved: Saved | None = None
+    unsaved: Unsaved | None = None
     finished: Finished | None = None
     failed: Failed | None = None
 
@@ -66,6 +68,7 @@ class Progress:
         state: where the job is.
         position: the last committed one; None: there is none.
         saved: the last checkpoint.
+        unsaved: a later one that could not be saved.
         finished: the first member that has.
         failed: the first member that has.
     """
@@ -79,10 +82,11 @@ class Progress:
         self.last: Committed | None = None
         self._evaluated: Evaluated | None = None
         self.saved = saved
+        self.unsaved: Unsaved | None = None
         self.finished: Finished | None = None
         self.failed: Failed | None = None
 
-    def take(self, report: Committed | Evaluated | Saved | Finished | Failed | State) -> None:
+    def take(self, report: Committed | Evaluated | Saved | Unsaved | Finished | Failed | State) -> None:
         """Take in a report. What is committed again is not handed on twice."""
         match report:
             case Committed() if self.last is None or report.position.step > self.last.position.step:
@@ -90,8 +94,10 @@ class Progress:
                 self._committed.append(report)
             case Evaluated():
                 self._evaluated = report
-            case Saved() if self.saved is None or report.position.step >= self.saved.position.step:
-                self.saved = report
+            case Saved() if self._is_last(report):
+                self.saved, self.unsaved = replace(report, instead=""), None
+            case Unsaved():
+                self.unsaved = report
             case Finished():
                 self.finished = self.finished or report
             case Failed():
@@ -101,6 +107,12 @@ class Progress:
             case _:
                 return
         self._changed.set()
+
+    def _is_last(self, report: Saved) -> bool:
+        """Whether it is the last checkpoint now: later than the one that was, or there in its place."""
+        if self.saved is None or report.instead == self.saved.name:
+            return True
+        return not report.instead and report.position.step >= self.saved.position.step
 
     async def run(self) -> None:
         """Hand on until cancelled."""
@@ -114,5 +126,5 @@ class Progress:
         committed = tuple(self._committed)
         self._committed.clear()
         evaluated, self._evaluated = self._evaluated, None
-        news = News(self.state, committed, evaluated, self.saved, self.finished, self.failed)
+        news = News(self.state, committed, evaluated, self.saved, self.unsaved, self.finished, self.failed)
         await self._listener.hear(news)

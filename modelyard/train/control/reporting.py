@@ -1,16 +1,16 @@
-"""How a job goes, written to etcd for the scheduler: keys.training_report(job), fenced by the term of this process."""
+"""How a job goes, written to etcd for the scheduler: keys.training_report(job), fenced as formations are."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from modelyard import codec, keys
 from modelyard.errors import PASSING
-from modelyard.etcd import Etcd, Put
+from modelyard.etcd import Compare, Etcd, Put
 from modelyard.jobs.training_progress import TrainingReport
 from modelyard.jobs.training_report import report_of
-from modelyard.session import Term
 from modelyard.train.control.config import Config
 from modelyard.train.control.course import Course
 from modelyard.train.control.fence import DeposedError
@@ -42,10 +42,10 @@ def is_over(report: TrainingReport) -> bool:
 class Reporting:
     """Writes reports. A Listener."""
 
-    def __init__(self, etcd: Etcd, term: Term, config: Config, before: TrainingReport) -> None:
-        """`before`: what is there."""
+    def __init__(self, etcd: Etcd, conditions: Sequence[Compare], config: Config, before: TrainingReport) -> None:
+        """`conditions`: of whatever is written; `before`: what is there."""
         self._etcd = etcd
-        self._term = term
+        self._conditions = conditions
         self._key = keys.training_report(config.job)
         self._course = Course(config, before)
         self._written = before
@@ -78,7 +78,7 @@ class Reporting:
         """Write a report, also if etcd is away for a while; False: this process may not any more."""
         while report != self._written:
             try:
-                if not await self._etcd.commit([self._term.fence], [Put(self._key, codec.encode(report))]):
+                if not await self._etcd.commit(self._conditions, [Put(self._key, codec.encode(report))]):
                     return False
                 self._written = report
             except PASSING as error:

@@ -14,9 +14,9 @@ from modelyard.errors import PASSING, InvalidInputError
 from modelyard.train.control.admission import Admission
 from modelyard.train.control.connection import Connection
 from modelyard.train.control.decision import Order
+from modelyard.train.control.ending import FINISHED, Ending
 from modelyard.train.control.envelopes import Message
 from modelyard.train.control.fence import DeposedError, Fence, Record
-from modelyard.train.control.membership import Membership
 from modelyard.train.control.messages import (
     Broken,
     Committed,
@@ -25,21 +25,19 @@ from modelyard.train.control.messages import (
     Finished,
     Formation,
     Formed,
+    Healing,
     Hello,
     Left,
     Saved,
-    Stop,
+    Unsaved,
 )
 from modelyard.train.control.progress import Progress, State
+from modelyard.train.control.replicas import Members
 
 log = logging.getLogger(__name__)
 
 RETRY_S = 0.5
 """Between two tries to write a formation while etcd is away."""
-END_S = 30.0
-"""From the first member that has finished until those that have not are stopped."""
-
-FINISHED = Stop("training has finished", save=False)
 
 
 class Service:
@@ -49,8 +47,7 @@ class Service:
         ended: set when the job has ended, and every member has finished or is gone.
     """
 
-    def __init__(self, admission: Admission, membership: Membership, fence: Fence, progress: Progress) -> None:
-        self.ended = asyncio.Event()
+    def __init__(self, admission: Admission, membership: Members, fence: Fence, progress: Progress) -> None:
         self._admission = admission
         self._membership = membership
         self._fence = fence
@@ -58,10 +55,9 @@ class Service:
         self._open: set[Connection] = set()
         self._members: dict[str, Connection] = {}
         self._changed = asyncio.Event()
-        self._stop: Stop | None = None
-        self._finishing = False
-        self._parted: set[str] = set()
         self._server: asyncio.Server | None = None
+        self._ending = Ending(membership, self._members)
+        self.ended = self._ending.reached
 
     async def start(self, listener: socket.socket) -> None:
         """Take connections on a socket that is bound."""
@@ -86,19 +82,18 @@ class Service:
 
     def stop(self, reason: str, *, save: bool = True) -> None:
         """End the job: tell all members, now or when they come."""
-        self._membership.over = True
-        if self._stop is None:
-            self._stop = Stop(reason, save)
-            log.info("training is stopped", extra={"reason": reason})
-            for connection in list(self._members.values()):
-                connection.send(self._stop)
-        self._look_for_end()
+        self._ending.stop(reason, save=save)
+        self._changed.set()
 
     @property
     def stopped(self) -> bool:
         """Whether the job was stopped, and has ended by that alone."""
         ends = self._progress.finished or self._progress.failed
-        return self.ended.is_set() and self._stop is not None and not ends
+        return self.ended.is_set() and self._ending.stopping is not None and not ends
+
+    def dismiss(self) -> None:
+        """Let those members go that wait until the end of the job is written down: it is."""
+        self._ending.dismiss()
 
     async def close(self) -> None:
         """Take no more connections and close those that are open: members train on without."""
@@ -111,15 +106,16 @@ class Service:
             await asyncio.wait(waits)
 
     async def conclude(self) -> None:
-        """Note in etcd that nobody trains any more, if every member of the formation has said so: who goes on with the
-        job need not wait for any of them.
+        """Note in etcd the last checkpoint and, if every member of the formation has said so, that nobody trains any
+        more: who goes on with the job need not wait for any of them.
         """
-        group = self._membership.group
-        if not group.number or not set(group.stages) <= self._parted:
-            return
-        nobody = Formation(group.number + 1, (), (), "", self._progress.saved)
+        group, saved = self._membership.group, self._progress.saved
         try:
-            await self._fence.write(Record(nobody, self._admission.agreement))
+            if self._ending.is_parted:
+                nobody = Formation(group.number + 1, (), (), "", saved)
+                await self._fence.write(Record(nobody, self._admission.agreement))
+            else:
+                await self._fence.note(group.number, saved)
         except (DeposedError, *PASSING) as error:
             log.warning("the end is not noted", extra={"reason": str(error)})
 
@@ -175,7 +171,7 @@ class Service:
         if self._members.get(connection.name) is connection and not connection.finished:
             log.info("member lost", extra={"member": connection.name, "reason": connection.frames.closed.result()})
             self._lose(connection)
-            self._look_for_end()
+            self._ending.look()
 
     def _lose(self, connection: Connection) -> None:
         del self._members[connection.name]
@@ -204,54 +200,43 @@ class Service:
         self._members[hello.member] = connection
         self._membership.join(hello, time.monotonic())
         log.info("member", extra={"member": hello.member, "formation": hello.formation, "step": hello.step})
-        if self._stop is not None or (self._membership.over and not hello.whole):
-            connection.send(self._stop or FINISHED)
+        self._ending.greet(connection, whole=hello.whole)
 
     def _take(self, connection: Connection, message: Message) -> None:
         member = connection.name
         match message:
-            case Formed():
+            case Formed() | Healing():
                 self._membership.take(member, message, time.monotonic())
             case Left():
-                self._part(member)
+                self._ending.part(member)
                 self._membership.take(member, message, time.monotonic())
             case Broken():
-                log.warning("group dropped", extra={"member": member, "reason": message.reason})
-                self._part(member)
-                self._membership.take(member, message, time.monotonic())
-                if self._progress.finished:
-                    connection.send(FINISHED)
-            case Committed() | Evaluated() | Saved():
+                self._note_broken(connection, message)
+            case Saved():
+                if message.instead or self._membership.leads(member) or member == self._ending.keeper:
+                    self._progress.take(message)
+            case Committed() | Evaluated() | Unsaved():
                 if self._membership.leads(member):
                     self._progress.take(message)
             case Finished():
-                connection.finished = True
-                self._progress.take(message)
-                self._membership.take(member, message, time.monotonic())
-                self._part(member)
-                self._finish()
+                self._note_finished(connection, message)
             case Failed():
+                connection.finished = True
                 self._progress.take(message)
                 self.stop(f"{member} failed: {message.reason}", save=False)
             case _:
                 raise InvalidInputError(f"expected what members say, got {type(message).__name__}")
 
-    # The end.
+    def _note_broken(self, connection: Connection, message: Broken) -> None:
+        log.warning("group dropped", extra={"member": connection.name, "reason": message.reason})
+        self._ending.part(connection.name)
+        self._membership.take(connection.name, message, time.monotonic())
+        if self._progress.finished:
+            connection.send(FINISHED)
 
-    def _finish(self) -> None:
-        """A member has finished: those that are not in the group need not wait, the others soon follow."""
-        if not self._finishing:
-            self._finishing = True
-            for member in self._membership.waiting:
-                self._members[member].send(FINISHED)
-            asyncio.get_running_loop().call_later(END_S, self.stop, FINISHED.reason)
-        self._look_for_end()
-
-    def _part(self, member: str) -> None:
-        """A member holds no group; once the job is over it will not have another one."""
-        if self._membership.over:
-            self._parted.add(member)
-
-    def _look_for_end(self) -> None:
-        if self._membership.over and all(connection.finished for connection in self._members.values()):
-            self.ended.set()
+    def _note_finished(self, connection: Connection, message: Finished) -> None:
+        connection.finished = True
+        self._progress.take(message)
+        self._membership.take(connection.name, message, time.monotonic())
+        self._ending.part(connection.name)
+        self._ending.finish()

@@ -16,6 +16,7 @@ from modelyard.train.data.splitting import split
 from modelyard.train.data.tensors import Value, to_matrix, to_target, to_value
 from modelyard.train.order import Indices
 
+_ROWS = 1 << 16
 NUMBERS = "x"
 """How scalar columns that are side by side are called where there are other features."""
 
@@ -125,14 +126,15 @@ class Table(Samples):
             )
 
     def labels(self) -> Array:
-        """The targets of all samples, [samples], as they are in the file.
+        """The targets of all samples, [samples], as they are in the file; no more rows are held at a time than _ROWS.
 
         Raises:
             InvalidInputError: there is no target, or a label is out of range.
         """
         if not self.view.target:
             raise InvalidInputError(f"{self.rows.name}: expected a target, there is none")
-        values = self.columns()[self.view.target]
+        parts = [np.arange(begin, min(begin + _ROWS, len(self))) for begin in range(0, len(self), _ROWS)]
+        values = np.concatenate([self.columns(part)[self.view.target] for part in parts or [np.arange(0)]])
         self._check_labels(values, np.arange(len(self)))
         return values
 

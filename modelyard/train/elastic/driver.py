@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from contextlib import closing
 
 import torch
 
-from modelyard.errors import ModelyardError
 from modelyard.names import MAX_LENGTH
-from modelyard.train.control.messages import Envelope, Failed, Finished, Formation, Saved
-from modelyard.train.elastic.group import Group, Seat, first_line
+from modelyard.train.control.messages import Envelope, Finished, Formation, Saved
+from modelyard.train.elastic.failures import failed, passes
+from modelyard.train.elastic.group import Group, Seat
 from modelyard.train.elastic.healing import give, pass_over, take
 from modelyard.train.elastic.host import Host
 from modelyard.train.elastic.member import Member
@@ -20,8 +21,8 @@ from modelyard.train.elastic.reduction import ElasticReduction, preload
 from modelyard.train.elastic.rendezvous import Timeouts
 from modelyard.train.elastic.reports import Reports
 from modelyard.train.elastic.vote import Standing, vote
+from modelyard.train.elastic.watch import Periodic, Watch, stalled
 from modelyard.train.events import Listener
-from modelyard.train.failure import user_traceback
 from modelyard.train.loop import Ending, Loop
 from modelyard.train.reduction import GroupLost
 from modelyard.train.step import Training
@@ -30,6 +31,8 @@ from modelyard.train.tally import Wish
 log = logging.getLogger(__name__)
 GONE_S = 5.0
 """How long the end of this rank waits for what is left of its groups."""
+HEALING_S = 5.0
+"""Between two words of a state that is on its way; the control process waits for a minute."""
 _ENDS = {Ending.FINISHED, Ending.STOPPED_EARLY}
 
 
@@ -62,33 +65,61 @@ class Driver:
         self._timeouts = timeouts or Timeouts()
         self._standing = Standing()
         self._groups: list[Group] = []
+        self._trains: Group | None = None
+        self._healed = 0
         self._version = ""
 
     def run(self) -> Ending:
-        """Train until there is nothing left to be done, and say so to the control process.
+        """Train until there is nothing left to be done, and it is written down that it is so.
 
         The process should end by `os._exit` afterwards: groups with a peer that was stopped may still be blocked.
 
         Raises:
             StoppedError: the job ends before.
             RefusedError: it will not have this member.
-            ModelyardError: the run cannot go on; the control process was told.
+            UnavailableError, ExhaustedError, OSError: something is away or full: the process may be started anew.
+            ModelyardError: the run cannot go on, as is written down.
         """
         preload()
         self._member.start(self._step)
+        watch = Watch(self._training.options.stall_s, self._activity)
+        thread = threading.get_ident()
         try:
-            return self._train()
+            with Periodic(watch.pause_s, lambda: self._look(watch, thread), "watch"):
+                return self._train()
         except RefusedError:
             raise
-        except StoppedError:
-            self._host.settle()
+        except StoppedError as stopped:
+            self._keep(stopped)
             raise
         except Exception as error:
-            self._member.part(Envelope(failed=_failure(error)))
+            if not passes(error):
+                self._member.part(Envelope(failed=failed(error)))
             raise
         finally:
             self._member.close()
             self._let_go()
+
+    def _activity(self) -> object:
+        """What this rank is at that none but itself can bring further; None: nothing."""
+        group, training = self._trains, self._training
+        if group is None or group.waits:
+            return None
+        reads = [samples.reads for samples in (training.train, training.validation) if samples is not None]
+        return (group.number, *reads, *self._state.progress)
+
+    def _look(self, watch: Watch, thread: int) -> None:
+        if watch.stalls():
+            error = stalled(self._state.position.step, self._training.options.stall_s, thread)
+            log.error("training stalls", extra={"reason": error.message})
+            self._member.part(Envelope(failed=failed(error)))
+
+    def _keep(self, stopped: StoppedError) -> None:
+        """Save the state if that is for this rank to do, and nobody has done so after the last step."""
+        if stopped.keeps and self._step() >= 0 and self._reports.saved != self._state.position.step:
+            self._host.enter(0, None)
+            self._reports.save(self._state)
+        self._host.settle()
 
     def _let_go(self) -> None:
         ends_s = time.monotonic() + GONE_S
@@ -105,9 +136,7 @@ class Driver:
             formation = self._member.next_formation()
             ending = self._take_part(formation)
             if ending in _ENDS:
-                finished = Finished(self._state.position, ending.value, self._version)
-                if not self._member.part(Envelope(finished=finished)):
-                    log.warning("the end of training could not be told", extra={"step": finished.position.step})
+                self._member.part(Envelope(finished=Finished(self._state.position, ending.value, self._version)))
                 return ending
 
     def _take_part(self, formation: Formation) -> Ending | None:
@@ -115,11 +144,12 @@ class Driver:
         group = Group(Seat.of(formation, self._member.name), self._timeouts)
         self._groups = [*(before for before in self._groups if not before.gone(0.0)), group]
         reason, ending = "", None
-        self._host.enter(group.rank)
+        self._host.enter(group.rank, formation.checkpoint)
         try:
             self._member.attend(group)
             group.connect()
-            self._heal(group, formation.checkpoint)
+            with Periodic(HEALING_S, lambda: self._tell_healing(group), "healing"):
+                self._heal(group, formation.checkpoint)
             self._member.formed()
             ending = self._run(group)
             if ending in _ENDS:
@@ -139,10 +169,12 @@ class Driver:
     def _run(self, group: Group) -> Ending:
         before = self._state.progress
         self._reports.begin(group.rank)
+        self._trains = group
         try:
             with closing(ElasticReduction(group)) as reduction:
                 return self._loop.run(reduction, self._wish)
         finally:
+            self._trains = None
             if self._state.progress != before:
                 self._standing = Standing(*self._state.progress, group.number)
 
@@ -176,11 +208,18 @@ class Driver:
         else:
             pass_over(group, result.source)
 
+    def _tell_healing(self, group: Group) -> None:
+        """Say that it goes on, if something has come since this was asked last."""
+        before, self._healed = self._healed, group.completed
+        if group.completed != before:
+            self._member.healing()
+
     def _begin(self, number: int, checkpoint: Saved | None) -> None:
         """Have the state that the run begins with."""
         self._standing = Standing()
         if checkpoint is not None:
-            self._host.restore(checkpoint)
+            with Periodic(HEALING_S, self._member.healing, "restoring"):
+                self._host.restore(checkpoint)
         self._standing = Standing(*self._state.progress, number)
 
     def _become(self, state: dict[str, object], standing: Standing | None, number: int) -> None:
@@ -188,9 +227,3 @@ class Driver:
         self._standing = Standing()
         self._state.load_state_dict(state)
         self._standing = standing or Standing(*self._state.progress, number)
-
-
-def _failure(error: Exception) -> Failed:
-    if isinstance(error, ModelyardError):
-        return Failed(error.message, getattr(error, "traceback", ""))
-    return Failed(f"{type(error).__name__}: {first_line(error)}", user_traceback(error))

@@ -49,6 +49,7 @@ class Group:
         number: of the formation.
         rank: of this process.
         world: how many ranks there are.
+        completed: how often what was waited for has come.
     """
 
     def __init__(self, seat: Seat, timeouts: Timeouts | None = None) -> None:
@@ -60,12 +61,18 @@ class Group:
         self._pending: set[Pending[Any]] = set()
         self._reason: str | None = None
         self._process_group: dist.ProcessGroup | None = None
+        self.completed = 0
         self._threads: list[Thread] = []
 
     @property
     def lost(self) -> bool:
         """Whether it is."""
         return self._reason is not None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is for other ranks to bring this one further: a collective has begun, and not ended."""
+        return bool(self._pending)
 
     @property
     def process_group(self) -> dist.ProcessGroup:
@@ -109,8 +116,7 @@ class Group:
         self.check()
 
     def _connect(self, connected: Pending[None]) -> None:
-        # In a thread of its own, as torch waits there for what may never come.
-        try:
+        try:  # in a thread of its own, as torch waits there for what may never come
             made = process_group(self._seat.formation, self._seat.rank, self._timeouts, lambda: self.lost)
             with self._lock:
                 if self._reason is None:
@@ -118,7 +124,7 @@ class Group:
         except (RuntimeError, GroupLost) as error:
             self.lose(f"formation {self.number} could not be formed: {first_line(error)}")
         finally:
-            connected.settle()
+            self._settle(connected)
 
     def drop(self) -> None:
         """Let go of the connections: peers that wait for this rank fail at once, if nothing is blocked in it."""
@@ -152,8 +158,24 @@ class Group:
         The caller must not use the tensor again if the group is lost: somebody may still write into it.
         """
         pending = self._expect(result)
-        self._begin(pending, lambda group: dist.all_reduce(tensor, group=group, async_op=True))
+        self._begin(pending, lambda group: group.allreduce([tensor]))  # what dist.all_reduce adds takes longer
         return pending.future
+
+    def begin_sum(self, values: torch.Tensor) -> Callable[[], torch.Tensor]:
+        """Begin to sum a tensor over the ranks; what is returned waits for it, and returns it.
+
+        Raises:
+            GroupLost: what is returned: it was lost.
+        """
+        summed = values.clone()
+        pending = self.all_reduce(summed, result=summed)
+
+        def complete() -> torch.Tensor:
+            pending.wait()
+            self.check()
+            return summed
+
+        return complete
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """Return the sum of a tensor over the ranks.
@@ -161,9 +183,7 @@ class Group:
         Raises:
             GroupLost: it was lost.
         """
-        summed = values.clone()
-        self._complete(lambda group: dist.all_reduce(summed, group=group, async_op=True))
-        return summed
+        return self.begin_sum(values)()
 
     def all_gather(self, values: torch.Tensor) -> list[torch.Tensor]:
         """Return what each rank has, by rank; shapes are the same.
@@ -216,8 +236,12 @@ class Group:
             done.value()
         except RuntimeError as error:
             self.lose(f"a collective failed: {first_line(error)}")
+        self._settle(pending)
+
+    def _settle(self, pending: Pending[Any]) -> None:
         with self._lock:
             self._pending.discard(pending)
+            self.completed += 1
         pending.settle()
 
 

@@ -9,13 +9,14 @@ from modelyard.train.loop import Ending
 class Host:
     """Knows of no checkpoint, and does nothing with what was trained."""
 
-    def enter(self, rank: int) -> None:
-        """From now on this is that rank of its group."""
+    def enter(self, rank: int, checkpoint: Saved | None) -> None:
+        """From now on this is that rank of its group; the control process knows of that checkpoint as the last."""
 
     def restore(self, saved: Saved) -> None:
-        """Load a checkpoint into the state that is trained; asked where no rank's state is as late.
+        """Load a checkpoint, or one before it, into the state that is trained; asked where no rank's state is as late.
 
         Raises:
+            GroupLost: it cannot be read now.
             ModelyardError: it cannot be loaded.
         """
         raise NotImplementedError(f"expected to be told of no checkpoint, got {saved.name}")

@@ -17,7 +17,7 @@ from typing import Any
 from modelyard import codec
 from modelyard.backoff import Backoff
 from modelyard.rpc.frames import Buffer, Frames
-from modelyard.train.control.messages import ALONE_S, Broken, Envelope, Formation, Formed, Hello, Left
+from modelyard.train.control.messages import ALONE_S, Broken, Envelope, Formation, Formed, Healing, Hello, Left
 from modelyard.train.elastic.group import Group
 from modelyard.train.elastic.orders import Orders
 
@@ -39,8 +39,8 @@ class Member:
 
         Args:
             hello: what it says of itself; step, formation and whole are put in as they are then.
-            where: the control process: host:port, or "": unknown. Asked before every attempt to connect, in the
-                member's thread, which it must not block for long.
+            where: the control process: host:port, or "": unknown. Asked again and again, in the member's thread, which
+                it must not block for long.
         """
         self.name = hello.member
         self._hello = hello
@@ -51,7 +51,7 @@ class Member:
         self._frames: Frames | None = None
         self._parting: Envelope | None = None
         self._parted = Condition()
-        self._said = False
+        self._over = False
         self._alone_since_s: float | None = time.monotonic()
         self._closing = asyncio.Event()
         self._thread = Thread(target=self._run, name="member", daemon=True)
@@ -78,6 +78,15 @@ class Member:
         formation = self._orders.next_formation()
         self._hello = replace(self._hello, formation=formation.number, whole=False)
         return formation
+
+    def check(self) -> None:
+        """See whether this member is to go on.
+
+        Raises:
+            StoppedError: the job ends.
+            RefusedError: the control process will not have this member.
+        """
+        self._orders.check()
 
     def attend(self, group: Group) -> None:
         """From now on a group is lost as soon as it is to be dropped: perhaps at once."""
@@ -109,6 +118,10 @@ class Member:
         self._hello = replace(self._hello, whole=True)
         self.send(Envelope(formed=Formed(self._hello.formation)))
 
+    def healing(self) -> None:
+        """The state that its formation needs has come further."""
+        self.send(Envelope(healing=Healing(self._hello.formation)))
+
     def broken(self, reason: str) -> None:
         """It has dropped the group."""
         self._hello = replace(self._hello, whole=False)
@@ -124,15 +137,17 @@ class Member:
         if self.connected:
             self._loop.call_soon_threadsafe(self._send, envelope)
 
-    def part(self, envelope: Envelope, timeout_s: float = ALONE_S) -> bool:
-        """Wait until a last message, `finished` or `failed`, is sent, also over connections that are made meanwhile.
+    def later(self, delay_s: float, call: Callable[[], None]) -> None:
+        """Call something in the member's thread, if it is still there then."""
+        self._loop.call_soon_threadsafe(self._loop.call_later, delay_s, call)
 
-        Returns:
-            False: it was not, for so long.
+    def part(self, envelope: Envelope) -> None:
+        """Say `finished` or `failed`, on every connection that there is, until the control process has told that it
+        is written down. In any thread; if there is never one again this does not return.
         """
         self._loop.call_soon_threadsafe(self._begin_parting, envelope)
         with self._parted:
-            return self._parted.wait_for(lambda: self._said, timeout_s)
+            self._parted.wait_for(lambda: self._over)
 
     # The member's thread.
 
@@ -147,17 +162,23 @@ class Member:
         backoff = Backoff(FIRST_RETRY_S, LAST_RETRY_S)
         closing = asyncio.ensure_future(self._closing.wait())
         while not closing.done():
-            frames = await self._connected()
+            frames = await self._connected(address := self._where())
             if frames is None:
                 await asyncio.wait([closing], timeout=backoff.next())
                 continue
             backoff.reset()
-            ends: list[asyncio.Future[Any]] = [closing, frames.closed]
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            await self._until_over(address, [closing, frames.closed])
             await self._disconnected(frames)
 
-    async def _connected(self) -> Frames | None:
-        host, _, port = self._where().rpartition(":")
+    async def _until_over(self, address: str, ends: list[asyncio.Future[Any]]) -> None:
+        """Return when the connection is to be made anew: it has ended, or another control process has taken over,
+        which the one that we have may not know.
+        """
+        while not any(end.done() for end in ends) and self._where() in {"", address}:
+            await asyncio.wait(ends, timeout=LAST_RETRY_S, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _connected(self, address: str) -> Frames | None:
+        host, _, port = address.rpartition(":")
         if not host:
             return None
         frames = Frames(self._receive)
@@ -170,7 +191,7 @@ class Member:
         self._frames, self._alone_since_s = frames, None
         self._send(Envelope(hello=replace(self._hello, step=self._step())))
         if self._parting is not None:
-            self._begin_parting(self._parting)
+            self._send(self._parting)
         return frames
 
     async def _disconnected(self, frames: Frames) -> None:
@@ -181,22 +202,25 @@ class Member:
 
     def _receive(self, frame: Buffer) -> None:
         try:
-            self._orders.take(codec.decode(Envelope, bytes(frame)))
+            message = codec.decode(Envelope, bytes(frame))
         except codec.MalformedError as error:
             log.error("message not understood", extra={"reason": str(error)})
+            return
+        if message.over is not None:
+            self._end()
+        self._orders.take(message)
 
     def _send(self, envelope: Envelope) -> None:
         if self._frames is not None:
             self._frames.send((codec.encode(envelope),))
 
     def _begin_parting(self, envelope: Envelope) -> None:
+        if envelope.failed is not None:  # that is heard of whoever has the job's secret
+            self._hello = replace(self._hello, agreement="")
         self._parting = envelope
-        if self._frames is not None:
-            self._send(envelope)
-            self._flushing = asyncio.ensure_future(self._part(self._frames))
+        self._send(envelope)
 
-    async def _part(self, frames: Frames) -> None:
-        if await frames.flushed():
-            with self._parted:
-                self._said = True
-                self._parted.notify_all()
+    def _end(self) -> None:
+        with self._parted:
+            self._over = True
+            self._parted.notify_all()

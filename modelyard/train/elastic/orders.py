@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from threading import Condition
 
-from modelyard.errors import PreconditionError
+from modelyard.errors import PreconditionError, UnavailableError
 from modelyard.train.control.messages import Envelope, Formation, Leave, Stop
 from modelyard.train.elastic.group import Group
 
@@ -15,16 +15,22 @@ class StoppedError(Exception):
     Attributes:
         reason: that the control process has given.
         save: whether a checkpoint was asked for.
+        keeps: whether this member is to save its state if nobody has since.
     """
 
     def __init__(self, stop: Stop) -> None:
         super().__init__(f"the job was stopped: {stop.reason}")
         self.reason = stop.reason
         self.save = stop.save
+        self.keeps = stop.save and stop.keeps
 
 
 class RefusedError(PreconditionError):
     """The control process will not have this member."""
+
+
+class RestartError(UnavailableError):
+    """What this process was part of is no more, through no fault of its own: another one is to take its place."""
 
 
 class Orders:
@@ -88,13 +94,22 @@ class Orders:
         with self._changed:
             self._group = None
             self._changed.wait_for(lambda: self._next or self._stop or self._refusal is not None)
-            if self._refusal is not None:
-                raise RefusedError(f"the job refused this worker: {self._refusal}")
-            if self._stop is not None:
-                raise StoppedError(self._stop)
+            self.check()
             found, self._next = self._next, None
             assert found is not None  # noqa: S101 (what was waited for)
             return found
+
+    def check(self) -> None:
+        """See whether this member is to go on.
+
+        Raises:
+            StoppedError: the job ends.
+            RefusedError: the control process will not have this member.
+        """
+        if self._refusal is not None:
+            raise RefusedError(f"the job refused this worker: {self._refusal}")
+        if self._stop is not None:
+            raise StoppedError(self._stop)
 
     def attend(self, group: Group) -> None:
         """Lose a group as soon as it is to be dropped, which it may be already."""

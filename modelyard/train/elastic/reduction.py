@@ -1,11 +1,12 @@
-"""Gradients and sums over a group that can be lost: stock DDP, with a hook that sums copies of its buckets.
+"""Gradients and sums over a group that can be lost: stock DDP, with a hook that sums its buckets.
 
-Copies, as torch may write into what it sums long after the group is lost.
+torch may write into what it sums long after the group is lost. Buckets are this DDP's own, and go with it and the
+group; gradients are copied out of them, and those of an interrupted step are dropped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
 import torch
@@ -39,7 +40,11 @@ class ElasticReduction:
     def wrap(self, module: nn.Module) -> nn.Module:
         """Return a module whose last backward pass of a step leaves the gradients summed over all ranks."""
         wrapped = DistributedDataParallel(
-            module, process_group=DDPGroup(self._group), init_sync=False, forward_sync_buffers=False
+            module,
+            process_group=DDPGroup(self._group),
+            init_sync=False,
+            forward_sync_buffers=False,
+            gradient_as_bucket_view=False,  # gradients are no part of what torch may still write into
         )
         # DDP compares a hook's annotations with types, which are texts here: so a function without any.
         wrapped.register_comm_hook(None, lambda _state, bucket: self._sum(bucket))
@@ -68,6 +73,14 @@ class ElasticReduction:
         if last and not self._summed:
             raise InvalidInputError(f"expected all parameters to be in the loss, got one without {_without(module)}")
 
+    def begin_sum(self, values: torch.Tensor) -> Callable[[], torch.Tensor]:
+        """Begin to sum FP64 [n] over all ranks; what is returned waits for it, and returns it.
+
+        Raises:
+            GroupLost: what is returned: a member is gone, or has come.
+        """
+        return self._group.begin_sum(values)
+
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """Return the sum of FP64 [n] over all ranks.
 
@@ -85,8 +98,8 @@ class ElasticReduction:
 
     def _sum(self, bucket: GradBucket) -> Future[torch.Tensor]:
         self._summed = self._summed or bucket.is_last()
-        copy = bucket.buffer().clone()
-        return self._group.all_reduce(copy, result=copy)
+        buffer = bucket.buffer()
+        return self._group.all_reduce(buffer, result=buffer)
 
 
 def preload() -> None:

@@ -45,7 +45,7 @@ def process_group(formation: Formation, rank: int, timeouts: Timeouts, lost: Cal
         GroupLost: `lost` said so.
         RuntimeError: the store or a member could not be reached (torch's).
     """
-    store = _store(formation, timeouts)
+    store = store_of(formation, timeouts)
     _meet(store, rank, len(formation.members), lost)
     backend = _gloo(store, formation, rank, timeouts)
     group = dist.ProcessGroup(store, rank, len(formation.members))
@@ -53,7 +53,12 @@ def process_group(formation: Formation, rank: int, timeouts: Timeouts, lost: Cal
     return group
 
 
-def _store(formation: Formation, timeouts: Timeouts) -> Store:
+def store_of(formation: Formation, timeouts: Timeouts) -> Store:
+    """Return the store of a formation: what is written there is in nobody else's way.
+
+    Raises:
+        RuntimeError: it could not be reached (torch's).
+    """
     host, _, port = formation.store.rpartition(":")
     patience = timedelta(seconds=timeouts.store)
     client = TCPStore(host.strip("[]"), int(port), is_master=False, wait_for_workers=False, timeout=patience)

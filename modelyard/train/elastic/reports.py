@@ -6,6 +6,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Mapping
+from threading import Lock
 
 from modelyard.train.control.messages import Committed, Envelope, Evaluated
 from modelyard.train.course import EpochRecord
@@ -14,16 +15,25 @@ from modelyard.train.events import Listener, StepCommitted
 from modelyard.train.state import TrainingState
 
 TELL_S = 0.1
-"""Steps may take less than a message should cost: the control process is told of several at once, but of the first."""
+"""Steps may take less than a message should cost, for who sends and for who gets it: so they are told together, so long
+after the first of them; only the first one in a group is told at once."""
 
 
 class Reports(Listener):
-    """Of the loop of a rank that goes from group to group."""
+    """Of the loop of a rank that goes from group to group.
+
+    Attributes:
+        saved: after which step a checkpoint was last due; -1: none was.
+    """
 
     def __init__(self, member: Member, listener: Listener) -> None:
         self._member = member
         self._listener = listener
+        self.saved = -1
         self._leads = False
+        self._first = False
+        self._planned = False
+        self._untold = Lock()
         self._told_s = 0.0
         self._last: StepCommitted | None = None
         self._samples = 0
@@ -31,7 +41,7 @@ class Reports(Listener):
 
     def begin(self, rank: int) -> None:
         """The next steps are done in another group, as this rank."""
-        self._leads = rank == 0
+        self._leads = self._first = rank == 0
         self._told_s = time.monotonic()
 
     def end(self) -> None:
@@ -39,17 +49,21 @@ class Reports(Listener):
         self._tell()
 
     def committed(self, step: StepCommitted) -> None:
-        """Count a step, and tell of it, sooner or later."""
+        """Count a step, and tell of it: now, or within TELL_S."""
         self._listener.committed(step)
         if not self._leads:
             return
-        first = self._last is None and not self._samples
-        self._last = step
-        self._samples += step.samples
-        for name, value in step.values.items():
-            self._sums[name] += value * step.samples
-        if first or time.monotonic() - self._told_s >= TELL_S:
+        with self._untold:
+            self._last = step
+            self._samples += step.samples
+            for name, value in step.values.items():
+                self._sums[name] += value * step.samples
+            planned, self._planned = self._planned, not self._first
+        if self._first:
+            self._first = False
             self._tell()
+        elif not planned:
+            self._member.later(TELL_S, self._tell)
 
     def ended(self, record: EpochRecord) -> None:
         """Pass it on, and tell of it."""
@@ -60,17 +74,21 @@ class Reports(Listener):
 
     def save(self, state: TrainingState) -> None:
         """Pass it on."""
+        self.saved = state.position.step
         self._listener.save(state)
 
     def _tell(self) -> None:
-        if self._last is None or not self._member.connected:
-            return
-        now_s = time.monotonic()
-        values = _finite({name: total / self._samples for name, total in self._sums.items()})
-        committed = Committed(self._last.position, values, self._samples, now_s - self._told_s)
-        self._member.send(Envelope(committed=committed))
-        self._last, self._samples, self._told_s = None, 0, now_s
-        self._sums.clear()
+        """Tell of what was not told; in the training thread, or in the member's. Without a connection it is kept."""
+        with self._untold:
+            self._planned = False
+            if self._last is None or not self._member.connected:
+                return
+            now_s = time.monotonic()
+            values = _finite({name: total / self._samples for name, total in self._sums.items()})
+            committed = Committed(self._last.position, values, self._samples, now_s - self._told_s)
+            self._member.send(Envelope(committed=committed))
+            self._last, self._samples, self._told_s = None, 0, now_s
+            self._sums.clear()
 
 
 def _finite(values: Mapping[str, float]) -> dict[str, float]:

@@ -13,7 +13,7 @@ import copy
 import logging
 import shutil
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -28,12 +28,11 @@ from modelyard.errors import InvalidInputError
 from modelyard.oip.datatypes import DATATYPES
 from modelyard.train.checkpoint import durable
 from modelyard.train.export import onnx_model, program, record
-from modelyard.train.export.record import TrainingRecord
+from modelyard.train.export.trained import Trained
 from modelyard.train.export.values import DEFAULT_TOLERANCE, Inputs, Outputs, Tolerance, first_rows, name_outputs
 from modelyard.train.export.weights import write_signature, write_weights
 
 log = logging.getLogger(__name__)
-Weights = Mapping[str, torch.Tensor]
 SERVED = ("onnx", "torch_export")
 """The formats that can be served, the one to prefer first."""
 
@@ -70,27 +69,6 @@ class Exports:
     def artifact(self) -> Path:
         """Where that is."""
         return self.directory / self.served
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What training has left.
-
-    Attributes:
-        module: any of its kind: it gets the weights. Neither wrapped nor sharded.
-        last: its weights and buffers (state_dict), whole.
-        best: those to be served.
-        rows: that were not trained on, two or more: what is exported is compared on them.
-        record: how it was made.
-        companions: files that travel along, by path.
-    """
-
-    module: nn.Module
-    last: Weights
-    best: Weights
-    rows: Inputs
-    record: TrainingRecord
-    companions: Mapping[str, bytes] = field(default_factory=dict)
 
 
 class _Written(Protocol):

@@ -16,8 +16,8 @@ from modelyard.errors import InvalidInputError
 from modelyard.preprocessing.files import DIRECTORY
 from modelyard.preprocessing.preprocessing import Preprocessing
 from modelyard.train.dataset import Dataset
-from modelyard.train.export.exporting import Trained
 from modelyard.train.export.record import TrainingRecord
+from modelyard.train.export.trained import Trained
 from modelyard.train.export.values import Inputs
 from modelyard.train.recipe import Recipe
 from modelyard.train.samples import Samples

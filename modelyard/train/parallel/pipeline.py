@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from modelyard.train.parallel.mesh import PIPELINE
 from modelyard.train.parallel.passes import Read
 from modelyard.train.parallel.placement import Placement
 from modelyard.train.parallel.reduction import GridReduction
+from modelyard.train.parallel.stages import Given, arguments
 from modelyard.train.recipe import Recipe
 from modelyard.train.samples import Batch
 from modelyard.train.shares import portion
@@ -51,7 +51,7 @@ class PipelinedPasses:
         self._placement = placement
         self._reduction = reduction
         self._precision = options.precision
-        self._given = _Given(placement.module)
+        self._given = Given(placement.module)
         self._computation = Computation(recipe, self._given, options.precision)
         self._part = Batch((), (), 0)
         self._samples = 1
@@ -99,7 +99,7 @@ class PipelinedPasses:
                 self._schedule.step(target=rows, losses=[], return_outputs=False)
             elif self._placement.stage == 0:
                 batch = read(np.concatenate([indices[begin:end], filling]))
-                args, named = _arguments(on_device(batch.inputs, device))
+                args, named = arguments(on_device(batch.inputs, device))
                 self._schedule.step(*args, **named, return_outputs=False)
             else:
                 self._schedule.step(return_outputs=False)
@@ -133,21 +133,3 @@ def check_stage(recipe: Recipe, stage: nn.Module) -> None:
 def _largest(batch_size: int, parts: int) -> int:
     """The most samples that a part can have: of a whole batch, or of an odd one that is too small for all parts."""
     return max(portion(batch_size, 0, parts)[1], min(batch_size, 3))
-
-
-class _Given(nn.Module):
-    """The model, as the last stage has it: its outputs are there already."""
-
-    def __init__(self, stage: nn.Module) -> None:
-        super().__init__()
-        self.stage = stage
-        self.outputs: Any = None
-
-    def forward(self) -> Any:
-        return self.outputs
-
-
-def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    if isinstance(inputs, Mapping):
-        return (), dict(inputs)
-    return (tuple(inputs), {}) if isinstance(inputs, tuple | list) else ((inputs,), {})

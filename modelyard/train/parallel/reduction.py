@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 import torch.distributed as dist
@@ -12,7 +12,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
-from modelyard.train.parallel.mesh import DATA, PIPELINE, SHARD, part
+from modelyard.train.parallel.mesh import PIPELINE, TENSOR, part
 
 
 class GridReduction:
@@ -25,7 +25,6 @@ class GridReduction:
 
     def __init__(self, grid: DeviceMesh) -> None:
         self._grid = grid
-        self._everyone = grid[PIPELINE, DATA, SHARD]._flatten().get_group()
         self.rank, self.world = part(grid)
 
     def wrap(self, module: nn.Module) -> nn.Module:
@@ -40,16 +39,24 @@ class GridReduction:
                 cut.set_requires_gradient_sync(last, recurse=False)
         yield
 
+    def begin_sum(self, values: torch.Tensor) -> Callable[[], torch.Tensor]:
+        """Return what returns the `sum`, which is waited for at once."""
+        summed = self.sum(values)
+        return lambda: summed
+
     def sum(self, values: torch.Tensor) -> torch.Tensor:
-        """Return the sum of FP64 [n] over all parts, and over stages: one of these adds, the others have zeros."""
+        """Return the sum of FP64 [n] over all parts, and over stages: one of these adds, the others have zeros.
+
+        Those that share layers have the same; but all ranks take part, so that what any of them wishes all know.
+        """
         summed = values.to(self._grid.device_type, copy=True)
-        dist.all_reduce(summed, group=self._everyone)
-        return summed.cpu()
+        dist.all_reduce(summed)
+        return summed.cpu() / self._grid[TENSOR].size()
 
     def agreed(self, names: list[str]) -> list[str]:
         """Return the names of that rank, the first one, that has some."""
-        found: list[list[str]] = [[] for _ in range(dist.get_world_size(self._everyone))]
-        dist.all_gather_object(found, names, group=self._everyone)
+        found: list[list[str]] = [[] for _ in range(dist.get_world_size())]
+        dist.all_gather_object(found, names)
         return next(filter(None, found), [])
 
     def norm(self, parameters: Iterable[torch.Tensor]) -> torch.Tensor:

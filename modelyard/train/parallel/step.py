@@ -6,18 +6,15 @@ import math
 
 import torch
 
-from modelyard.errors import InternalError
 from modelyard.train.buffers import Buffers
 from modelyard.train.computation import Computation
 from modelyard.train.failure import NonFiniteError, of_recipe
 from modelyard.train.order import Indices
 from modelyard.train.parallel.passes import Passes, WholePasses
-from modelyard.train.parallel.pipeline import PipelinedPasses
 from modelyard.train.parallel.placement import Placement
 from modelyard.train.parallel.reduction import GridReduction
 from modelyard.train.randomness import seed
 from modelyard.train.samples import Batch
-from modelyard.train.shares import portion
 from modelyard.train.step import NO_WISH, Outcome, Training
 from modelyard.train.tally import Total, Wish
 
@@ -60,7 +57,7 @@ class ParallelStep:
             # A rank may have no sample of its first batch, and the names are those of its replica's last stage.
             self._names = self._names or self._reduction.agreed(sorted(tally.sums))
             total = tally.total(self._reduction, self._names, wish)
-            self._check(total, indices)
+            total.check(indices, state.position.step, self._reduction.world)
             means = self._buffers.average(self._reduction, tally.samples, total.samples) if self._buffers else {}
             self._clip(indices)
             applied = True
@@ -73,14 +70,6 @@ class ParallelStep:
 
     def _read(self, indices: Indices) -> Batch:
         return self._training.train.training(self._state.position.epoch, indices)
-
-    def _check(self, total: Total, indices: Indices) -> None:
-        if total.samples != len(indices):
-            raise InternalError(f"expected a sum over {len(indices)} samples, got one over {total.samples}")
-        if total.not_finite:
-            shares = [portion(len(indices), rank, self._reduction.world) for rank in total.not_finite]
-            bad = [index for begin, end in shares for index in indices[begin:end].tolist()]
-            raise NonFiniteError("the loss", self._state.position.step, bad)
 
     def _clip(self, indices: Indices) -> None:
         limit = self._training.recipe.clip_norm
@@ -112,4 +101,6 @@ def _passes(training: Training, placement: Placement, reduction: GridReduction) 
     if placement.stages == 1:
         computation = Computation(recipe, placement.module, options.precision)
         return WholePasses(computation, reduction, options.accumulation)
+    from modelyard.train.parallel.pipeline import PipelinedPasses  # noqa: PLC0415 (it takes torch seconds to load)
+
     return PipelinedPasses(recipe, placement, reduction, options)

@@ -9,11 +9,9 @@ from dataclasses import dataclass, field
 from modelyard.catalogue import Resources, Version
 from modelyard.config import format_bytes
 from modelyard.deployment import Selector, Worker
-from modelyard.reservation import Need, Reserved
+from modelyard.reservation import Need, Reserved, usual_bytes
 
 BOUND = 1.25
-RUNNER_BYTES = 128 << 20
-"""A runner's own memory, for a version that does not state its need."""
 
 
 def selected(on: Selector, worker: Worker) -> bool:
@@ -104,7 +102,7 @@ def stated(resources: Resources) -> Need:
 
 
 def estimate(version: Version, copies: int = 1) -> Resources:
-    """What an instance needs: as stated for each copy, else a runner and twice the artifact: as is, and prepacked."""
+    """What an instance needs: as stated for each copy, else what is usual."""
     stated = version.resources
-    memory_bytes = copies * stated.memory_bytes or RUNNER_BYTES + 2 * copies * version.size_bytes
+    memory_bytes = copies * stated.memory_bytes or usual_bytes(version.size_bytes, copies)
     return dataclasses.replace(stated, memory_bytes=memory_bytes)

@@ -43,6 +43,17 @@ async def find_usable_version(registries: Replicas, model: str, reference: str) 
     return version
 
 
+async def set_alias(registries: Replicas, version: Version, alias: str, tenant: str) -> None:
+    """Have an alias mean a version. To repeat it is safe.
+
+    Raises:
+        AlreadyExistsError: a version has that name.
+        PreconditionError: the version breaks who calls the alias, or is deleted.
+    """
+    request = registry_pb2.SetAliasRequest(model=version.model, alias=alias, version=version.version)
+    await _ask(registries, "SetAlias", request, ((TENANT_KEY, tenant),))
+
+
 async def hold_artifact(registries: Replicas, digest: str, tenant: str, upload: str) -> Manifest:
     """Have the registry hold an artifact for a day under the name of an upload; return its manifest.
 

@@ -47,6 +47,7 @@ from modelyard_worker.runner_process import RunnerSettings
 from modelyard_worker.runners import Runners
 from modelyard_worker.servicer import AgentServicer
 from modelyard_worker.training.process import TrainingSettings
+from modelyard_worker.training.scratch import cleared
 from modelyard_worker.training.seats import Gangs
 
 _log = logging.getLogger(__name__)
@@ -154,7 +155,7 @@ def _training(start: Start, logs: RunnerLogs, registries: Callable[[], list[str]
         advertise=config.advertise or config.host,
         etcd=config.etcd,
         logs=logs,
-        directory=Path(config.data_dir) / "training",
+        directory=cleared(Path(config.data_dir) / "training"),
         registries=registries,
         allows_code=config.allow_code,
         environ=start.environ,

@@ -167,7 +167,7 @@ class InstanceKeeper(Generic[P]):
             self._ready_s = asyncio.get_running_loop().time()
             self._jobs = self._admit(ready, seat) if self._admit else None
             lost = await seat.lost()
-            lost.of_jobs = await self._was_of_jobs()
+            lost.of_jobs = await self._was_of_jobs() or lost.of_jobs
             raise lost
         except Exception:  # on cancellation the seat is left by `leave`, in good order
             await seat.leave()

@@ -26,7 +26,7 @@ from tests.waiting import eventually
 PIECE_BYTES = 1 << 20
 
 TIMEOUT_S = 120.0
-"""Of a call: twenty versions at once are twenty processes that check them."""
+"""Of a call: many versions at once are as many processes that check them."""
 
 
 class RegistryServer(ProgramServer):

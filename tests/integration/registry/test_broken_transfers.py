@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from modelyard.rpc.registry import RegistrySource
 from modelyard_worker.cache import ArtifactCache
 from tests import models
 from tests.integration.registry.remote import RegistryServer, sha256
+from tests.servers import ProgramServer
 from tests.waiting import eventually
 
 LARGE = random.Random(11).randbytes(5 * CHUNK_SIZE_BYTES + 4321)
@@ -25,7 +26,6 @@ TIMEOUT_S = 30.0
 SHORT_S = 2.0
 """As long as a client looks for a registry that has gone for good."""
 
-Start = Callable[..., RegistryServer]
 Say = Callable[[Progress], None]
 
 
@@ -38,11 +38,21 @@ def artifact(tmp_path: Path) -> Path:
     return tmp_path / "artifact"
 
 
+@pytest.fixture(scope="module")
+def _own_process(_etcd_process: ProgramServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
+    server = RegistryServer(tmp_path_factory.mktemp("registry"), _etcd_process.endpoint)
+    server.start()
+    yield server
+    server.close()
+
+
 @pytest.fixture
-async def own(new_registry: Start, etcd: Etcd) -> RegistryServer:
-    server = new_registry()
-    await server.wait_ready()
-    return server
+async def own(_own_process: RegistryServer, etcd: Etcd) -> RegistryServer:
+    """A registry that has nothing, and can be killed: a test leaves it running."""
+    await _own_process.wait_ready()
+    for chunk in _own_process.chunks():
+        chunk.unlink()
+    return _own_process
 
 
 def check_pulled(directory: Path, artifact: Path) -> None:

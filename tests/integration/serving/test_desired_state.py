@@ -13,7 +13,8 @@ from modelyard.deployment import Deployment, Instance, InstanceState, Placement,
 from modelyard.errors import AbortedError, ExhaustedError, InvalidInputError, NotFoundError, PreconditionError
 from modelyard.etcd import Etcd, Put
 from modelyard.names import ModelVersion
-from modelyard_scheduler.load import RUNNER_BYTES, estimate
+from modelyard.reservation import RUNNER_BYTES
+from modelyard_scheduler.load import estimate
 from modelyard_scheduler.orders import Order
 from modelyard_scheduler.rollout import ready_replicas
 from modelyard_scheduler.service import ATTEMPTS, Deployments

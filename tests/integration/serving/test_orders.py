@@ -19,7 +19,7 @@ from modelyard.deployment import (
 )
 from modelyard.errors import ExhaustedError, InvalidInputError
 from modelyard.etcd import Etcd
-from modelyard_scheduler.load import RUNNER_BYTES
+from modelyard.reservation import RUNNER_BYTES
 from modelyard_scheduler.orders import Order
 from modelyard_scheduler.service import Deployments
 from modelyard_scheduler.state import State

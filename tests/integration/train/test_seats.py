@@ -20,8 +20,11 @@ from modelyard.etcd import Etcd
 from modelyard.jobs.dataset import Artifact, Dataset
 from modelyard.jobs.gang import RANKS, Charter, gang, job_of, ranks_of
 from modelyard.jobs.training import Code, TrainingData, TrainingSpec
+from modelyard.jobs.training_progress import TrainingProgress, TrainingReport
+from modelyard.train.control.messages import Failed
 from modelyard_worker.logs import RunnerLogs
 from modelyard_worker.runner_process import RunnerFailedError
+from modelyard_worker.training import seats
 from modelyard_worker.training.orders import Order
 from modelyard_worker.training.process import TrainingSettings
 from modelyard_worker.training.seats import Gangs, TrainingSeat
@@ -36,6 +39,11 @@ SPEC = TrainingSpec(
     max_workers=2,
 )
 CHARTER = Charter(JOB, "default", SPEC, "secret")
+
+
+def charter(then: str) -> Charter:
+    """Of a rank that does something once it is ready."""
+    return replace(CHARTER, spec=replace(SPEC, code=replace(SPEC.code, parameters=(("then", then),))))
 
 
 class Bench:
@@ -80,6 +88,9 @@ class Bench:
         files = sorted(self.said.iterdir(), key=lambda file: file.stat().st_ctime)
         return [codec.decode(Order, line) for file in files for line in file.read_bytes().splitlines()]
 
+    async def report(self, report: TrainingReport) -> None:
+        await self.etcd.put(keys.training_report(JOB), codec.encode(report))
+
     def processes(self) -> list[psutil.Process]:
         return [child for child in psutil.Process().children() if "tests.trainer_program" in child.cmdline()]
 
@@ -92,6 +103,7 @@ async def bench(etcd: Etcd, tmp_path: Path) -> AsyncIterator[Bench]:
         await seat.leave()
     await etcd.delete(keys.training_charter(JOB))
     await etcd.delete(keys.training_control(JOB))
+    await etcd.delete(keys.training_report(JOB))
 
 
 async def test_a_rank_is_told_its_charter_and_what_changes(bench: Bench) -> None:
@@ -140,6 +152,64 @@ async def test_a_rank_that_is_stopped_is_killed(bench: Bench) -> None:
     bench.processes()[0].send_signal(signal.SIGSTOP)
     assert "silent for" in (await seat.lost()).reason
     assert bench.processes() == []
+
+
+async def test_who_says_that_it_is_done_is_started_anew_unless_the_job_is_over(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.tell(charter("end"))
+    seat = bench.seat(bench.gangs())
+    with monkeypatch.context() as patched:
+        patched.setattr(seats, "DONE_S", 0.1)
+        await seat.load(bench.directory)
+        assert (await seat.lost()).reason == "the training process ended: exit status 0: but the job goes on"
+    await bench.report(TrainingReport(finished="FINISHED"))
+    again = bench.seat(bench.gangs())
+    await again.load(bench.directory)
+    await eventually(lambda: not bench.processes())
+    losing = asyncio.ensure_future(again.lost())
+    monkeypatch.setattr(seats, "DONE_S", 0.1)
+    assert not (await asyncio.wait([losing], timeout=1.0))[0]
+    await again.leave()
+    assert (await losing).reason == "the training process was left"
+
+
+async def test_what_a_rank_has_started_ends_with_it(bench: Bench) -> None:
+    await bench.tell(charter("fork"))
+    seat = bench.seat(bench.gangs())
+    await seat.load(bench.directory)
+    await eventually((bench.directory / "forked").exists)
+    (rank,) = bench.processes()
+    (child,) = rank.children()
+    rank.kill()
+    assert (await seat.lost()).reason == "the training process ended: killed by SIGKILL"
+    await eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+
+
+async def test_ranks_that_die_again_and_again_are_followed_by_one_that_says_so(bench: Bench) -> None:
+    await bench.tell(charter("be killed"))
+    await bench.report(TrainingReport(TrainingProgress(step=16)))
+    gangs = bench.gangs()
+    for _ in range(5):
+        seat = bench.seat(gangs)
+        await seat.load(bench.directory)
+        await seat.lost()
+        await seat.leave()
+    assert [order.begin.failed for order in bench.orders() if order.begin] == [None] * 5
+    await bench.seat(gangs).load(bench.directory)
+    *_, last = [order.begin.failed for order in bench.orders() if order.begin]
+    assert last == Failed("ranks died 5 times in a row at step 16, the last one: killed by SIGKILL (out of memory?)")
+
+
+async def test_what_a_rank_could_not_find_is_told_and_is_not_its_fault(bench: Bench) -> None:
+    await bench.tell(charter("find nothing"))
+    gangs = bench.gangs()
+    for _ in range(6):
+        seat = bench.seat(gangs)
+        await seat.load(bench.directory)
+        assert (await seat.lost()).reason == "the training process ended: exit status 75: no registry answers"
+        await seat.leave()
+    assert {order.begin.failed for order in bench.orders() if order.begin} == {None}
 
 
 async def test_a_rank_that_does_not_start_says_how_it_ended(bench: Bench) -> None:

@@ -32,6 +32,10 @@ async def has_ended(client: Client, job: str) -> bool:
     return (await client.jobs.get(job)).state in ENDED
 
 
+async def answers_calls(client: Client, version: str) -> bool:
+    return (await client.deployment(NAME, version)).ready_replicas == 1
+
+
 async def test_a_rank_is_killed_and_what_was_trained_serves(client: Client, bench: Workbench, tmp_path: Path) -> None:
     bench.names.add(NAME)
     code, gate = tmp_path / "code", tmp_path / "gate"
@@ -45,7 +49,7 @@ async def test_a_rank_is_killed_and_what_was_trained_serves(client: Client, benc
         batch_size=13,
         workers=2,
         min_workers=2,  # the one that is killed comes back
-        release=Release("best"),
+        release=Release("best", deploy=True, if_better=True),
     )
     job = await client.jobs.train(NAME, code, columns(), options)
     await eventually(lambda: len(list(gate.iterdir())) == 2, TIMEOUT_S)
@@ -64,10 +68,13 @@ async def test_a_rank_is_killed_and_what_was_trained_serves(client: Client, benc
     assert made.metrics["number"] == sum(numbers) / SAMPLES
     assert made.metrics["square"] == sum(n * n for n in numbers) / SAMPLES
 
+    printed = b"".join([part.data async for part in client.jobs.logs(job)])
+    assert printed.count(b"at the gate") == 3, printed.decode()  # of both ranks, and of the one that was killed
+
     (tmp_path / "data.npz").write_bytes(npz(columns()))
     table = open_table(tmp_path / "data.npz", TableOptions(target="number"))
     alone = run_local(gated.Gated(), table, None, TrainingOptions(epochs=3, batch_size=13))
     inputs, _ = table.batch(numbers)
-    await client.deploy(NAME, made.version, timeout_s=TIMEOUT_S)
+    await eventually(partial(answers_calls, client, made.version), TIMEOUT_S)
     (answers,) = (await client.infer(NAME, {made.signature.inputs[0].name: inputs.numpy()})).values()
     assert torch.allclose(torch.tensor(answers), alone.module(inputs), rtol=1e-4, atol=1e-5)

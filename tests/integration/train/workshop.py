@@ -58,6 +58,8 @@ class Workshop:
         self._registries = [registry]
         self._directory = directory
         self._seats: dict[str, TrainingSeat] = {}
+        self._gangs: dict[str, Gangs] = {}
+        self._control = ""
         self.logs = RunnerLogs(directory / "logs")
         self.code = directory / "code"
         self.code.mkdir()
@@ -96,11 +98,25 @@ class Workshop:
     async def start(self, *workers: str) -> None:
         """Start the control process on the first worker, and a rank on each."""
         ranks, control = gang(self.charter, Resources(), 0.0)
+        self._control = workers[0]
         names = {"control": (control, workers[0]), **{worker: (ranks, worker) for worker in workers}}
         await asyncio.gather(*(self._start(name, *what) for name, what in names.items()))
 
     async def _start(self, name: str, deployment: Deployment, worker: str) -> None:
-        settings = TrainingSettings(
+        place = Placement(
+            deployment.model, deployment.version, worker, deployment.manifest_digest, deployment.format, Resources(), 1
+        )
+        self._seats[name] = self._gangs_of(worker).seat(place, True)
+        await self._seats[name].load(self.code)
+
+    def _gangs_of(self, worker: str) -> Gangs:
+        """What the agent of a worker keeps, whatever becomes of processes."""
+        if worker not in self._gangs:
+            self._gangs[worker] = Gangs(self._settings(worker), self._etcd)
+        return self._gangs[worker]
+
+    def _settings(self, worker: str) -> TrainingSettings:
+        return TrainingSettings(
             worker,
             "127.0.0.1",
             etcd=self._endpoint,
@@ -110,11 +126,6 @@ class Workshop:
             allows_code=True,
             environ={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
         )
-        place = Placement(
-            deployment.model, deployment.version, worker, deployment.manifest_digest, deployment.format, Resources(), 1
-        )
-        self._seats[name] = Gangs(settings, self._etcd).seat(place, True)
-        await self._seats[name].load(self.code)
 
     async def report(self) -> TrainingReport:
         found = await self._etcd.get(keys.training_report(JOB))
@@ -148,12 +159,15 @@ class Workshop:
     async def replaced(self) -> str:
         """Start anew, as an agent does, the first process that is to be; return how it ended."""
         waits = {name: asyncio.ensure_future(seat.lost()) for name, seat in self._seats.items()}
-        done, _ = await asyncio.wait(waits.values(), timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
-        (name,) = [name for name, wait in waits.items() if wait in done]
-        for wait in waits.values():
-            wait.cancel()
+        try:
+            done, _ = await asyncio.wait(waits.values(), timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits.values():
+                wait.cancel()
+        name = next(name for name, wait in waits.items() if wait in done)
         await self._seats[name].leave()
-        await self._start(name, gang(self.charter, Resources(), 0.0)[0], name)
+        ranks, control = gang(self.charter, Resources(), 0.0)
+        await self._start(name, *((control, self._control) if name == "control" else (ranks, name)))
         return waits[name].result().reason
 
     def losses(self) -> list[asyncio.Future[object]]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -43,7 +44,41 @@ def refused(spec: TrainingSpec, **changes: Any) -> str:
 )
 def test_what_makes_sense_is_accepted(changes: dict[str, Any]) -> None:
     check_spec(JobSpec(training=replace(SPEC, **changes)))
-    check_spec(JobSpec(training=SCRIPT))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"data": TrainingData()},
+        {"data": TrainingData(Dataset(), ROWS)},
+        {"code": replace(SCRIPT.code, parameters=(("batch-size", "8"), ("amp", "")), max_restarts=0)},
+        {"min_workers": 2, "max_workers": 4},
+    ],
+)
+def test_a_script_that_makes_sense_is_accepted(changes: dict[str, Any]) -> None:
+    check_spec(JobSpec(training=replace(SCRIPT, **changes)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": TrainingData(replace(ROWS, url="s3://b"))}, "expected one of artifact, url, inline; got artifact"),
+        ({"data": TrainingData(ROWS, Dataset())}, "job: validation: expected one of artifact, url, inline; got none"),
+        ({"data": TrainingData(ROWS, target="y")}, "target or balanced: a script reads its data itself"),
+        ({"data": TrainingData(ROWS, held_out=0.5)}, "expected no held_out, features,"),
+        ({"resume_from": "job-1"}, "job: resume_from: expected none: a script goes on from snapshots of its own"),
+        ({"parallelism": Parallelism(1)}, "job: parallelism: expected none: a script shares the work"),
+        ({"parallelism": Parallelism(tensor=2), "min_workers": 2, "max_workers": 2}, "job: parallelism: expected none"),
+        ({"code": replace(SCRIPT.code, parameters=(("--lr", "1"),))}, "expected the name of a keyword, got '--lr'"),
+        ({"code": replace(SCRIPT.code, parameters=(("lr=1", ""),))}, "expected the name of a keyword, got 'lr=1'"),
+        ({"code": replace(SCRIPT.code, max_restarts=-1)}, "job: max_restarts: expected 0 to 1000, got -1"),
+        ({"data": TrainingData(ROWS, balanced=True)}, "job: expected no held_out, features, target or balanced"),
+        ({"epochs": 1}, "expected no epochs, steps or patience: a script ends by itself"),
+    ],
+)
+def test_what_makes_no_sense_for_a_script_is_named(changes: dict[str, Any], message: str) -> None:
+    assert message in refused(SCRIPT, **changes)
 
 
 @pytest.mark.parametrize(
@@ -125,6 +160,10 @@ def test_what_makes_sense_is_accepted(changes: dict[str, Any]) -> None:
         ),
         ({"objective": Objective("")}, "job: objective: expected the name of a metric, got an empty string"),
         ({"objective": Objective(patience=-1)}, "job: objective: patience: expected 0 to 9223372036854775807, got -1"),
+        (
+            {"stall_s": math.inf},
+            "job: stall_s: expected a finite number of at least 0, got inf",
+        ),
         (
             {"objective": Objective(min_delta=-0.5)},
             "job: objective: min_delta: expected a finite number of at least 0, got -0.5",

@@ -23,7 +23,7 @@ from modelyard.jobs.training import (
     TrainingData,
     TrainingSpec,
 )
-from modelyard.jobs.training_progress import Measurement, TrainingProgress
+from modelyard.jobs.training_progress import Checkpoint, Measurement, TrainingProgress
 from modelyard.rpc import convert
 from modelyard.v1 import jobs_pb2 as pb
 
@@ -31,8 +31,8 @@ DIGEST = "ab" * 32
 PLAIN = TrainingSpec("digits", Code(Artifact(DIGEST), "recipe"), TrainingData(Dataset(url="s3://b/x.csv")), epochs=1)
 FULL = TrainingSpec(
     model="digits",
-    code=Code(Artifact(DIGEST, "p"), "recipe:Digits", (("lr", "0.1"), ("deep", "true"))),
-    data=TrainingData(Dataset(url="s3://b/x"), Dataset(inline=b"1", kind="csv"), 0.25, ("a", "b"), "y"),
+    code=Code(Artifact(DIGEST, "p"), "recipe:Digits", (("lr", "0.1"), ("deep", "true")), 0),
+    data=TrainingData(Dataset(url="s3://b/x"), Dataset(inline=b"1", kind="csv"), 0.25, ("a", "b"), "y", True),
     epochs=3,
     steps=4,
     batch_size=64,
@@ -46,6 +46,8 @@ FULL = TrainingSpec(
     objective=Objective("accuracy", True, 2, 0.5),
     release=Release("prod", True, True),
     resources=Resources(1.5, 3 << 30, 1),
+    resume_from="job-1",
+    stall_s=2.5,
 )
 
 
@@ -53,7 +55,10 @@ def sent(spec: JobSpec) -> JobSpec:
     return convert.spec_from_pb(pb.JobSpec.FromString(convert.spec_to_pb(spec).SerializeToString()))
 
 
-@pytest.mark.parametrize("spec", [PLAIN, FULL])
+SCRIPT = TrainingSpec("digits", Code(Artifact(DIGEST), "train.py"), TrainingData())
+
+
+@pytest.mark.parametrize("spec", [PLAIN, FULL, SCRIPT])
 def test_a_training_arrives_as_it_was(spec: TrainingSpec) -> None:
     job = JobSpec(training=spec, priority=2, deadline_s=5.0)
     assert sent(job) == job
@@ -99,7 +104,7 @@ def test_an_unknown_precision_is_named() -> None:
 
 
 def test_how_a_training_goes_arrives_as_it_was() -> None:
-    going = TrainingProgress(5, 10, 1, 2, 12.5, ("w1", "w2"), 1, 4, 4, 1090.5)
+    going = TrainingProgress(5, 10, 1, 2, 12.5, ("w1", "w2"), 1, 4, 4, 1090.5, "the store is full")
     measured = (Measurement(5, {"loss": 0.25, "accuracy": 0.5}), Measurement(4, {"validation loss": math.inf}))
     job = Job(
         "job-1",
@@ -110,8 +115,10 @@ def test_how_a_training_goes_arrives_as_it_was() -> None:
         version="7",
         measurements=measured,
         traceback="ValueError: odd",
+        checkpoint=Checkpoint(DIGEST, 4, 1, 32),
     )
     event = JobEvent(EventKind.PROGRESS, 3, 9.5, job, measurements=measured[:1])
     told = pb.WatchJobResponse.FromString(convert.job_event_to_pb(event).SerializeToString())
     assert convert.job_event_from_pb(told) == event
     assert convert.job_from_pb(convert.job_to_pb(replace(job, progress=Progress()))).progress.training is None
+    assert convert.job_from_pb(convert.job_to_pb(replace(job, checkpoint=None))).checkpoint is None

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from asyncio import CancelledError
+
 import pytest
 import torch
 
@@ -30,3 +32,16 @@ def test_few_samples_are_named_and_all_are_known() -> None:
     error = NonFiniteError("the loss", 3, range(20))
     assert error.message.endswith("batch: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 and 4 others")
     assert error.samples == tuple(range(20))
+
+
+@pytest.mark.parametrize("leave", [SystemExit("enough"), CancelledError()], ids=["exit", "cancelled"])
+def test_code_that_leaves_has_raised(leave: BaseException) -> None:
+    words = f"^step 7: the recipe raised {type(leave).__name__}: "
+    with pytest.raises(RecipeError, match=words) as caught, of_recipe("step 7"):
+        raise leave
+    assert "raise leave" in caught.value.traceback
+
+
+def test_a_user_who_interrupts_a_run_is_heard() -> None:
+    with pytest.raises(KeyboardInterrupt), of_recipe("step 7"):
+        raise KeyboardInterrupt

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from modelyard.errors import InternalError, InvalidInputError
 from modelyard.train.failure import NonFiniteError, RecipeError
@@ -61,6 +62,28 @@ def test_an_interrupted_step_has_changed_nothing(at: int) -> None:
         Step(clean, Alone()).run()
     Step(trained, Alone()).run()
     assert same(trained.state.state_dict(), clean.state.state_dict())
+
+
+def test_sums_are_on_their_way_while_the_last_backward_pass_is_done() -> None:
+    class Noting(Alone):
+        def __init__(self) -> None:
+            self.noted: list[str] = []
+
+        def wrap(self, module: nn.Module) -> nn.Module:
+            next(module.parameters()).register_hook(lambda _: self.noted.append("backward"))  # type: ignore[no-untyped-call]
+            return module
+
+        def begin_sum(self, values: torch.Tensor) -> Callable[[], torch.Tensor]:
+            self.noted.append("begun")
+            return lambda: self.sum(values)
+
+        def sum(self, values: torch.Tensor) -> torch.Tensor:
+            self.noted.append("waited for")
+            return values
+
+    reduction = Noting()
+    Step(of(Small(), accumulation=2), reduction).run()
+    assert reduction.noted == ["backward", "begun", "backward", "waited for"]
 
 
 def test_micro_batches_come_to_the_same() -> None:
@@ -182,6 +205,16 @@ def test_shapes_that_were_not_expected_are_named(loss: Any, metric: torch.Tensor
 
     with pytest.raises(InvalidInputError, match="step 0: " + expected):
         Step(of(Wrong()), Alone()).run()
+
+
+@pytest.mark.parametrize("name", [1, "", "a\nb", "\ud800", "x" * 201])
+def test_names_of_metrics_can_be_shown(name: Any) -> None:
+    class Named(Small):
+        def metrics(self, outputs: Any, targets: Any) -> Mapping[str, torch.Tensor]:
+            return {"top 1 @ größe": torch.zeros(len(targets)), name: torch.zeros(len(targets))}
+
+    with pytest.raises(InvalidInputError, match=r"step 0: metrics: expected names of 1 to 200 characters .*, got "):
+        Step(of(Named()), Alone()).run()
 
 
 def same(left: Any, right: Any) -> bool:

@@ -5,6 +5,8 @@ top, a recipe.json that declares the signature:
 
     {"signature": {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 64]}], "outputs": [...]}}
 
+Of weights of which nobody can say that it declares none: no inputs and no outputs. Such a version is not served.
+
 Whatever else builds the model from the weights is custom code: fields beside the signature, and files that are code.
 
 Layout of a .safetensors file: the header's length (8 bytes, little-endian), the header (JSON: of each tensor its dtype,
@@ -57,12 +59,9 @@ class _Tensor(msgspec.Struct, forbid_unknown_fields=True):
     shape: list[int]
 
 
-_Tensors = Annotated[list[_Tensor], msgspec.Meta(min_length=1)]
-
-
 class _Declared(msgspec.Struct, forbid_unknown_fields=True):
-    inputs: _Tensors
-    outputs: _Tensors
+    inputs: list[_Tensor]
+    outputs: list[_Tensor]
 
 
 class _Recipe(msgspec.Struct):
@@ -107,6 +106,9 @@ def read_recipe(path: Path, *, allow_unsafe: bool = False) -> Signature:
         raise InvalidInputError(f"{RECIPE}: expected at most {MAX_RECIPE_BYTES} bytes, got {path.stat().st_size}")
     data = path.read_bytes()
     declared = _decode(RECIPE, data, _Recipe, f"; expected {_EXPECTED_RECIPE}").signature
+    if bool(declared.inputs) != bool(declared.outputs):
+        there, missing = ("inputs", "outputs") if declared.inputs else ("outputs", "inputs")
+        raise InvalidInputError(f"{RECIPE}: expected inputs and outputs, or neither; got {there} and no {missing}")
     if not allow_unsafe:
         _refuse_more(data)
     return check_signature(RECIPE, Signature(_specs(declared.inputs), _specs(declared.outputs)))

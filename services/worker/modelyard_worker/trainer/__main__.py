@@ -1,7 +1,9 @@
 """`python -m modelyard_worker.trainer`: a rank of a training job, as the agent orders (modelyard_worker.training).
 
 It reads Orders from standard input and reports {"state": "ready"} once it knows its job, then beats. What is wrong with
-the recipe or the data is found afterwards, and told to the control process. Status 0: it has done its part.
+the recipe or the data is found afterwards, and told to the control process. Status 0: it has done its part; 75: it is
+to be started anew, as what it needs is away, or full; 76: as the ranks are gone that it shared a model with. Why it
+fails is reported, too, as {"state": "failed", "reason": ...}.
 """
 
 from __future__ import annotations
@@ -11,7 +13,10 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import uvloop
@@ -22,9 +27,15 @@ from modelyard.rpc.publishing import Publishing
 from modelyard.rpc.registry import PATIENCE_S, BlockingSource, RegistrySource
 from modelyard.rpc.server import on_termination
 from modelyard.rpc.storing import Storing
+from modelyard.train.elastic.failures import failed, passes
+from modelyard.train.elastic.orders import RestartError
 from modelyard_worker.runner.pulse import Pulse
+from modelyard_worker.trainer import failing
 from modelyard_worker.trainer.rank import Connections, Rank
+from modelyard_worker.trainer.stacks import Stacks
+from modelyard_worker.training.deaths import AGAIN_STATUS, RESTART_STATUS
 from modelyard_worker.training.orders import Begin, Order
+from modelyard_worker.training.scratch import STACKS
 
 PUBLISH_PATIENCE_S = 3600.0
 """What was trained for hours is not given up because a registry is away."""
@@ -51,7 +62,7 @@ class Told:
             self.registries = self.registries if order.registries is None else order.registries
 
 
-async def serve(parent: Parent) -> int:
+async def serve(parent: Parent, stacks: Stacks) -> int:
     """Be a rank; return the exit status. After SIGTERM that is at once: what users' code does is not waited for."""
     stop, told = on_termination(), Told()
     following = asyncio.ensure_future(told.follow(parent))
@@ -60,9 +71,15 @@ async def serve(parent: Parent) -> int:
     if not told.begin.done():
         return TERMINATED
     parent.report(state="ready")
-    parent.start_beating(Pulse().beats)
+    pulse = Pulse()
+
+    def beats() -> bool:
+        stacks.alive()
+        return pulse.beats()
+
+    parent.start_beating(beats)
     async with AsyncExitStack() as stack:
-        done = _run(Rank(told.begin.result(), _connect(told, stack)))
+        done = _run(_work(told, stack), parent)
         await asyncio.wait([done, *ends], return_when=asyncio.FIRST_COMPLETED)
         if not done.done():
             _end(TERMINATED)
@@ -78,22 +95,36 @@ def _connect(told: Told, stack: AsyncExitStack) -> Connections:
     return Connections(BlockingSource(source, loop, PATIENCE_S), storing, publishing, loop, lambda: told.control)
 
 
-def _run(rank: Rank) -> asyncio.Future[int]:
-    """Train in a thread, which nobody waits for when the process is to end."""
+def _work(told: Told, stack: AsyncExitStack) -> Callable[[], None]:
+    begin = told.begin.result()
+    if begin.failed is not None:
+        return partial(failing.tell, begin, begin.failed, lambda: told.control)
+    return Rank(begin, _connect(told, stack)).run
+
+
+def _run(work: Callable[[], None], parent: Parent) -> asyncio.Future[int]:
+    """Work in a thread, which nobody waits for when the process is to end."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[int] = loop.create_future()
 
     def run() -> None:
         status = 0
         try:
-            rank.run()
-        except Exception:
+            work()
+        except BaseException as error:  # whatever ends the thread ends the process
             logger.exception("training failed")
-            status = 1
+            parent.report(state="failed", reason=failed(error).reason)
+            status = _status(error)
         loop.call_soon_threadsafe(done.set_result, status)
 
     threading.Thread(target=run, name="training", daemon=True).start()
     return done
+
+
+def _status(error: BaseException) -> int:
+    if isinstance(error, RestartError):
+        return RESTART_STATUS
+    return AGAIN_STATUS if passes(error) else 1
 
 
 def _end(status: int) -> None:
@@ -109,7 +140,7 @@ def main() -> None:
     parent = Parent(dict(os.environ))
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     log.configure("trainer")
-    _end(uvloop.run(serve(parent)))
+    _end(uvloop.run(serve(parent, Stacks(Path(STACKS)))))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def recipe(code: Code, directory: Path) -> Recipe:
         return kind.from_text(dict(code.parameters))
     except InvalidInputError:
         raise
-    except Exception as error:
+    except BaseException as error:
         raise _raised(f"{kind.__name__}()", error, directory) from error
 
 
@@ -43,7 +43,7 @@ def _imported(name: str, directory: Path) -> ModuleType:
             raise _raised(f"import {name}", error, directory) from error
         there = ", ".join(sorted(path.name for path in directory.iterdir())[:10])
         raise InvalidInputError(f"recipe: expected a module {name!r}, got a directory with {there}") from error
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # also `sys.exit()`
         raise _raised(f"import {name}", error, directory) from error
 
 

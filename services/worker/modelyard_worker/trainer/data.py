@@ -11,6 +11,7 @@ from modelyard.errors import InvalidInputError
 from modelyard.jobs.dataset import Dataset
 from modelyard.jobs.training import TrainingData
 from modelyard.rpc.registry import BlockingSource
+from modelyard.train.data.balanced import BalancedTable
 from modelyard.train.data.opening import TableOptions, open_table
 from modelyard.train.data.table import Table
 
@@ -33,11 +34,12 @@ def open_data(data: TrainingData, seed: int, source: BlockingSource) -> Opened:
     """Open what is trained on and what is measured on. Blocks; not in the source's own loop.
 
     Raises:
-        InvalidInputError: it cannot be read, a column is missing, or too few rows are there to hold some out.
+        InvalidInputError: it cannot be read, a column is missing, too few rows are there to hold some out, or there are
+            no labels to balance by.
         NotFoundError: nothing is there.
         UnavailableError: nobody answers.
     """
-    content = _content(data.dataset, source)
+    content = content_of(data.dataset, source)
     options = TableOptions(
         data.dataset.kind,
         features=data.features or None,
@@ -47,14 +49,19 @@ def open_data(data: TrainingData, seed: int, source: BlockingSource) -> Opened:
     table = open_table(content, options)
     stamps = [_stamp(data.dataset, content), str(len(table))]
     if data.validation is not None:
-        there = _content(data.validation, source)
+        there = content_of(data.validation, source)
         same = TableOptions(data.validation.kind, table.view.features, table.view.target, images=data.validation.images)
         validation = open_table(there, same)
-        return Opened(table, validation, "/".join([*stamps, _stamp(data.validation, there), str(len(validation))]))
+        stamps += [_stamp(data.validation, there), str(len(validation))]
+        return Opened(_ordered(table, data), validation, "/".join(stamps))
     if data.held_out:
         train, held_out = table.split((1 - data.held_out, data.held_out), seed)
-        return Opened(train, held_out, "/".join(stamps))
-    return Opened(table, None, "/".join(stamps))
+        return Opened(_ordered(train, data), held_out, "/".join(stamps))
+    return Opened(_ordered(table, data), None, "/".join(stamps))
+
+
+def _ordered(table: Table, data: TrainingData) -> Table:
+    return BalancedTable(table) if data.balanced else table
 
 
 def name_of(dataset: Dataset) -> str:
@@ -66,7 +73,14 @@ def _stamp(dataset: Dataset, content: Source | Directory) -> str:
     return dataset.artifact.manifest_digest[:12] if dataset.artifact is not None else stamp_of(content)
 
 
-def _content(dataset: Dataset, source: BlockingSource) -> Source | Directory:
+def content_of(dataset: Dataset, source: BlockingSource) -> Source | Directory:
+    """Return the file or the files of a dataset.
+
+    Raises:
+        InvalidInputError: it has no source, or may not be read, or cannot be.
+        NotFoundError: nothing is there.
+        UnavailableError: nobody answers.
+    """
     if dataset.artifact is not None:
         manifest = source.manifest(dataset.artifact.manifest_digest)
         return open_artifact(manifest, dataset.artifact.path, source.fetch)

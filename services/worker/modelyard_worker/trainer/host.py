@@ -4,35 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelyard.catalogue import Version
+from modelyard.backoff import Backoff
+from modelyard.errors import PASSING, ModelyardError, PreconditionError
 from modelyard.jobs.gang import Charter
-from modelyard.rpc.publishing import Publication, Publishing
+from modelyard.rpc.publishing import Publishing
 from modelyard.train.control.messages import Saved
 from modelyard.train.elastic.host import Host
 from modelyard.train.loop import Ending
 from modelyard.train.step import Training
 from modelyard_worker.trainer.checkpoints import Keeping
 from modelyard_worker.trainer.data import Opened
-from modelyard_worker.trainer.outcome import Outcome, outcome, publication
-from modelyard_worker.trainer.release import release
+from modelyard_worker.trainer.exporting import Exporter
+from modelyard_worker.trainer.outcome import outcome, publication
 
 log = logging.getLogger(__name__)
+FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 30.0
 
 
 @dataclass(frozen=True)
 class Press:
-    """How versions are published: by this, in a loop that runs in another thread.
+    """How versions are made and published.
 
     Attributes:
+        loop: the one that publishes, in another thread.
         scratch: a directory, made anew each time.
     """
 
     publishing: Publishing
     loop: asyncio.AbstractEventLoop
     scratch: Path
+    exporter: Exporter
 
 
 class JobHost(Host):
@@ -45,9 +50,9 @@ class JobHost(Host):
         self._press = press
         self._version = ""
 
-    def enter(self, rank: int) -> None:
+    def enter(self, rank: int, checkpoint: Saved | None) -> None:
         """See Host."""
-        self._keeping.leads = rank == 0
+        self._keeping.enter(rank, checkpoint)
 
     def restore(self, saved: Saved) -> None:
         """See Host."""
@@ -59,21 +64,41 @@ class JobHost(Host):
         return self._keeping.due
 
     def conclude(self, ending: Ending) -> str:
-        """Export, and publish the version; once done it is not done again."""
+        """Export, and publish the version; once done it is not done again.
+
+        Raises:
+            PreconditionError: it cannot be published, now or ever; its state is saved as a checkpoint.
+        """
         self._keeping.settle()
         if not self._version:
-            made = outcome(self._charter, self._training, self._data, self._press.scratch)
-            said = publication(self._charter, self._training, made)
-            call = self._publish(made, said)
-            self._version = asyncio.run_coroutine_threadsafe(call, self._press.loop).result().version
-            log.info("published", extra={"model": said.model, "version": self._version, "ending": ending.value})
+            self._version = self._published()
+            log.info("published", extra={"version": self._version, "ending": ending.value})
         return self._version
 
-    async def _publish(self, made: Outcome, said: Publication) -> Version:
-        version = await self._press.publishing.publish(made.directory, said)
-        if self._charter.spec.release.alias and not made.reason:
-            await release(self._press.publishing, self._charter.spec, version, said.tenant)
-        return version
+    def _published(self) -> str:
+        """What was trained for hours is not given up because a registry is away, or its disk full."""
+        backoff = Backoff(FIRST_DELAY_S, LONGEST_DELAY_S)
+        while True:
+            try:
+                return self._publish()
+            except PASSING as error:
+                log.warning("published later", extra={"reason": error.message})
+                time.sleep(backoff.next())
+            except ModelyardError as error:
+                raise self._unpublished(error) from error
+
+    def _publish(self) -> str:
+        press = self._press
+        made = outcome(self._charter, self._training, self._data, press.exporter, press.scratch)
+        call = press.publishing.publish(made.directory, publication(self._charter, self._training, made))
+        return asyncio.run_coroutine_threadsafe(call, press.loop).result().version
+
+    def _unpublished(self, error: ModelyardError) -> PreconditionError:
+        state = self._training.state
+        self._keeping.save(state)
+        self._keeping.settle()
+        step = state.position.step
+        return PreconditionError(f"{error.message}: nothing was published; a checkpoint of step {step} has the weights")
 
     def settle(self) -> None:
         """See Host."""

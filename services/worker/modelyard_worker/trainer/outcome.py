@@ -1,37 +1,53 @@
-"""What comes of a job: a directory that is a version's artifact, and what is said of it."""
+"""What comes of a job: a directory that is a version's artifact, and what is said of it.
+
+model.onnx, or model.pt2    what is served, if it could be exported
+recipe.json                 else: of an artifact of weights alone, which then stand here
+weights/                    best.safetensors, last.safetensors
+torch_export/model.pt2      beside model.onnx
+training.json               how it was made, and what became of each export
+curves.png, events/         what was measured
+preprocessing/              what is applied when it is served
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from modelyard.catalogue import Lineage, Signature
-from modelyard.errors import InvalidInputError
+from modelyard.catalogue import Lineage, Resources, Signature
+from modelyard.errors import PASSING, ModelyardError
 from modelyard.jobs.gang import Charter
+from modelyard.jobs.release import description
+from modelyard.reservation import usual_bytes
 from modelyard.rpc.publishing import Publication
-from modelyard.train.course import EpochRecord
-from modelyard.train.curves import Chart, png
 from modelyard.train.data.table import Table
-from modelyard.train.event_files import EventFile
 from modelyard.train.export import record as records
-from modelyard.train.export.exporting import export
 from modelyard.train.export.record import TrainingRecord
 from modelyard.train.export.run import trained
+from modelyard.train.export.trained import Trained
 from modelyard.train.export.weights import write_signature, write_weights
-from modelyard.train.failure import RecipeError
+from modelyard.train.state import TrainingState
 from modelyard.train.step import Training
+from modelyard_worker.trainer import figures
 from modelyard_worker.trainer.data import Opened, name_of
+from modelyard_worker.trainer.exporting import Exported
 
 log = logging.getLogger(__name__)
-CURVES, EVENTS, FITTED = "curves.png", "events", "preprocessing.bin"
-VALIDATION = "validation_"
-"""How the names of metrics begin that were measured on validation data."""
+FITTED, WEIGHTS = "preprocessing.bin", "weights"
 _FEWEST_ROWS = 2
+
+
+class Exports(Protocol):
+    """Exports what was trained: exporting.Exporter."""
+
+    def export(self, trained: Trained, directory: Path) -> Exported:
+        """Export into a new directory."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -40,58 +56,82 @@ class Outcome:
 
     Attributes:
         reason: why it is weights alone, which cannot be served; empty: it is a model.
+        served_bytes: of what a runner loads; 0: nothing.
     """
 
     directory: Path
     reason: str = ""
+    served_bytes: int = 0
 
 
-def outcome(charter: Charter, training: Training, data: Opened, directory: Path) -> Outcome:
-    """Write the artifact of a job: the model, or if that cannot be exported its weights; and how it was made.
+def outcome(charter: Charter, training: Training, data: Opened, exports: Exports, directory: Path) -> Outcome:
+    """Write the artifact of a job: first its weights; then the model, if it can be exported; and how it was made.
 
     Args:
         charter: of the job.
         training: at its end, with the whole state.
         data: rows of which are compared.
+        exports: whatever becomes of it, the weights are there.
         directory: is made anew.
 
     Raises:
         OSError: the disk.
+        UnavailableError: rows could not be read.
     """
     shutil.rmtree(directory, ignore_errors=True)
-    record = _record(charter, training)
-    made = _exported(training, data, record, directory)
-    history = training.state.course.history
-    (made.directory / CURVES).write_bytes(png(charts(history)))
-    with EventFile(made.directory / EVENTS) as events:
-        for epoch in history:
-            events.add(epoch.step, {name.replace(VALIDATION, "validation/"): v for name, v in values(epoch).items()})
+    record, weights = _record(charter, training), directory / WEIGHTS
+    _write_weights(weights, training.state)
+    found = _exported(training, data, record, exports, directory / "exported")
+    if found.artifact is None:
+        records.write(weights, record, found.reasons)
+    made = Outcome(found.artifact or weights, "" if found.is_served else _listed(found.reasons))
+    if found.artifact is not None and found.is_served:
+        made = dataclasses.replace(made, served_bytes=_size_bytes(found.artifact))
+        _join(found.artifact, weights)
+    figures.write(made.directory, training.state.course.history)
     return made
 
 
-def _exported(training: Training, data: Opened, record: TrainingRecord, directory: Path) -> Outcome:
-    state = training.state
+def _exported(training: Training, data: Opened, record: TrainingRecord, exports: Exports, directory: Path) -> Exported:
     try:
-        found = export(trained(training.recipe, state, _rows(data), record), directory)
-    except (InvalidInputError, RecipeError) as error:
-        log.error("export failed", extra={"reason": error.message})
-        shutil.rmtree(directory, ignore_errors=True)
-        return Outcome(_weights(training, record, directory, error.message), error.message)
-    reasons = [f"{name}: {each.reason}" for name, each in found.formats.items() if each.reason]
-    return Outcome(found.artifact, "" if found.served != "safetensors" else "; ".join(reasons))
+        what = trained(training.recipe, training.state, _rows(data), record)
+    except PASSING:
+        raise
+    except Exception as error:
+        reason = error.message if isinstance(error, ModelyardError) else f"{type(error).__name__}: {error}"
+        log.error("export failed", extra={"reason": reason})
+        return Exported(reasons={"export": reason})
+    return exports.export(what, directory)
 
 
-def _weights(training: Training, record: TrainingRecord, directory: Path, reason: str) -> Path:
-    """Of a model that takes or returns what nobody can be told of: its signature is empty."""
+def _listed(reasons: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
+
+
+def _write_weights(directory: Path, state: TrainingState) -> None:
+    """As an artifact of its own. Of a model that perhaps nobody can be told of: its signature is empty."""
     directory.mkdir(parents=True)
-    last = training.state.module.state_dict()
+    last = state.module.state_dict()
     write_weights(directory / "last.safetensors", last)
-    write_weights(directory / "best.safetensors", training.state.best_weights or last)
+    write_weights(directory / "best.safetensors", state.best_weights or last)
     write_signature(directory, Signature())
-    if training.state.preprocessing:
-        (directory / FITTED).write_bytes(training.state.preprocessing)
-    records.write(directory, record, {"reason": reason})
-    return directory
+    if state.preprocessing:
+        (directory / FITTED).write_bytes(state.preprocessing)
+
+
+def _join(served: Path, weights: Path) -> None:
+    """Have the artifact that is served have the weights, too, and the program that stands beside it."""
+    (served / WEIGHTS).mkdir()
+    for path in weights.glob("*.safetensors"):
+        path.rename(served / WEIGHTS / path.name)
+    program = served.parent / "torch_export" / "model.pt2"
+    if served != program.parent and program.exists():
+        (served / program.parent.name).mkdir()
+        program.rename(served / program.parent.name / program.name)
+
+
+def _size_bytes(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
 
 
 def _rows(data: Opened) -> Table:
@@ -100,43 +140,18 @@ def _rows(data: Opened) -> Table:
     return held_out if held_out is not None and len(held_out) >= _FEWEST_ROWS else data.train
 
 
-def charts(history: list[EpochRecord]) -> list[Chart]:
-    """Return a chart for each value of the epochs: over steps, of training and of validation."""
-    found: list[Chart] = []
-    for name in history[-1].training if history else ("loss",):
-        lines = {
-            kind: [(epoch.step, getattr(epoch, kind)[name]) for epoch in history if name in getattr(epoch, kind)]
-            for kind in ("training", "validation")
-        }
-        found.append(Chart(name, {kind: points for kind, points in lines.items() if points}))
-    return found
-
-
-def values(epoch: EpochRecord) -> dict[str, float]:
-    """Return an epoch's means by name: those of validation data begin with VALIDATION."""
-    return {**epoch.training, **{VALIDATION + name: value for name, value in epoch.validation.items()}}
-
-
-def metrics(training: Training) -> Mapping[str, float]:
-    """Return the values of the epoch whose weights are served; those that are not finite are left out."""
-    history = training.state.course.history
-    best = [epoch for epoch in history if epoch.best] if training.state.best_weights else []
-    told = values((best or history)[-1]) if history else {}
-    return {name: value for name, value in told.items() if math.isfinite(value)}
-
-
 def publication(charter: Charter, training: Training, outcome: Outcome) -> Publication:
     """Return what is said of the version."""
     spec = charter.spec
-    said = f"trained by job {charter.job}, seed {spec.seed}"
     return Publication(
         model=spec.model,
         request=charter.job,
         tenant=charter.tenant,
-        description=said + (f"; weights only, not exported: {outcome.reason:.500}" if outcome.reason else ""),
+        description=description(charter.job, spec.seed, outcome.reason),
         labels={"code": spec.code.artifact.manifest_digest, "seed": str(spec.seed)},
         lineage=Lineage(job=charter.job, dataset=name_of(spec.data.dataset)),
-        metrics=metrics(training),
+        metrics=figures.metrics(training.state, spec.objective.metric),
+        resources=Resources(memory_bytes=usual_bytes(outcome.served_bytes) if outcome.served_bytes else 0),
     )
 
 
@@ -146,7 +161,7 @@ def _record(charter: Charter, training: Training) -> TrainingRecord:
     return TrainingRecord(
         seed=spec.seed,
         position=training.state.position,
-        metrics=metrics(training),
+        metrics=figures.metrics(training.state, spec.objective.metric),
         data_digest=name_of(spec.data.dataset),
         code_digest=spec.code.artifact.manifest_digest,
         job=charter.job,

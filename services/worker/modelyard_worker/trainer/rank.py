@@ -6,24 +6,36 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from modelyard.errors import PASSING, ModelyardError, UnimplementedError
-from modelyard.rpc.publishing import Publishing
+from modelyard.jobs.checkpoints import uploads_of
+from modelyard.rpc.publishing import Publication, Publishing
 from modelyard.rpc.registry import BlockingSource
 from modelyard.rpc.storing import Storing
 from modelyard.train.checkpoint.artifacts import Site
-from modelyard.train.control.messages import Envelope, Failed, Hello
+from modelyard.train.control.messages import Envelope, Hello, Saved, Unsaved
 from modelyard.train.elastic.driver import Driver
+from modelyard.train.elastic.failures import failed, passes
 from modelyard.train.elastic.member import Member
 from modelyard.train.elastic.orders import StoppedError
 from modelyard.train.local import training
+from modelyard.train.step import Training
 from modelyard_worker.trainer.checkpoints import Keeping
 from modelyard_worker.trainer.code import recipe
 from modelyard_worker.trainer.data import Opened, open_data
+from modelyard_worker.trainer.exporting import Exporter
+from modelyard_worker.trainer.failing import tell
 from modelyard_worker.trainer.host import JobHost, Press
-from modelyard_worker.trainer.terms import agreement, options
+from modelyard_worker.trainer.script import ScriptDriver
+from modelyard_worker.trainer.script_outcome import Outcome
+from modelyard_worker.trainer.script_terms import terms
+from modelyard_worker.trainer.terms import agreement, options, take_cores
 from modelyard_worker.training.orders import Begin
+
+if TYPE_CHECKING:
+    from modelyard.train.parallel.driver import ReplicaDriver
 
 log = logging.getLogger(__name__)
 
@@ -55,14 +67,14 @@ class Rank:
         """Train until there is nothing left to be done, or the job is stopped.
 
         Raises:
+            RestartError: another process is to be started in its place.
             Exception: it failed; if that is the recipe's or the data's fault the control process was told.
         """
         try:
             driver = self._driver()
-        except PASSING:
-            raise
         except Exception as error:
-            self._tell(error)
+            if not passes(error):
+                self._tell(error)
             raise
         try:
             ending = driver.run()
@@ -71,22 +83,43 @@ class Rank:
         else:
             log.info("training has ended", extra={"ending": ending.value})
 
-    def _driver(self) -> Driver:
+    def _driver(self) -> Driver | ReplicaDriver | ScriptDriver:
         spec, connections = self._charter.spec, self._connections
         if spec.code.is_script:
-            raise UnimplementedError(f"{spec.code.entry}: expected a recipe; scripts are not run yet")
+            return self._script()
+        take_cores(spec.resources)
         made = recipe(spec.code, Path(self._begin.directory))
         data = open_data(spec.data, spec.seed, connections.source)
-        trains = training(made, data.train, data.validation, options(spec, len(data.train)), self._begin.device)
+        said = options(spec, len(data.train))
         member = self._member(data)
-        keeping = Keeping(self._site(), spec.checkpoints, lambda saved: member.send(Envelope(saved=saved)))
-        press = Press(connections.publishing, connections.loop, Path(self._begin.scratch) / "outcome")
-        return Driver(member, trains, JobHost(self._charter, (trains, data), keeping, press), keeping)
+        keeping = Keeping(self._site(), spec.checkpoints, partial(_tell_of, member))
+        exporter = Exporter(Path(self._begin.directory), connections.loop)
+        press = Press(connections.publishing, connections.loop, Path(self._begin.scratch) / "outcome", exporter)
+
+        def host(trains: Training) -> JobHost:
+            return JobHost(self._charter, (trains, data), keeping, press)
+
+        if spec.parallelism.replica > 1:
+            from modelyard_worker.trainer import shared  # noqa: PLC0415 (it takes seconds, and few jobs need it)
+
+            return shared.driver(self._begin, member, (made, data, said), host, keeping)
+        trains = training(made, data.train, data.validation, said, self._begin.device)
+        return Driver(member, trains, host(trains), keeping)
+
+    def _script(self) -> ScriptDriver:
+        found = terms(self._begin, self._connections.source)
+        outcome = Outcome(self._charter, found.folder.output, found.scratch / "outcome", self._publish)
+        return ScriptDriver(self._member(None), found, outcome)
+
+    def _publish(self, directory: Path, said: Publication) -> str:
+        call = self._connections.publishing.publish(directory, said)
+        return asyncio.run_coroutine_threadsafe(call, self._connections.loop).result().version
 
     def _site(self) -> Site:
         scratch = Path(self._begin.scratch) / "checkpoints"
         connections = self._connections
-        return Site(connections.source, connections.storing, connections.loop, scratch, self._charter.tenant)
+        storing, charter = connections.storing, self._charter
+        return Site(connections.source, storing, connections.loop, scratch, charter.tenant, uploads_of(charter.job))
 
     def _member(self, data: Opened | None) -> Member:
         charter = self._charter
@@ -96,10 +129,9 @@ class Rank:
 
     def _tell(self, error: Exception) -> None:
         """Tell the control process of a failure before training."""
-        message = error.message if isinstance(error, ModelyardError) else f"{type(error).__name__}: {error}"
-        member = self._member(None)
-        member.start(lambda: -1)
-        try:
-            member.part(Envelope(failed=Failed(message, getattr(error, "traceback", ""))))
-        finally:
-            member.close()
+        tell(self._begin, failed(error), self._connections.control)
+
+
+def _tell_of(member: Member, report: Saved | Unsaved) -> None:
+    """Tell the control process what became of a checkpoint, in whatever thread."""
+    member.send(Envelope(saved=report) if isinstance(report, Saved) else Envelope(unsaved=report))

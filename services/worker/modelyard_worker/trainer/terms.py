@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from modelyard import codec
+from modelyard.catalogue import Resources
 from modelyard.jobs.training import TrainingSpec
 from modelyard.train.options import TrainingOptions
 
@@ -32,10 +33,20 @@ def options(spec: TrainingSpec, samples: int) -> TrainingOptions:
         min_delta=spec.objective.min_delta,
         keep_last=spec.checkpoints.keep_last,
         checkpoint_steps=spec.checkpoints.every_steps,
+        stall_s=spec.stall_s,
     )
     if spec.checkpoints.every_steps or spec.checkpoints.every_s:
         return made
     return replace(made, checkpoint_steps=made.steps_of_epoch(samples))
+
+
+def take_cores(resources: Resources) -> None:
+    """Have torch compute with as many threads as a job has asked for cores; with its own number if it asked for none.
+
+    It follows from the job, not from who else is on the machine: sums differ by the number of threads.
+    """
+    if resources.cpu:
+        torch.set_num_threads(max(1, int(resources.cpu)))
 
 
 def agreement(spec: TrainingSpec, stamps: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from modelyard.jobs.gang import Charter
+from modelyard.train.control.messages import Failed
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,9 @@ class Begin:
         directory: the user's code, to be read only.
         scratch: a directory of its own, which is removed when it has ended.
         device: "cpu" or "cuda:0" and so on.
+        folder: what the job's ranks on this worker share, to be made by them; it is removed when the job has ended.
+            Empty: there is none.
+        failed: it is not to train, but to say this: why the job cannot go on.
     """
 
     charter: Charter
@@ -29,6 +33,8 @@ class Begin:
     directory: str
     scratch: str
     device: str = "cpu"
+    folder: str = ""
+    failed: Failed | None = None
 
 
 @dataclass(frozen=True)

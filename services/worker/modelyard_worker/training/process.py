@@ -17,6 +17,8 @@ from modelyard import process
 from modelyard.jobs.gang import CONTROL, RANKS
 from modelyard.tasks import stop_on_failure
 from modelyard_worker.logs import RunnerLogs
+from modelyard_worker.training import scratch
+from modelyard_worker.training.deaths import NOT_STARTED, End
 from modelyard_worker.training.launch import Launch
 
 log = logging.getLogger(__name__)
@@ -75,6 +77,7 @@ class TrainingProcess:
         self._told = b""
         self.ready = asyncio.Event()
         """Set when it has begun as it should."""
+        self._reason = ""
         self.life = asyncio.ensure_future(self._live())
         """Done when the process has ended; its result says how."""
         self.life.add_done_callback(stop_on_failure)
@@ -100,31 +103,32 @@ class TrainingProcess:
             self.life.cancel()
         await asyncio.wait([self.life])
 
-    async def _live(self) -> str:
-        scratch = Path(self._launch.scratch)
-        scratch.mkdir(parents=True, exist_ok=True)
+    async def _live(self) -> End:
+        directory = scratch.made(Path(self._launch.scratch))
         try:
-            return await self._run()
+            status = await self._run()
+            return End(status, self._reason, "" if status == DONE else scratch.stacks(directory, self._launch.code))
         finally:
-            await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+            await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
     async def _run(self) -> str:
-        settings = self._settings
+        settings, launch = self._settings, self._launch
         try:
             with settings.logs.open(self._name) as output:
-                environ = {**settings.environ, **self._launch.environ}
-                child = await process.start(self._launch.command, environ, output, self._launch.scratch, orders=True)
+                environ = launch.environment(settings.environ)
+                child = await process.start(launch.command, environ, output, launch.scratch, orders=True)
         except OSError as error:
-            return str(error)
+            self._reason = str(error)
+            return NOT_STARTED
         self._child = child
         log.info("training process started", extra={"instance": self._name, "child": child.pid})
-        telling = asyncio.ensure_future(self._tell(child))
+        others = [asyncio.ensure_future(self._tell(child)), asyncio.ensure_future(_sweep(child))]
         try:
             ended = await self._follow(child)
         finally:
-            telling.cancel()
+            others[0].cancel()
             child.signal(signal.SIGKILL)
-            await asyncio.wait([telling, asyncio.ensure_future(child.wait())])
+            await asyncio.wait(others)
         log.info("training process ended", extra={"instance": self._name, "child": child.pid, "reason": ended})
         return ended
 
@@ -137,6 +141,14 @@ class TrainingProcess:
             async for report in child.heard(START_TIMEOUT_S, SILENCE_S):
                 if report["state"] == "ready":
                     self.ready.set()
+                elif report["state"] == "failed":
+                    self._reason = report["reason"]
         except process.SilentError as error:
             return f"{error} and was killed"
         return await child.ended(SILENCE_S)
+
+
+async def _sweep(child: process.Child) -> None:
+    """End what it has started as soon as it has ended itself: that may have its report pipe, too."""
+    await child.wait()
+    child.end_group()

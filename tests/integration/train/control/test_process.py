@@ -131,7 +131,7 @@ async def test_members_survive_the_death_of_control_processes(control: Any, etcd
 
     # The parent cancels the job.
     await three.child.order(codec.encode(Stop("cancelled")))
-    assert await members[0].hear(Stop) == Stop("cancelled")
+    assert await members[0].hear(Stop) == Stop("cancelled", keeps=True)
     members[0].say(Finished(Position(6), "cancelled"))
     assert await asyncio.wait_for(three.child.wait(), 30) == 0
     news = three.reports[-1]["news"]

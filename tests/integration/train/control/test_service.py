@@ -2,25 +2,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-import time
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 
-from modelyard import codec, keys
+from modelyard import keys
 from modelyard.etcd import Etcd
-from modelyard.session import Election
-from modelyard.train.control.admission import Admission
-from modelyard.train.control.fence import DeposedError, Fence, Record
+from modelyard.train.control.fence import DeposedError
 from modelyard.train.control.limits import Limits
-from modelyard.train.control.membership import Membership
 from modelyard.train.control.messages import (
     Broken,
     Committed,
-    Failed,
-    Finished,
     Formation,
     Formed,
     Hello,
@@ -28,76 +20,14 @@ from modelyard.train.control.messages import (
     Left,
     Refused,
     Saved,
-    Stop,
 )
-from modelyard.train.control.progress import News, Progress
-from modelyard.train.control.service import FINISHED, Service
 from modelyard.train.position import Position
+from tests.integration.train.control.controls import Control, recorded
 from tests.integration.train.control.members import JOB, SECRET, FakeMember
 from tests.servers import ProgramServer
 from tests.waiting import eventually
 
 LIMITS = Limits(min_workers=1, max_workers=2, settle_s=0.1)
-
-
-class Heard:
-    """Keeps what it hears."""
-
-    def __init__(self) -> None:
-        self.news: list[News] = []
-
-    async def hear(self, news: News) -> None:
-        self.news.append(news)
-
-
-class Control:
-    """A control process's service in this process."""
-
-    def __init__(self, etcd: Etcd) -> None:
-        self._etcd = etcd
-        self.heard = Heard()
-        self.address = ""
-
-    async def start(self, limits: Limits = LIMITS) -> None:
-        term = await Election(self._etcd, keys.training_control(JOB), b"a").campaign()
-        self.fence = Fence(self._etcd, JOB, term)
-        last = await self.fence.read()
-        self.membership = Membership(limits, "127.0.0.1:1", last.formation, time.monotonic())
-        self.progress = Progress(self.heard, last.formation.checkpoint)
-        self.service = Service(Admission(JOB, SECRET), self.membership, self.fence, self.progress)
-        listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"127.0.0.1:{listener.getsockname()[1]}"
-        await self.service.start(listener)
-        self.running = asyncio.create_task(self.service.run())
-        self.handing_on = asyncio.create_task(self.progress.run())
-
-    async def close(self) -> None:
-        for task in (self.running, self.handing_on):
-            task.cancel()
-        await asyncio.gather(self.running, self.handing_on, return_exceptions=True)
-        await self.service.close()
-
-    async def members(self, *names: str) -> list[FakeMember]:
-        """Members that train in a formation of their own."""
-        members = [FakeMember(name) for name in names]
-        for member in members:
-            await member.greet(self.address)
-        for member in members:
-            await member.form()
-        return members
-
-
-@pytest.fixture
-async def control(etcd: Etcd) -> AsyncIterator[Control]:
-    one = Control(etcd)
-    await one.start()
-    yield one
-    await one.close()
-
-
-async def recorded(etcd: Etcd) -> Record:
-    found = await etcd.get(keys.training_formation(JOB))
-    return codec.decode(Record, found.value) if found else Record()
 
 
 async def test_members_form_and_the_survivors_of_one_that_is_killed_form_anew(control: Control, etcd: Etcd) -> None:
@@ -209,74 +139,6 @@ async def test_progress_is_what_rank_0_says(control: Control) -> None:
     assert (state.number, state.members, state.trains) == (1, ("r0", "r1"), True)
     two.cut()
     assert (await one.told()).checkpoint == Saved(Position(1), "first")
-
-
-async def test_a_job_that_is_stopped_ends_when_all_have_finished_or_are_gone(control: Control, etcd: Etcd) -> None:
-    one, two = await control.members("r0", "r1")
-    control.service.stop("cancelled")
-    assert await one.hear(Stop) == await two.hear(Stop) == Stop("cancelled", save=True)
-    one.say(Finished(Position(3)))
-    await eventually(lambda: control.progress.finished)
-    assert not control.service.ended.is_set()
-    late = FakeMember("r2")
-    await late.greet(control.address)
-    assert await late.hear(Stop) == Stop("cancelled", save=True)
-    late.cut()
-    two.say(Finished(Position(3)))
-    await asyncio.wait_for(control.service.ended.wait(), 30)
-    await control.service.conclude()
-    assert (await recorded(etcd)).formation == Formation(2, (), (), "")
-
-
-async def test_those_that_left_because_the_job_is_stopped_need_not_be_waited_for_by_who_goes_on(
-    control: Control, etcd: Etcd
-) -> None:
-    one, two = await control.members("r0", "r1")
-    await eventually(lambda: control.membership.group.whole)
-    control.service.stop("down")
-    one.say(Left(1, 4))
-    one.say(Saved(Position(4), "last"))
-    two.say(Broken(1, 4, "stopped"))
-    await eventually(lambda: control.progress.saved)
-    one.cut()
-    two.cut()
-    await asyncio.wait_for(control.service.ended.wait(), 30)
-    await control.service.conclude()
-    assert (await recorded(etcd)).formation == Formation(2, (), (), "", Saved(Position(4), "last"))
-
-
-async def test_a_job_of_which_a_member_was_lost_at_the_end_is_not_noted_as_left_by_all(
-    control: Control, etcd: Etcd
-) -> None:
-    one, two = await control.members("r0", "r1")
-    control.service.stop("cancelled")
-    one.say(Finished(Position(3)))
-    two.cut()
-    await asyncio.wait_for(control.service.ended.wait(), 30)
-    await control.service.conclude()
-    assert (await recorded(etcd)).formation.members == ("r0", "r1")
-
-
-async def test_when_one_has_finished_those_that_are_in_no_group_end(control: Control) -> None:
-    one, two = await control.members("r0", "r1")
-    spare = FakeMember("r2")
-    await spare.greet(control.address)
-    await eventually(lambda: control.membership.waiting)
-    one.say(Finished(Position(3)))
-    assert await spare.hear(Stop) == FINISHED
-    two.say(Broken(1, 3, "the others are gone"))
-    assert await two.hear(Stop) == FINISHED
-    for member in (one, two, spare):
-        member.cut()
-    await asyncio.wait_for(control.service.ended.wait(), 30)
-
-
-async def test_a_job_that_cannot_go_on_is_stopped_everywhere(control: Control) -> None:
-    one, two = await control.members("r0", "r1")
-    two.say(Failed("ValueError: labels out of range", "Traceback"))
-    assert await one.hear(Stop) == Stop("r1 failed: ValueError: labels out of range", save=False)
-    await eventually(lambda: control.heard.news[-1].failed)
-    assert control.heard.news[-1].failed == Failed("ValueError: labels out of range", "Traceback")
 
 
 async def test_while_etcd_is_away_who_comes_back_trains_on_and_nobody_forms(

@@ -16,6 +16,8 @@ from typing import IO, Any
 
 import torch
 
+from modelyard import codec
+from modelyard.train.control.messages import Stop
 from tests.integration.train.elastic.rank import SECRET, Plan
 from tests.waiting import eventually, wait_until
 
@@ -76,7 +78,7 @@ class Control:
                 *(f"--{option}={value}" for option, value in options.items()),
                 env=environ,
                 pass_fds=(write,),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stderr=log,
             )
         os.close(write)
@@ -84,6 +86,13 @@ class Control:
         address = await asyncio.wait_for(asyncio.to_thread(_address, reports), START_S)
         self._read = asyncio.ensure_future(asyncio.to_thread(_exhaust, reports))  # it must not block on a full pipe
         return address
+
+    async def order(self, line: bytes) -> None:
+        """Write a line to its standard input."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.write(line + b"\n")
+        await self._process.stdin.drain()
 
     async def kill(self) -> None:
         """SIGKILL, if it is still there."""
@@ -113,6 +122,14 @@ class Gang:
 
     async def kill_control(self) -> None:
         await self._control.kill()
+
+    async def stop(self, reason: str) -> None:
+        """End the job, with a checkpoint."""
+        await self._control.order(codec.encode(Stop(reason)))
+
+    def log(self) -> str:
+        """Of the first control process."""
+        return (self.directory / "control-0.log").read_text()
 
     def start(self, name: str, **plan: Any) -> None:
         """Start a rank."""

@@ -14,6 +14,7 @@ import traceback
 
 from modelyard.process import die_with
 from modelyard.train.elastic.reduction import preload
+from tests.integration.train.elastic import shared
 from tests.integration.train.elastic.rank import Plan, main
 
 
@@ -28,14 +29,14 @@ def serve() -> None:
         if pid := os.fork():
             print(pid, flush=True)
             continue
-        _be_rank(parent, Plan(**{**plan, "gates": tuple(plan["gates"])}))
+        _be_rank(parent, Plan(**{**plan, "gates": tuple(plan["gates"]), "shape": tuple(plan["shape"])}))
 
 
 def _be_rank(parent: int, plan: Plan) -> None:
     die_with(parent)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
-        main(plan)
+        shared.main(plan) if plan.shape else main(plan)
     except BaseException:
         traceback.print_exc()
         sys.stderr.flush()

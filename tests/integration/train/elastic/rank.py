@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import torch
 import torch.distributed as dist
 from torch.optim import Optimizer
 
+from modelyard.errors import UnavailableError
 from modelyard.train.control.messages import Hello, Saved
 from modelyard.train.course import EpochRecord
 from modelyard.train.elastic.driver import Driver
@@ -32,6 +34,7 @@ from tests.unit.train.recipes import Pair, Small, pairs
 SAMPLES = 90
 BATCH = 12
 SECRET = "of the job"
+CUT = -1
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,13 @@ class Plan:
         epochs: how many.
         at: the step (that is, as many were applied) in which it does something of its own; -1: never, or as is written
             into the file "at-" with its name.
-        where: "forward", "reduce", "sum", "optimizer", "heal" or "conclude".
-        signal: that it sends itself there; 0: none.
+        where: "forward", "reduce", "sum", "optimizer", "heal" or "conclude"; "away": it concludes in vain.
+        signal: that it sends itself there; 0: none, it does nothing any more; CUT: none, its connections to the other
+            ranks and to the store break.
+        stall_s: how long it may do nothing.
         gates: it waits in these steps until there is a file of that name.
+        control: the file that says where the control process is.
+        shape: ranks that share a model: by shards, layers and stages; empty: each has all of it.
     """
 
     name: str
@@ -55,7 +62,10 @@ class Plan:
     at: int = -1
     where: str = "forward"
     signal: int = signal.SIGKILL
+    stall_s: float = 600.0
     gates: tuple[int, ...] = ()
+    shape: tuple[int, ...] = ()
+    control: str = "control"
 
 
 @dataclass
@@ -68,6 +78,7 @@ class Diary(Listener):
     member: Member | None = None
     _file: int = field(init=False)
     _leaving: bool = False
+    _is_cut: bool = False
 
     def __post_init__(self) -> None:
         path = Path(self.plan.directory) / f"{self.plan.name}.log"
@@ -88,7 +99,26 @@ class Diary(Listener):
         due = self.step == at or (where == "heal" and self.step > at >= 0)  # where it forms is not sure to the step
         if due and where == self.plan.where:
             self.note(reached=where, step=self.step)
-            os.kill(os.getpid(), self.plan.signal)
+            while not self.plan.signal:
+                time.sleep(1)
+            if self.plan.signal != CUT:
+                os.kill(os.getpid(), self.plan.signal)
+            elif not self._is_cut:
+                self._is_cut = True
+                self._cut()
+
+    def _cut(self) -> None:
+        """Break every TCP connection but that to the control process."""
+        control = Path(self.plan.directory, self.plan.control).read_text()
+        for entry in os.listdir("/proc/self/fd"):
+            try:
+                opened = socket.socket(fileno=os.dup(int(entry)))
+                with opened:
+                    host, port = opened.getpeername()[:2]
+                    if f"{host}:{port}" != control:
+                        opened.shutdown(socket.SHUT_RDWR)
+            except (OSError, ValueError):  # no socket, or one that is not connected, or not to a port
+                continue
 
     def _at(self) -> int:
         told = Path(self.plan.directory) / f"at-{self.plan.name}"
@@ -157,6 +187,8 @@ class Concluding(Host):
 
     def conclude(self, ending: Ending) -> str:
         self._diary.reach("conclude")
+        if self._diary.plan.where == "away" and self._diary.step == self._diary._at():
+            raise UnavailableError("no registry answers")
         self._diary.note(concluded=ending.value)
         return f"of-{self._diary.plan.name}"
 
@@ -173,7 +205,7 @@ class WatchedDriver(Driver):
 
 
 def options(plan: Plan) -> TrainingOptions:
-    return TrainingOptions(epochs=plan.epochs, batch_size=BATCH, seed=3, accumulation=2)
+    return TrainingOptions(epochs=plan.epochs, batch_size=BATCH, seed=3, accumulation=2, stall_s=plan.stall_s)
 
 
 def main(plan: Plan) -> None:
@@ -184,7 +216,7 @@ def main(plan: Plan) -> None:
     trained = training(Mortal(), Watched(pairs(SAMPLES), diary), pairs(10, seed=8), options(plan))
     diary.state = trained.state
     _watch_collectives(diary)
-    control = Path(plan.directory) / "control"
+    control = Path(plan.directory) / plan.control
     hello = Hello("job", plan.name, SECRET, "127.0.0.1", "agreed")
     member = Member(hello, lambda: control.read_text() if control.exists() else "")
     diary.member = member
@@ -199,17 +231,17 @@ def main(plan: Plan) -> None:
 
 def _watch_collectives(diary: Diary) -> None:
     """Reach places in the middle of a collective: it was begun here, and is not at its end."""
-    all_reduce, broadcast = dist.all_reduce, dist.broadcast
+    all_reduce, broadcast = Group.all_reduce, dist.broadcast
 
-    def summed(tensor: torch.Tensor, *arguments: Any, **named: Any) -> Any:
-        work = all_reduce(tensor, *arguments, **named)
+    def summed(group: Group, tensor: torch.Tensor, result: Any) -> Any:
+        future = all_reduce(group, tensor, result)
         diary.reach("reduce" if tensor.dtype == torch.float32 else "sum")
-        return work
+        return future
 
     def sent(tensor: torch.Tensor, *arguments: Any, **named: Any) -> Any:
         work = broadcast(tensor, *arguments, **named)
         diary.reach("heal")
         return work
 
-    setattr(dist, "all_reduce", summed)  # noqa: B010 (torch's own)
+    setattr(Group, "all_reduce", summed)  # noqa: B010
     setattr(dist, "broadcast", sent)  # noqa: B010

@@ -44,13 +44,30 @@ def test_train_with_all_options(fakes: FakeSuite, run: Run, recipe: str) -> None
     best = ("--metric", "accuracy", "--mode", "max", "--patience", "3", "--min-delta", "0.5")
     saved = ("--checkpoint-steps", "5", "--checkpoint-seconds", "60", "--keep-last", "1")
     ends = ("--alias", "prod", "--deploy", "--if-better", "--priority", "0", "--deadline", "60", "--request-id", "one")
-    run("train", recipe, *data, *code, *size, *shape, *best, *saved, *ends, "--detach")
+    run(
+        "train",
+        recipe,
+        *data,
+        *code,
+        *size,
+        *shape,
+        *best,
+        *saved,
+        *ends,
+        "--resume",
+        "job-7",
+        "--balanced",
+        "--stall-seconds",
+        "2.5",
+        "--detach",
+    )
     request = fakes.jobs.requests[-1]
     training = request.spec.training
     assert (request.request_id, request.spec.priority, request.spec.deadline_s) == ("one", 0, 60)
     assert (training.model, training.code.entry) == ("net", "recipe:Digits")
     assert [(p.name, p.value) for p in training.code.parameters] == [("lr", "0.1"), ("deep", "true")]
     read = training.data
+    assert (read.balanced, training.stall_s) == (True, 2.5)
     assert (read.dataset.kind, read.validation.url, [*read.features], read.target) == (
         "csv",
         "s3://b/y",
@@ -58,12 +75,25 @@ def test_train_with_all_options(fakes: FakeSuite, run: Run, recipe: str) -> None
         "y",
     )
     assert (training.epochs, training.steps, training.batch_size, training.accumulation) == (0, 9, 64, 2)
-    assert (training.precision, training.seed) == (pb.TrainingSpec.BF16, 7)
+    assert (training.precision, training.seed, training.resume_from) == (pb.TrainingSpec.BF16, 7, "job-7")
     assert (training.min_workers, training.max_workers) == (4, 8)
     assert training.parallelism == pb.Parallelism(shard=2, tensor=2, pipeline=1)
     assert training.objective == pb.Objective(metric="accuracy", higher_is_better=True, patience=3, min_delta=0.5)
     assert training.checkpoints == pb.Checkpoints(every_steps=5, every_s=60, keep_last=1)
     assert training.release == pb.Release(alias="prod", deploy=True, if_better=True)
+
+
+def test_train_a_script(fakes: FakeSuite, run: Run, recipe: str) -> None:
+    (Path(recipe) / "train.py").write_text("print(1)")
+    said = ("--script", "train.py", "--workers", "2", "--set", "lr=0.1", "--set", "batch-size=8", "--set", "amp=")
+    run("train", recipe, *said, "--detach")
+    training = fakes.jobs.requests[-1].spec.training
+    assert (training.code.entry, training.code.max_restarts, training.max_workers) == ("train.py", 3, 2)
+    assert [(p.name, p.value) for p in training.code.parameters] == [("lr", "0.1"), ("batch-size", "8"), ("amp", "")]
+    assert not training.data.HasField("dataset")
+    run("train", recipe, "--entry", "train.py", "--max-restarts", "0", "--data", "s3://b/x", "--detach")
+    training = fakes.jobs.requests[-1].spec.training
+    assert (training.code.entry, training.code.max_restarts, training.data.dataset.url) == ("train.py", 0, "s3://b/x")
 
 
 def test_it_is_followed_until_it_has_ended(fakes: FakeSuite, run: Run, recipe: str) -> None:
@@ -137,10 +167,13 @@ def test_the_logs_of_a_job(fakes: FakeSuite, run: Run) -> None:
         (("--workers", "3", "--parallel", "shard=2"), "expected a multiple of 2 ranks, got 3"),
         (("--epochs", "1", "--steps", "2"), "expected a number of epochs or of steps, got both: 1 and 2"),
         (("--entry", "train.py"), "expected train.py for entry 'train.py'; there is none"),
+        (("--script", "train"), "--script: expected the path of a .py file within the directory, got 'train'"),
+        (("--script", "train.py", "--entry", "recipe"), "within the directory, got --entry recipe as well"),
     ],
 )
 def test_what_makes_no_sense_is_named(
     fakes: FakeSuite, fail: Callable[..., str], recipe: str, options: tuple[str, ...], message: str
 ) -> None:
     assert message in fail("train", recipe, "--data", "s3://b/x.csv", *options)
+    assert "job: dataset: expected one of artifact, url, inline; got none" in fail("train", recipe)
     assert fakes.jobs.calls["SubmitJob"] == 0

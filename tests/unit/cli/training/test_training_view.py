@@ -47,6 +47,11 @@ def test_while_it_trains() -> None:
     assert members == "2 of 4 workers: w1, w2"
 
 
+def test_a_checkpoint_that_could_not_be_saved() -> None:
+    course = drawn(view_of(replace(GOING, checkpoint_failure="the store is full")))[2]
+    assert course.endswith("checkpoint at step 100, no later one: the store is full")
+
+
 def test_below_its_least_number_of_workers_it_waits() -> None:
     assert drawn(view_of(replace(GOING, members=("w1",), min_workers=2)))[-1] == "waits for workers: 1 of at least 2"
 

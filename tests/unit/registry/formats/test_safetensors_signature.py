@@ -127,7 +127,8 @@ def test_no_recipe(artifact: Path) -> None:
         (b"", "recipe.json: Input data was truncated"),
         (b"[]", "Expected `object`, got `array`"),
         (b"{}", "missing required field `signature`"),
-        (b'{"signature": {"inputs": []}}', "Expected `array` of length >= 1"),
+        (b'{"signature": {"inputs": []}}', "missing required field `outputs`"),
+        (b'{"signature": {"inputs": [], "outputs": [{"name": "y", "datatype": "FP32", "shape": [1]}]}}', "no inputs"),
         (b"{" * 100, "recipe.json: JSON is malformed"),
         (b'{"a": ' + b"[" * 100_000, "recipe.json: "),
         (b'{"signature": "\xff\xfe"}', "recipe.json: "),
@@ -137,6 +138,11 @@ def test_no_recipe(artifact: Path) -> None:
 def test_recipes_that_are_none(artifact: Path, text: bytes, reason: str) -> None:
     (artifact / "recipe.json").write_bytes(text)
     assert reason in refusal(artifact)
+
+
+def test_weights_of_which_nobody_can_say_what_they_compute(artifact: Path) -> None:
+    (artifact / "recipe.json").write_text('{"signature": {"inputs": [], "outputs": []}}')
+    assert read_signature(artifact) == Signature()
 
 
 @pytest.mark.parametrize(

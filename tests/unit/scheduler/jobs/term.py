@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from modelyard import codec, keys
-from modelyard.catalogue import CHUNK_SIZE_BYTES, Hold, Manifest, Model, Resources, Signature, Version
+from modelyard.catalogue import CHUNK_SIZE_BYTES, Alias, Hold, Manifest, Model, Resources, Signature, Version
 from modelyard.chunks import Chunk
 from modelyard.deployment import Instance, InstanceState, Worker
 from modelyard.errors import PASSING, AbortedError, NotFoundError, UnavailableError
@@ -44,7 +44,7 @@ from tests.waiting import eventually
 
 MODEL = "digits@1"
 EFFECTS = {"change", "enqueue", "pause", "resume", "cancel", "clear", "retry_dead", "speculate", "delete", "commit"}
-EFFECTS |= {"store"}
+EFFECTS |= {"store", "set_alias"}
 VERSION = Version("digits", "1", "onnx", Signature(), Resources(), "d" * 64, 1000, etag="1")
 
 
@@ -186,6 +186,10 @@ class Stage:
             raise self.version
         return self.version
 
+    async def set_alias(self, version: Version, alias: str, tenant: str) -> None:
+        """The registry, once `publish` was called."""
+        await self.etcd.put(keys.alias(version.model, alias), codec.encode(Alias(alias, version.version, tenant)))
+
     async def find_artifact(self, digest: str, tenant: str, upload: str) -> Manifest:
         self.found.append(digest)
         if isinstance(self.artifact, Exception):
@@ -270,7 +274,9 @@ class Leading:
         backends = Backends(
             queue, Records(queue, stage.caps), leaving.through(stage.etcd), leaving.through(stage.shelf), stage.shelf
         )
-        services = Services(stage.state, stage.reader, stage.find_version, stage.find_artifact)
+        services = Services(
+            stage.state, stage.reader, stage.find_version, stage.find_artifact, leaving.through(stage).set_alias
+        )
         self.supervision = Supervision("scheduler-0", backends, services, stage.figures, stage.caps, stage.clock)
         self.context = LeaderContext(backends, term, "scheduler-0", stage.caps, stage.clock, stage.clock)
         self.holds, self.wishes = JobHolds(self.context), Wishes(self.context)

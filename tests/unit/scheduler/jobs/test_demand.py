@@ -6,8 +6,8 @@ from typing import Any
 
 from modelyard.catalogue import Resources, Signature, Version
 from modelyard.deployment import Deployment, InstanceOptions, Selector
+from modelyard.reservation import RUNNER_BYTES
 from modelyard_scheduler.jobs.demand import merged, wish
-from modelyard_scheduler.load import RUNNER_BYTES
 from tests.unit.scheduler.simulation import deployment, key
 
 PUBLISHED = Version("m", "2", "onnx", Signature(), Resources(cpu=2), "d" * 64, 1000, create_time_s=7.0)

@@ -9,6 +9,7 @@ import pytest
 import modelyard
 from modelyard.aio import Client
 from modelyard.errors import InvalidInputError
+from modelyard.jobs.job import Job
 from modelyard.jobs.spec import Artifact, Dataset
 from modelyard.jobs.training import Checkpoints, Objective, Parallelism, Precision, Release
 from modelyard.sdk.jobs import bundle
@@ -49,6 +50,23 @@ async def test_code_and_data_are_sent(fakes: FakeSuite, client: Client, recipe: 
     assert again.id == job.id
 
 
+async def test_a_script_may_have_any_data_or_none(
+    fakes: FakeSuite, client: Client, recipe: Path, tmp_path: Path
+) -> None:
+    (recipe / "train.py").write_text("print(1)")
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus/a.bin").write_bytes(b"a")
+    options = TrainingJobOptions("train.py", {"amp": "", "batch-size": 8}, max_restarts=1)
+    alone = (await client.jobs.train("digits", recipe, options=options)).spec.training
+    assert alone
+    assert (alone.data.dataset, alone.code.max_restarts) == (Dataset(), 1)
+    assert alone.code.parameters == (("amp", ""), ("batch-size", "8"))
+    fed = (await client.jobs.train("digits", recipe, tmp_path / "corpus", options)).spec.training
+    assert fed
+    assert fed.data.dataset.artifact
+    assert files(fakes, fed.data.dataset.artifact) == ["a.bin"]
+
+
 async def test_nothing_is_sent_of_what_makes_no_sense(fakes: FakeSuite, client: Client, recipe: Path) -> None:
     given: list[tuple[dict[str, Any], str]] = [
         ({"workers": 3, "parallelism": Parallelism(shard=2)}, "expected a multiple of 2 ranks, got 3"),
@@ -65,6 +83,8 @@ async def test_nothing_is_sent_of_what_makes_no_sense(fakes: FakeSuite, client: 
         await client.jobs.train("digits", recipe, "s3://b/x", TrainingJobOptions(held_out=0.5), validation="s3://b/y")
     with pytest.raises(InvalidInputError, match="expected the directory of a recipe or a script"):
         await client.jobs.train("digits", recipe / "recipe.py", "s3://b/x")
+    with pytest.raises(InvalidInputError, match="job: dataset: expected one of artifact, url, inline; got none"):
+        await client.jobs.train("digits", recipe)
     assert fakes.jobs.calls["SubmitJob"] == len(fakes.registry.uploads) == 0
 
 
@@ -114,6 +134,21 @@ def test_all_that_can_be_said() -> None:
     assert (training.checkpoints, training.release) == (Checkpoints(5, 6.0, 1), Release("prod", True, True))
     assert training.objective == Objective("accuracy", True, 2, 0.5)
     said.check("digits")
+
+
+def test_labels_are_balanced_where_that_is_asked_for() -> None:
+    for balanced in (False, True):
+        training = TrainingJobOptions(target="y", balanced=balanced).spec("digits", CODE, ROWS).training
+        assert training
+        assert training.data.balanced is balanced
+
+
+def test_it_goes_on_from_a_job_or_from_one_of_that_id() -> None:
+    job = Job("job-7", "acme", TrainingJobOptions().spec("digits", CODE, ROWS))
+    for source in (job, job.id):
+        training = TrainingJobOptions(resume_from=source).spec("digits", CODE, ROWS).training
+        assert training
+        assert training.resume_from == "job-7"
 
 
 def test_what_is_not_said_follows_from_the_rest() -> None:

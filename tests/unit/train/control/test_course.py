@@ -7,7 +7,7 @@ import pytest
 from modelyard.jobs.training_progress import Measurement, TrainingProgress, TrainingReport
 from modelyard.train.control.config import Config
 from modelyard.train.control.course import Course
-from modelyard.train.control.messages import Committed, Evaluated, Failed, Finished, Saved
+from modelyard.train.control.messages import Committed, Evaluated, Failed, Finished, Saved, Unsaved
 from modelyard.train.control.progress import News, State
 from modelyard.train.position import Position
 
@@ -46,6 +46,11 @@ def test_one_that_takes_over_goes_on_from_what_was_reported() -> None:
     report = course.told()
     assert (report.latest, report.progress.steps, report.progress.checkpoint_step) == (latest, 12, 4)
     assert report.progress.members == ()
+    course.take(News(State(), unsaved=Unsaved(8, "the store is full")))
+    assert course.told().progress.checkpoint_failure == "the store is full"
+    course.take(News(State(), saved=Saved(Position(9), "x")))
+    progress = course.told().progress
+    assert (progress.checkpoint_failure, progress.checkpoint_step) == ("", 9)
 
 
 @pytest.mark.parametrize("stopped", [False, True])

@@ -13,14 +13,18 @@ MESSAGES: list[Message] = [
     m.Hello("j", "m", "s", "a", "d", 3, 2, whole=True),
     m.Formation(1, ("a", "b"), ("x", "y"), "h:1", SAVED),
     m.Formed(1),
+    m.Healing(1),
     m.Broken(1, 2, "why"),
     m.Leave(1, at_boundary=True),
     m.Left(1, 2),
     m.Committed(Position(3, 1, 2), {"loss": 0.5}, 4, 0.1),
     SAVED,
+    m.Saved(Position(3, 1, 2), "c", ("b", "a"), "d"),
+    m.Unsaved(3, "full"),
     m.Finished(Position(3, 1, 2)),
     m.Failed("why", "Traceback"),
     m.Stop("why"),
+    m.Over(),
     m.Refused("why"),
 ]
 

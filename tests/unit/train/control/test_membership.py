@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from modelyard.train.control.limits import Limits
-from modelyard.train.control.messages import Finished, Leave
+from modelyard.train.control.messages import Finished, Healing, Leave
 from modelyard.train.position import Position
 from tests.unit.train.control.world import LIMITS, World, hello
 
@@ -259,6 +259,53 @@ def test_newcomers_do_not_go_on_without_the_state_while_somebody_may_train(train
     assert (trained.number, trained.going_on()) == (2, [])
     trained.wait(2)
     assert (trained.members, trained.going_on()) == (("r3", "r4"), [3])
+
+
+def test_a_state_that_is_on_its_way_is_waited_for_as_long_as_it_comes_further() -> None:
+    world = World()
+    world.come("r0", "r1", "r2")
+    for _ in range(3):
+        world.wait(LIMITS.form_s - 1)
+        world.say("r1", Healing(world.number))
+        assert world.number == 1
+    world.say("r1", Healing(7))  # of another formation
+    world.wait(LIMITS.form_s + 1)
+    assert world.number == 2
+
+
+def trained_by(*names: str) -> World:
+    """A job in which processes of workers have trained for a step."""
+    world = World(Limits(min_workers=2, max_workers=len(names)))
+    world.come(*names)
+    world.form(*names)
+    assert world.members == names
+    return world
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_where_all_have_been_started_anew_nobody_is_waited_for(*, restarted: bool) -> None:
+    world = trained_by("w0/a", "w1/b", "w2/c")
+    for name in ("w0/a", "w1/b", "w2/c"):
+        world.die(name)
+    if restarted:
+        world.restart()
+    world.come("w0/d", "w2/e")
+    world.wait(LIMITS.settle_s + 1)
+    assert (world.members, world.going_on()) == (("w1/b", "w2/c"), [])  # w1 may have a process that trains
+    world.come("w1/f")
+    assert world.members == ("w0/d", "w2/e", "w1/f")
+
+
+def test_one_that_may_be_alive_is_waited_for_though_the_others_were_started_anew() -> None:
+    world = trained_by("w0/a", "w1/b")
+    world.cut("w1/b")
+    world.die("w0/a")
+    world.come("w0/c", "w3/d")
+    world.wait(LIMITS.alone_s - 1)
+    assert world.number == 1
+    world.come("w1/b")
+    assert (world.number, world.members[0]) == (2, "w1/b")
+    assert world.ranks["w1/b"].step == 0
 
 
 def test_the_first_formation_of_all_may_train_on_without_being_heard_too() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from modelyard.train.control.limits import Limits
 from modelyard.train.control.membership import Membership
-from modelyard.train.control.messages import ALONE_S, Broken, Formation, Formed, Hello, Leave, Left
+from modelyard.train.control.messages import ALONE_S, Broken, Formation, Formed, Healing, Hello, Leave, Left
 
 NONE = Formation(0, (), (), "")
 LIMITS = Limits(min_workers=2, max_workers=3)
@@ -96,7 +96,7 @@ class World:
                 rank.step += 1
                 self.say(name, Left(rank.formation, rank.step))
 
-    def say(self, name: str, report: Formed | Broken | Left) -> None:
+    def say(self, name: str, report: Formed | Healing | Broken | Left) -> None:
         if name in self.membership.connected:
             self.membership.take(name, report, self.now_s)
             self.settle()

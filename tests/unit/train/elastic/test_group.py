@@ -29,7 +29,8 @@ def test_ranks_sum_gather_and_broadcast(ranks: Ranks) -> None:
 def test_who_waits_for_a_silent_rank_goes_on_when_the_group_is_lost(ranks: Ranks) -> None:
     first, silent = ranks.groups(2)
     waiting = ranks.begin(lambda: first.sum(torch.ones(1)))
-    wait_until(lambda: first._pending)
+    wait_until(lambda: first.waits)
+    assert not silent.waits
     copy = torch.ones(4)
     pending = first.all_reduce(copy, result=copy)
     assert not waiting.done()

@@ -14,8 +14,9 @@ from modelyard.catalogue import TensorSpec
 from modelyard.chunks import guess_format, scan
 from modelyard.errors import InvalidInputError
 from modelyard.train.export import onnx_model
-from modelyard.train.export.exporting import Exports, Trained, export
+from modelyard.train.export.exporting import Exports, export
 from modelyard.train.export.record import TrainingRecord
+from modelyard.train.export.trained import Trained
 from modelyard.train.export.weights import read_weights
 from modelyard.train.position import Position
 from modelyard_registry.formats.inspection import read_signature

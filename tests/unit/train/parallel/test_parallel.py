@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,20 +13,6 @@ SHARDED, DATA = Parallelism(1, 2), Parallelism(2)
 TENSOR, PIPELINE = Parallelism(1, tensor=2), Parallelism(1, pipeline=2)
 HYBRID, CUT_LAYERS, CUT_STAGES = Parallelism(2, 2), Parallelism(1, 2, 2), Parallelism(1, 2, 1, 2)
 LAYERS_OF_STAGES, REPLICAS_OF_STAGES = Parallelism(1, 1, 2, 2), Parallelism(2, pipeline=2)
-
-
-@pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ranks]:
-    ranks = Ranks(2, tmp_path_factory.mktemp("two"))
-    yield ranks
-    ranks.close()
-
-
-@pytest.fixture(scope="module")
-def four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ranks]:
-    ranks = Ranks(4, tmp_path_factory.mktemp("four"))
-    yield ranks
-    ranks.close()
 
 
 def check_equal(found: list[dict[str, float]]) -> None:

@@ -8,8 +8,8 @@ from typing import Protocol
 
 from modelyard.catalogue import Manifest, Version
 from modelyard.datasets.allowed import check_allowed
-from modelyard.errors import NotFoundError, UnimplementedError
-from modelyard.jobs import submission
+from modelyard.errors import NotFoundError
+from modelyard.jobs import resumption, submission
 from modelyard.jobs.dataset import Dataset
 from modelyard.jobs.job import Job
 from modelyard.jobs.spec import Artifact, BatchInference, JobSpec
@@ -56,7 +56,6 @@ class Submission:
 
         Raises:
             InvalidInputError: the spec makes no sense, or its URL is not allowed.
-            UnimplementedError: a training asks for what is not there yet.
             NotFoundError: no such model, version, alias or artifact.
             PreconditionError: the version is deleted.
             DataLossError: the artifact is not whole.
@@ -65,8 +64,6 @@ class Submission:
             UnavailableError: Redis or the registry is away.
         """
         check_spec(spec)
-        if spec.training:
-            _check_built(spec.training)
         asked = submission.submit(tenant, request_id or uuid.uuid4().hex, spec, self._clock())
         if request_id and (before := await self._records.read_all([asked.id])):
             return submission.repeated(before[0].job, spec)
@@ -84,7 +81,16 @@ class Submission:
         await self._hold(job, asked.code.artifact)
         train = await self._held(job, asked.data.dataset)
         validation = await self._held(job, asked.data.validation) if asked.data.validation else None
-        return submission.stored(job, train, validation)
+        made = submission.stored(job, train, validation)
+        return await self._resumed(made, asked.resume_from) if asked.resume_from else made
+
+    async def _resumed(self, job: Job, source: str) -> Job:
+        """The job with the checkpoint of another one, which is held for it."""
+        found = await self._records.read_all([source])
+        made = resumption.resumed(job, found[0].job if found else None)
+        if made.checkpoint:
+            await self._registry.hold_artifact(made.checkpoint.digest, job.tenant, job.id)
+        return made
 
     async def _held(self, job: Job, dataset: Dataset) -> Artifact | None:
         """Hold what is to be read; return where inline rows are stored."""
@@ -99,19 +105,6 @@ class Submission:
     async def _hold(self, job: Job, artifact: Artifact) -> None:
         manifest = await self._registry.hold_artifact(artifact.manifest_digest, job.tenant, job.id)
         _check_path(manifest, artifact)
-
-
-def _check_built(spec: TrainingSpec) -> None:
-    if spec.code.is_script:
-        raise UnimplementedError(f"job: entry: expected a recipe; scripts are not run yet, got {spec.code.entry!r:.80}")
-    if spec.parallelism.replica > 1:
-        cut = spec.parallelism
-        raise UnimplementedError(
-            "job: parallelism: expected data alone; other kinds are not there yet in jobs, got "
-            f"shard {cut.shard}, tensor {cut.tensor}, pipeline {cut.pipeline}"
-        )
-    if spec.release.deploy:
-        raise UnimplementedError("job: release: deploy is not there yet: deploy the version when the job has ended")
 
 
 def _check_path(manifest: Manifest, artifact: Artifact) -> None:

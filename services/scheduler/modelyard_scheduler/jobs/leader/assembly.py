@@ -17,7 +17,7 @@ from modelyard_scheduler.jobs.leader.metrics import Figures
 from modelyard_scheduler.jobs.leader.supervision import Services, Supervision
 from modelyard_scheduler.jobs.planner.process import Planner
 from modelyard_scheduler.jobs.records import Records
-from modelyard_scheduler.peers import find_version, hold_artifact
+from modelyard_scheduler.peers import find_version, hold_artifact, set_alias
 from modelyard_scheduler.state import State
 
 
@@ -51,5 +51,7 @@ async def supervising(
             stack.push_async_callback(close)
         backends = Backends(basis.queue, basis.records, basis.etcd, store, source)
         asked = basis.registries
-        services = Services(state, planner, partial(find_version, asked), partial(hold_artifact, asked))
+        services = Services(
+            state, planner, partial(find_version, asked), partial(hold_artifact, asked), partial(set_alias, asked)
+        )
         yield Supervision(replica, backends, services, figures), figures

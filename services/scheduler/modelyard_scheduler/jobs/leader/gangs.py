@@ -3,9 +3,12 @@
 jobs/~{job}@ranks/{job}       deployment.Deployment: the ranks that a job wants, at least so many of them together
 jobs/~{job}@control/{job}     of its control process
 training/{job}/charter        what these are told
+training/{job}/formation      train.control.fence.Record: the control process's; the leader writes the first one of a
+                              job that goes on from another's checkpoint
 
-All three are written together when they are to begin. They are to stop when the charter says so; then the two wishes
-are removed, and with them all that was placed. When the job has ended, all of training/{job}/ is.
+All that are the leader's are written together when they are to begin. They are to stop when the charter says so; then
+the two wishes are removed, and with them all that was placed. When the job has ended, all of training/{job}/ is: who
+writes there compares that the charter is.
 """
 
 from __future__ import annotations
@@ -18,12 +21,15 @@ from modelyard import codec, keys
 from modelyard.catalogue import Resources
 from modelyard.deployment import Deployment
 from modelyard.errors import PreconditionError
-from modelyard.etcd import Delete, Put
+from modelyard.etcd import Delete, KeyValue, Put
 from modelyard.jobs.gang import Charter, control_of, gang, job_of, ranks_of
 from modelyard.jobs.job import Job
 from modelyard.jobs.training import TrainingSpec
 from modelyard.jobs.training_progress import TrainingReport
 from modelyard.jobs.training_report import report_of
+from modelyard.train.control.fence import NONE, Record
+from modelyard.train.control.messages import Saved
+from modelyard.train.position import Position
 from modelyard_scheduler.jobs.leader.context import LeaderContext
 
 RANK_BYTES = 1 << 30
@@ -38,11 +44,13 @@ class Gang:
         charter: None: they were never begun.
         report: the latest; None: there is none.
         controlled: whether its control process is there.
+        saved: its last checkpoint, and those before it that are kept; None: there is none.
     """
 
     charter: Charter | None = None
     report: TrainingReport | None = None
     controlled: bool = False
+    saved: Saved | None = None
 
     @property
     def trains(self) -> bool:
@@ -65,10 +73,11 @@ class Gangs:
             codec.understood(_charter, charter.key, charter.value) if charter else None,
             codec.understood(report_of, report.key, report.value) if report else None,
             keys.training_control(job) in found,
+            _saved(found.get(keys.training_formation(job))),
         )
 
     async def launch(self, job: Job, before: Charter | None) -> None:
-        """Have them begin; call it when none of those of before is there any more.
+        """Have them begin, from the job's last checkpoint; call it when none of those of before is there any more.
 
         Args:
             job: whose.
@@ -80,10 +89,19 @@ class Gangs:
         await self._context.commit(
             Put(keys.training_charter(job.id), codec.encode(charter)),
             Delete(keys.training_report(job.id)),
+            *await self._formation(job),
             *(Put(_key(wish, job.id), codec.encode(wish)) for wish in wishes),
         )
         if self._wishing is not None:
             self._wishing.add(job.id)
+
+    async def _formation(self, job: Job) -> list[Put]:
+        """The first one, of a job that is to go on from a checkpoint that is not known there."""
+        if job.checkpoint is None or await self._context.backends.etcd.get(keys.training_formation(job.id)):
+            return []
+        position = Position(job.checkpoint.step, job.checkpoint.epoch, job.checkpoint.offset)
+        first = Record(replace(NONE, checkpoint=Saved(position, job.checkpoint.digest)))
+        return [Put(keys.training_formation(job.id), codec.encode(first))]
 
     async def stop(self, charter: Charter, reason: str) -> None:
         """Have them save what there is, and end."""
@@ -101,6 +119,11 @@ class Gangs:
         if self._wishing is not None:
             self._wishing.discard(job)
 
+    async def jobs(self) -> list[str]:
+        """Those that something is written of below training/."""
+        found = await self._context.backends.etcd.keys(keys.TRAINING)
+        return sorted({key.removeprefix(keys.TRAINING).partition("/")[0] for key in found})
+
     async def sweep(self, active: Collection[str]) -> None:
         """Withdraw those of jobs that nobody looks after. One that comes back begins again, from its checkpoint."""
         if self._wishing is None:
@@ -113,6 +136,13 @@ class Gangs:
 
 def _charter(data: bytes) -> Charter:
     return codec.decode(Charter, data)
+
+
+def _saved(formation: KeyValue | None) -> Saved | None:
+    if formation is None:
+        return None
+    record = codec.understood(lambda data: codec.decode(Record, data), formation.key, formation.value)
+    return record.formation.checkpoint if record else None
 
 
 def _spec(job: Job) -> TrainingSpec:

@@ -2,27 +2,32 @@
 
 holds/jobs/{job}/input/dataset    catalogue.Hold: the manifests of its datasets, and of its code
 holds/jobs/{job}/input/index      of where the blocks of its dataset begin
+holds/jobs/{job}/checkpoints      of a training: those that it can go on from; of one that has ended, the last
 holds/jobs/{job}/results/{part}   of pieces of its results, and of its outcomes once they are stored; `part` is a hash
                                   of them, so that to hold the same again changes nothing
 
 Whoever stored these bytes holds them for a day, as uploads that are called as the job is, or begin with its name and a
 dot, so that they are never without a hold in between. Once a job is settled all that it needs is held for it, nobody
-stores anything for it any more, and these are let go.
+stores anything for it any more, and these are let go. Of a checkpoint they are in the moment in which a later one is
+held: what is not among those that are kept is garbage then.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from modelyard import codec, keys
 from modelyard.catalogue import Hold
 from modelyard.etcd import Delete, Put
+from modelyard.jobs.checkpoints import step_of, uploads_of
 from modelyard.jobs.job import Job
 from modelyard.marks import mark, parts
 from modelyard_scheduler.jobs.leader.context import LeaderContext
 
 _OWNER = "jobs/"
+_DELETES = 100
+"""Keys a transaction: etcd takes 128."""
 
 
 class JobHolds:
@@ -56,6 +61,22 @@ class JobHolds:
         for key in sorted(past):
             await self._context.commit(Delete(key))
 
+    async def hold_checkpoints(self, job: Job, names: Sequence[str], step: int) -> None:
+        """Hold these as all that there is of checkpoints, and let go uploads of older ones.
+
+        Args:
+            job: whose.
+            names: their manifests' digests, the newest first; each is held as an upload, or by this.
+            step: of the newest. Whatever is being stored has at least as many.
+        """
+        hold = Hold(manifests=tuple(names), tenant=job.tenant)
+        owner = keys.hold(keys.upload_owner(job.tenant, uploads_of(job.id)))
+        uploads = await self._context.backends.etcd.keys(f"{owner}-")
+        old = [Delete(key) for key in uploads if _is_older(job, key, step)]
+        await self._context.commit(Put(_key(job.id, "checkpoints"), codec.encode(hold)), *old[:_DELETES])
+        for start in range(_DELETES, len(old), _DELETES):
+            await self._context.commit(*old[start : start + _DELETES])
+
     async def release_uploads(self, job: Job) -> None:
         """Let go what was held as uploads. Call it when nothing of the job is executed, before anything is again."""
         owner = keys.hold(keys.upload_owner(job.tenant, job.id))
@@ -73,6 +94,12 @@ class JobHolds:
 
 def _key(job: str, name: str) -> str:
     return keys.hold(f"{_OWNER}{job}/{name}")
+
+
+def _is_older(job: Job, key: str, step: int) -> bool:
+    """Whether it holds an upload of a checkpoint of fewer steps."""
+    found = step_of(job.id, key.removeprefix(keys.hold(keys.upload_owner(job.tenant, ""))).partition("/")[0])
+    return found is not None and found < step
 
 
 def _parts(job: Job, chunks: Collection[str]) -> Iterator[Put]:

@@ -1,4 +1,4 @@
-"""What is held for jobs that nobody knows: Redis was given to us anew, or has forgotten the last it was told.
+"""What etcd has of jobs that nobody knows: Redis was given to us anew, or has forgotten the last it was told.
 
 An operator may have given us a wrong Redis, so they are given time to come back.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 
 from modelyard_scheduler.jobs.leader.context import LeaderContext
+from modelyard_scheduler.jobs.leader.gangs import Gangs
 from modelyard_scheduler.jobs.leader.holds import JobHolds
 
 log = logging.getLogger(__name__)
@@ -19,19 +20,22 @@ PAGE = 200
 
 
 class Leftovers:
-    """Lets go what is held for jobs that were unknown for a day of this term."""
+    """Lets go what is held for jobs that were unknown for a day of this term, and forgets how they were trained."""
 
-    def __init__(self, context: LeaderContext, holds: JobHolds) -> None:
+    def __init__(self, context: LeaderContext, holds: JobHolds, gangs: Gangs) -> None:
         self._context = context
         self._holds = holds
+        self._gangs = gangs
         self._since_s: dict[str, float] = {}
 
     async def go(self) -> None:
         """Look once. UnavailableError: etcd or Redis is away."""
-        unknown, now_s = await self._unknown(await self._holds.jobs()), self._context.elapsed()
+        known = sorted({*await self._holds.jobs(), *await self._gangs.jobs()})
+        unknown, now_s = await self._unknown(known), self._context.elapsed()
         self._since_s = {job: self._since_s.get(job, now_s) for job in unknown}
         for job, since_s in self._since_s.items():
             if now_s - since_s >= PATIENCE_S:
+                await self._gangs.forget(job)
                 await self._holds.release(job)
                 log.warning("holds of an unknown job let go", extra={"job": job})
 

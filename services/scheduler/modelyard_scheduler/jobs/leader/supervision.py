@@ -27,6 +27,7 @@ from modelyard_scheduler.jobs.leader.loop import JobLoop
 from modelyard_scheduler.jobs.leader.metrics import Figures
 from modelyard_scheduler.jobs.leader.preparation import Planning, Preparation
 from modelyard_scheduler.jobs.leader.recovery import Recovery
+from modelyard_scheduler.jobs.leader.release import Releases, SetAlias
 from modelyard_scheduler.jobs.leader.repetition import FAILED_S, every, patiently
 from modelyard_scheduler.jobs.leader.reports import Reports
 from modelyard_scheduler.jobs.leader.rounds import Rounds
@@ -37,6 +38,7 @@ from modelyard_scheduler.jobs.leader.training_rounds import TrainingRounds
 from modelyard_scheduler.jobs.leader.wishes import Wishes
 from modelyard_scheduler.jobs.records import model_of
 from modelyard_scheduler.observer import refuses
+from modelyard_scheduler.service import Deployments
 from modelyard_scheduler.state import State
 
 log = logging.getLogger(__name__)
@@ -53,12 +55,14 @@ class Services:
         planner: opens datasets.
         find_version: asks the registry.
         find_artifact: likewise.
+        set_alias: likewise.
     """
 
     state: State
     planner: Planning
     find_version: FindVersion
     find_artifact: FindArtifact
+    set_alias: SetAlias
 
 
 class Supervision:
@@ -113,7 +117,7 @@ class Supervision:
             group.create_task(every(DEPTHS_S, "depths of the queue", self._measure))
             group.create_task(every(EVERY_S, "jobs to be forgotten", Expiry(context, holds).go))
             group.create_task(every(SWEEP_S, "wishes of jobs", loop.sweep))
-            group.create_task(every(LEFT_S, "holds of unknown jobs", Leftovers(context, holds).go))
+            group.create_task(every(LEFT_S, "holds of unknown jobs", Leftovers(context, holds, Gangs(context)).go))
             group.create_task(recovery.run())
             group.create_task(Reports(context.backends.etcd, loop.wake).run())
             group.create_task(loop.run(group))
@@ -124,9 +128,14 @@ class Supervision:
         steps = Steps(context, rounds, Settlement(context, holds, rounds, wishes), loading)
         preparation = Preparation(context, holds, wishes, loading, self._services.planner)
         gangs = Gangs(context)
-        trainings = TrainingRounds(context, gangs, self._services.state)
+        trainings = TrainingRounds(context, holds, gangs, self._releases(), self._services.state)
         training = TrainingSteps(context, holds, gangs, trainings, self._services.find_artifact)
         return JobLoop(context, Kinds(steps, training), preparation, wishes, self._figures)
+
+    def _releases(self) -> Releases:
+        services = self._services
+        deployments = Deployments(self._backends.etcd, services.state, services.find_version)
+        return Releases(deployments, services.find_version, services.set_alias)
 
     def _note_retries(self, job: Job, attempts: int) -> None:
         self._figures.retried[job.tenant, str(model_of(job))] += attempts

@@ -1,8 +1,8 @@
 """One training job, looked after for as long as a term lasts: what its record says now decides what is done.
 
-QUEUED -> PLANNING   what it reads is held and looked for, the name of what comes out is its tenant's
+QUEUED -> PLANNING   what it reads is held and looked for, the name of what comes out is its tenant's from now on
        -> RUNNING    its processes are wished for; what they report is written into the record
-       -> FINISHING  it has trained, and is registered
+       -> FINISHING  it has trained; its version is registered, then released
        -> SUCCEEDED
 
 PAUSED and CANCELLING have its processes save what there is, then go. When it has ended nothing of it is left in etcd.
@@ -13,18 +13,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Collection
 
-from modelyard import codec, keys
 from modelyard.backoff import Backoff
-from modelyard.catalogue import Lifecycle, Manifest, Model
-from modelyard.errors import PASSING, AbortedError, ModelyardError, PermissionDeniedError, PreconditionError
+from modelyard.catalogue import Manifest
+from modelyard.errors import PASSING, AbortedError, ModelyardError
 from modelyard.jobs.job import Job
 from modelyard.jobs.lifecycle import advance, moved
 from modelyard.jobs.states import Actor, JobState
 from modelyard_scheduler.jobs.leader.context import LeaderContext
 from modelyard_scheduler.jobs.leader.gangs import Gangs
 from modelyard_scheduler.jobs.leader.holds import JobHolds
+from modelyard_scheduler.jobs.leader.names import ModelNames
 from modelyard_scheduler.jobs.leader.preparation import FIRST_DELAY_S, LONGEST_DELAY_S, WAITING
-from modelyard_scheduler.jobs.leader.training_course import MOST_REASON, TrainingCourse, begun, idle, told
+from modelyard_scheduler.jobs.leader.training_course import MOST_REASON, TrainingCourse, begun, idle, saved, told
 from modelyard_scheduler.jobs.leader.training_rounds import CANCEL_S, TrainingRounds
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,7 @@ class TrainingSteps:
         self._gangs = gangs
         self._rounds = rounds
         self._find_artifact = find_artifact
+        self._names = ModelNames(context)
 
     async def go(self, name: str, course: TrainingCourse | None, revision: int) -> TrainingCourse | None:
         """As Kinds.go; `revision`: of its record, as it was seen last."""
@@ -62,8 +63,7 @@ class TrainingSteps:
         elif course.job.state is JobState.CANCELLING:
             await self._cancel(course)
         else:
-            await self._settle(course)
-            return None
+            return None if await self._settle(course) else course
         return course
 
     async def sweep(self, active: Collection[str]) -> None:
@@ -120,29 +120,34 @@ class TrainingSteps:
             UnavailableError: the registry or etcd is away.
         """
         await self._holds.hold_input(job)
+        if job.checkpoint:
+            await self._holds.hold_checkpoints(job, (job.checkpoint.digest,), job.checkpoint.step)
+            await self._find_artifact(job.checkpoint.digest, job.tenant, job.id)
         for digest in dict.fromkeys(artifact.manifest_digest for artifact in job.spec.artifacts):
             await self._find_artifact(digest, job.tenant, job.id)
-        found = await self._context.backends.etcd.get(keys.model(job.spec.model))
-        if found:
-            _check_model(codec.decode(Model, found.value), job)
+        await self._names.reserve(job)
 
     async def _cancel(self, course: TrainingCourse) -> None:
-        gang = await self._gangs.read(course.job.id)
+        gang = await self._rounds.look(course)
         if not await self._rounds.stop(course, gang, "it is cancelled", CANCEL_S):
             return
-        job = told(course.job, gang.report, 0.0) if gang.report else course.job
-        job = moved(idle(job), JobState.CANCELLED, Actor.LEADER, self._context.clock(), job.reason)
+        job = told(course.job, gang.report, course.compute_s) if gang.report else course.job
+        job = moved(idle(saved(job, gang.saved)), JobState.CANCELLED, Actor.LEADER, self._context.clock(), job.reason)
         await self._write_if_moved(course, job)
 
-    async def _settle(self, course: TrainingCourse) -> None:
-        """Leave nothing of it; what it reads is held until it is forgotten."""
+    async def _settle(self, course: TrainingCourse) -> bool:
+        """Leave nothing of it but its record: what it reads and its last checkpoint are held until it is forgotten.
+
+        Returns whether that is done: its owner was not faster.
+        """
+        gang = await self._gangs.read(course.job.id)
+        job = saved(course.job, gang.saved)
+        if job != course.job and not await self._rounds.write(course, job):
+            return False
+        if job.checkpoint:
+            await self._holds.hold_checkpoints(job, (job.checkpoint.digest,), job.checkpoint.step)
+        await self._names.release(job)
         await self._gangs.forget(course.job.id)
         await self._holds.release_uploads(course.job)
         await self._context.queue.clear(course.job.id)
-
-
-def _check_model(model: Model, job: Job) -> None:
-    if model.tenant != job.tenant:
-        raise PermissionDeniedError(f"model {model.name!r}: expected one of tenant {job.tenant!r}, it is another's")
-    if model.state is Lifecycle.DELETED:
-        raise PreconditionError(f"model {model.name!r}: it is deleted; undelete it first")
+        return True

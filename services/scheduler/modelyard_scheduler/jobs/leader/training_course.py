@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from modelyard.backoff import Backoff
 from modelyard.jobs.job import Job, Usage
 from modelyard.jobs.states import JobState
-from modelyard.jobs.training_progress import Measurement, TrainingProgress, TrainingReport
+from modelyard.jobs.training_progress import Checkpoint, Measurement, TrainingProgress, TrainingReport
+from modelyard.train.control.messages import Saved
 from modelyard_scheduler.jobs.leader.course import BUSY_S, QUIET_S
 from modelyard_scheduler.jobs.records import Held
 
@@ -32,9 +33,11 @@ class TrainingCourse:
         stopping_s: since when its processes are to stop; None: they are not.
         stopped: whether they were withdrawn since.
         looked_s: when its report was read last.
+        compute_s: that its members have spent, and that is not in the record yet.
         hopeless_s: since when no worker can run it; None: one may.
         delays: of its preparation, while something is away.
         not_before_s: when it is prepared again.
+        kept: the checkpoints that are held for it, as far as this leader knows, the newest first.
     """
 
     held: Held
@@ -43,9 +46,11 @@ class TrainingCourse:
     stopping_s: float | None = None
     stopped: bool = False
     looked_s: float = math.nan
+    compute_s: float = 0.0
     hopeless_s: float | None = None
     delays: Backoff | None = None
     not_before_s: float = -math.inf
+    kept: tuple[str, ...] = ()
 
     @property
     def job(self) -> Job:
@@ -59,10 +64,11 @@ class TrainingCourse:
             return STOPPING_S
         return QUIET_S if self.job.state is JobState.PAUSED else BUSY_S
 
-    def lasted(self, now_s: float) -> float:
-        """How long ago its report was read last; 0 for the first time."""
+    def count(self, report: TrainingReport | None, now_s: float) -> None:
+        """Count what members have spent since the report was read last."""
         before, self.looked_s = self.looked_s, now_s
-        return 0.0 if math.isnan(before) else max(now_s - before, 0.0)
+        if report is not None and not report.stopped and not math.isnan(before):
+            self.compute_s += max(now_s - before, 0.0) * len(report.progress.members)
 
 
 def begun(job: Job) -> Job:
@@ -76,13 +82,13 @@ def begun(job: Job) -> Job:
     return replace(job, progress=replace(job.progress, training=progress))
 
 
-def told(job: Job, report: TrainingReport, lasted_s: float) -> Job:
+def told(job: Job, report: TrainingReport, compute_s: float) -> Job:
     """A job as its control process has reported it.
 
     Args:
         job: RUNNING, or what follows.
         report: the latest.
-        lasted_s: so long it was so.
+        compute_s: what its members have spent since it was written.
     """
     spec, before = job.spec.training, job.progress.training
     if spec is None:
@@ -97,7 +103,7 @@ def told(job: Job, report: TrainingReport, lasted_s: float) -> Job:
         max_workers=spec.max_workers,
         checkpoint_step=max(report.progress.checkpoint_step, before.checkpoint_step if before else 0),
     )
-    usage = Usage(step * spec.batch_size, 0, job.usage.compute_s + lasted_s * len(progress.members))
+    usage = Usage(step * spec.batch_size, 0, job.usage.compute_s + compute_s)
     return replace(
         job,
         progress=replace(job.progress, training=progress, workers=progress.members),
@@ -105,6 +111,17 @@ def told(job: Job, report: TrainingReport, lasted_s: float) -> Job:
         version=report.version or job.version,
         measurements=report.latest or job.measurements,
     )
+
+
+def saved(job: Job, last: Saved | None) -> Job:
+    """A job whose last checkpoint is that one."""
+    if last is None:
+        return job
+    position, progress = last.position, job.progress
+    checkpoint = Checkpoint(last.name, position.step, position.epoch, position.offset)
+    if progress.training:
+        progress = replace(progress, training=replace(progress.training, checkpoint_step=position.step))
+    return replace(job, checkpoint=checkpoint, progress=progress)
 
 
 def idle(job: Job) -> Job:
@@ -121,7 +138,7 @@ def is_worth_telling(job: Job, before: Job) -> bool:
     return _lasting(job) != _lasting(before)
 
 
-def _lasting(job: Job) -> tuple[TrainingProgress | None, str, str, tuple[Measurement, ...]]:
+def _lasting(job: Job) -> tuple[TrainingProgress | None, Checkpoint | None, str, str, tuple[Measurement, ...]]:
     progress = job.progress.training
     still = replace(progress, samples_per_s=0.0, estimated_end_s=0.0) if progress else None
-    return still, job.reason, job.version, job.measurements
+    return still, job.checkpoint, job.reason, job.version, job.measurements

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
+from modelyard.errors import UnavailableError
 from modelyard.jobs.gang import control_of, ranks_of
 from modelyard.jobs.job import Job
 from modelyard.jobs.lifecycle import advance, moved
@@ -16,12 +17,15 @@ from modelyard.jobs.states import Actor, JobState
 from modelyard.jobs.training_progress import TrainingReport
 from modelyard_scheduler.jobs.leader.context import LeaderContext
 from modelyard_scheduler.jobs.leader.gangs import Gang, Gangs
+from modelyard_scheduler.jobs.leader.holds import JobHolds
+from modelyard_scheduler.jobs.leader.release import Releases
 from modelyard_scheduler.jobs.leader.training_course import (
     MOST_REASON,
     MOST_TRACEBACK,
     TrainingCourse,
     idle,
     is_worth_telling,
+    saved,
     told,
 )
 from modelyard_scheduler.jobs.leader.waiting import no_hope, waits_for
@@ -39,9 +43,11 @@ _WAITED, _LEFT = "its processes of before are ending", "it has stopped by itself
 class TrainingRounds:
     """Rounds of training jobs."""
 
-    def __init__(self, context: LeaderContext, gangs: Gangs, state: State) -> None:
+    def __init__(self, context: LeaderContext, holds: JobHolds, gangs: Gangs, releases: Releases, state: State) -> None:
         self._context = context
+        self._holds = holds
         self._gangs = gangs
+        self._releases = releases
         self._state = state
 
     async def go(self, course: TrainingCourse) -> None:
@@ -52,29 +58,59 @@ class TrainingRounds:
             AbortedError: another one leads.
             NotFoundError: the job is forgotten.
         """
-        gang = await self._gangs.read(course.job.id)
-        job = self._become(course, gang.report)
-        moves = job.state is not course.job.state
-        if not moves:
+        gang = await self.look(course)
+        job = saved(self._become(course, gang.report), gang.saved)
+        if job.state is JobState.SUCCEEDED:
+            job = await self._released(job)
+        elif job.state is course.job.state:
             job = await self._keep(course, gang, job)
+        moves = job.state is not course.job.state
         if moves or is_worth_telling(job, course.job):
             await self.write(course, job)
             course.again = course.again or moves
 
+    async def look(self, course: TrainingCourse) -> Gang:
+        """Return what there is of the processes of a job; its checkpoints are held from now on."""
+        gang = await self._gangs.read(course.job.id)
+        if (last := gang.saved) and course.kept != (kept := (last.name, *last.before)):
+            await self._holds.hold_checkpoints(course.job, kept, last.position.step)
+            course.kept = kept
+        return gang
+
     def _become(self, course: TrainingCourse, report: TrainingReport | None) -> Job:
         """What its report and the clock make of a job."""
-        now_s, lasted_s = self._context.clock(), course.lasted(self._context.elapsed())
+        now_s = self._context.clock()
+        course.count(report, self._context.elapsed())
         if report is None:
             return advance(course.job, now_s)
-        job = told(course.job, report, lasted_s)
+        job = told(course.job, report, course.compute_s)
         if report.failed:
             failed = replace(job, traceback=report.traceback[-MOST_TRACEBACK:])
             return moved(failed, JobState.FAILED, Actor.LEADER, now_s, report.failed[:MOST_REASON])
         if job.state is JobState.FINISHING:
-            return moved(job, JobState.SUCCEEDED, Actor.LEADER, now_s) if report.version else job
+            return self._ended(job, report, now_s)
         if report.finished:
             return moved(job, JobState.FINISHING, Actor.LEADER, now_s)
         return advance(job, now_s)
+
+    @staticmethod
+    def _ended(job: Job, report: TrainingReport, now_s: float) -> Job:
+        """What becomes of a job that has trained, once its version is there; of a script there may be none."""
+        if report.version:
+            return moved(job, JobState.SUCCEEDED, Actor.LEADER, now_s)
+        if report.finished and job.spec.training and job.spec.training.code.is_script:
+            return moved(job, JobState.SUCCEEDED, Actor.LEADER, now_s, report.finished)
+        return job
+
+    async def _released(self, job: Job) -> Job:
+        """A job that has SUCCEEDED once what it has made is released; why it is not, or not yet, is its reason."""
+        if not job.version or job.spec.training is None:
+            return job
+        try:
+            reason = await self._releases.release(job.spec.training, job.version, job.tenant)
+        except UnavailableError as error:
+            return replace(job, state=JobState.FINISHING, end_time_s=0.0, reason=error.message[:MOST_REASON])
+        return replace(job, reason=reason[:MOST_REASON])
 
     async def _keep(self, course: TrainingCourse, gang: Gang, job: Job) -> Job:
         """Have its processes be there, or not, as its state says; return the job with the reason why it waits."""
@@ -152,5 +188,5 @@ class TrainingRounds:
             return False
         if held.job.state is not course.job.state:
             log.info("training job", extra={"job": job.id, "state": job.state, "reason": job.reason})
-        course.held = held
+        course.held, course.compute_s = held, 0.0
         return True

@@ -51,4 +51,6 @@ def _failure(job: str, state: State) -> str:
 
 
 def _said(instance: Instance) -> str:
+    if instance.state is InstanceState.READY:
+        return f"{instance.worker}: begun anew after it has failed, time {instance.failures}"
     return f"{instance.worker}: {instance.state}{': ' * bool(instance.reason)}{instance.reason}"

@@ -13,11 +13,10 @@ from modelyard.errors import (
     NotFoundError,
     PreconditionError,
     UnavailableError,
-    UnimplementedError,
 )
 from modelyard.jobs.spec import Artifact, Dataset, JobSpec
 from modelyard.jobs.states import JobState
-from modelyard.jobs.training import Code, Parallelism, Release, TrainingData, TrainingSpec
+from modelyard.jobs.training import Code, Parallelism, TrainingData, TrainingSpec
 from modelyard.queue import Caps
 from modelyard_scheduler.jobs.api.results import Excerpt, Results
 from modelyard_scheduler.jobs.outcomes import Outcomes
@@ -72,16 +71,10 @@ async def test_a_training_is_accepted_with_its_code_held_and_its_rows_stored() -
             "expected a URL below s3://bucket/data",
         ),
         (
-            replace(TRAINING, code=replace(TRAINING.code, entry="train.py"), epochs=0),
-            UnimplementedError,
-            "scripts are not run yet, got 'train.py'",
+            replace(TRAINING, parallelism=Parallelism(tensor=2), max_workers=3),
+            InvalidInputError,
+            "expected a multiple of 2 ranks, got 3",
         ),
-        (
-            replace(TRAINING, parallelism=Parallelism(tensor=2), min_workers=2, max_workers=2),
-            UnimplementedError,
-            "expected data alone; .* got shard 1, tensor 2, pipeline 1",
-        ),
-        (replace(TRAINING, release=Release(deploy=True)), UnimplementedError, "deploy is not there yet"),
         (replace(TRAINING, code=Code(Artifact("ef" * 32), "recipe")), NotFoundError, "not in the artifact store"),
     ],
 )

@@ -14,6 +14,7 @@ from modelyard.jobs.states import JobState
 from modelyard.jobs.tasks import TaskSpec
 from modelyard.queue import Caps
 from modelyard_scheduler.jobs.leader import epochs, leftovers
+from modelyard_scheduler.jobs.leader.gangs import Gangs
 from modelyard_scheduler.jobs.leader.leftovers import Leftovers
 from modelyard_scheduler.jobs.leader.loop import FAULTY_S
 from tests.unit.scheduler.jobs.term import Stage, ended
@@ -113,14 +114,18 @@ async def test_what_is_held_for_jobs_that_redis_does_not_know_is_let_go_after_a_
     leader = await stage.lead()
     await leader.look()
     await stage.queue.delete("job-1")
-    left = Leftovers(leader.context, leader.holds)
+    for name in ("job-1", "job-2"):
+        await stage.etcd.put(keys.training_formation(name), b"{}")
+    left = Leftovers(leader.context, leader.holds, Gangs(leader.context))
     await left.go()
     stage.now_s += leftovers.PATIENCE_S - 1
     await left.go()
     assert await stage.held("job-1")
+    assert await stage.etcd.get(keys.training_formation("job-1"))
     stage.now_s += 1
     await left.go()
     assert await stage.held("job-1") == set()
+    assert await stage.etcd.keys(keys.TRAINING) == [keys.training_formation("job-2")]
     assert await stage.held("job-2")
 
 
@@ -128,7 +133,7 @@ async def test_a_job_that_is_known_again_meanwhile_keeps_what_is_held(stage: Sta
     await stage.submit()
     leader = await stage.lead()
     await leader.until(ended)
-    left, known = Leftovers(leader.context, leader.holds), dict(stage.queue.jobs)
+    left, known = Leftovers(leader.context, leader.holds, Gangs(leader.context)), dict(stage.queue.jobs)
     stage.queue.jobs.clear()
     await left.go()
     stage.queue.jobs.update(known)

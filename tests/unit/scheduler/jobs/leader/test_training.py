@@ -12,7 +12,9 @@ from modelyard import codec, keys
 from modelyard.catalogue import Lifecycle, Model, Resources
 from modelyard.errors import AbortedError, DataLossError, NotFoundError, UnavailableError
 from modelyard.jobs import lifecycle
+from modelyard.jobs.dataset import Artifact
 from modelyard.jobs.states import JobState
+from modelyard.jobs.training import Code
 from modelyard.jobs.training_progress import TrainingProgress, TrainingReport
 from modelyard_scheduler.jobs.leader import training_course, training_rounds
 from modelyard_scheduler.jobs.leader.gangs import RANK_BYTES
@@ -60,6 +62,7 @@ async def test_a_job_trains_and_leaves_a_version_and_nothing_else(trainers: Trai
     assert job.usage.compute_s > 0
     assert await trainers.left() == []
     assert await trainers.stage.held() == {CODE, DIGEST}
+    assert job.checkpoint is None
     assert trainers.stage.found == [CODE, DIGEST]
     assert await trainers.stage.queue.active() == []
 
@@ -384,3 +387,31 @@ async def test_another_leader_leaves_nothing_of_what_the_one_before_has_wished_f
     await trainers.until_over(heir)
     await heir.look(3)
     assert await trainers.left() == []
+
+
+async def test_a_script_may_leave_no_version_and_says_so(trainers: Trainers) -> None:
+    script = replace(SPEC, code=Code(Artifact(CODE), "train.py"), steps=0)
+    await trainers.submit(script)
+    leader, trainers.holds = await trainers.stage.lead(), True
+    for _ in range(20):
+        await leader.look()
+        await trainers.work()
+    assert (await trainers.stage.job()).state is JobState.RUNNING
+    for finished in (TrainingReport(), TrainingReport(finished="it has left nothing")):
+        await trainers.report(finished)
+        await leader.look()
+        await leader.look()
+    job = await trainers.stage.job()
+    assert (job.state, job.version, job.reason) == (JobState.SUCCEEDED, "", "it has left nothing")
+    await leader.look()
+    assert await trainers.left() == []
+
+
+async def test_a_recipe_without_a_version_is_not_at_its_end(trainers: Trainers) -> None:
+    trainers.version = ""
+    await trainers.submit()
+    leader = await trainers.stage.lead()
+    for _ in range(60):
+        await leader.look()
+        await trainers.work()
+    assert (await trainers.stage.job()).state is JobState.FINISHING

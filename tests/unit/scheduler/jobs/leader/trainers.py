@@ -10,7 +10,10 @@ from modelyard.jobs.gang import CODE_LABEL, CONTROL, Charter
 from modelyard.jobs.job import Job
 from modelyard.jobs.spec import Artifact, Dataset, JobSpec
 from modelyard.jobs.training import Code, TrainingData, TrainingSpec
-from modelyard.jobs.training_progress import Measurement, TrainingProgress, TrainingReport
+from modelyard.jobs.training_progress import Checkpoint, Measurement, TrainingProgress, TrainingReport
+from modelyard.train.control.fence import Record
+from modelyard.train.control.messages import Formation, Saved
+from modelyard.train.position import Position
 from tests.unit.jobs.submitted import DIGEST
 from tests.unit.scheduler.jobs.term import Leading, Stage
 
@@ -59,10 +62,12 @@ class Trainers:
             for name in {*found, *workers}
         }
 
-    async def submit(self, training: TrainingSpec = SPEC, deadline_s: float = 0.0) -> None:
+    async def submit(
+        self, training: TrainingSpec = SPEC, deadline_s: float = 0.0, checkpoint: Checkpoint | None = None
+    ) -> None:
         """Have the job "job-1" be QUEUED."""
         spec = JobSpec(training=training, deadline_s=deadline_s)
-        job = Job("job-1", "default", spec, create_time_s=self.stage.now_s)
+        job = Job("job-1", "default", spec, create_time_s=self.stage.now_s, checkpoint=checkpoint)
         await self.stage.records.submit(job)
 
     async def wishes(self) -> dict[str, Deployment]:
@@ -120,14 +125,27 @@ class Trainers:
         control = codec.encode(Member("c", "127.0.0.1:1"))
         if await self.stage.etcd.get(keys.training_control("job-1")) is None:
             await self.stage.etcd.put(keys.training_control("job-1"), control)
-            self.step = self.checkpoint
+            self.step = self.checkpoint = await self._begins()
             self.resumed.append(self.checkpoint)
-            await self.stage.etcd.put(keys.training_formation("job-1"), str(self.checkpoint).encode())
         if not charter.stop:
             self.step = min(self.step + (0 if self.holds else steps), self.steps)
         stopped = bool(charter.stop) and self.stops and self.step < self.steps
-        self.checkpoint = self.step if stopped else self.checkpoint
+        if stopped:
+            await self.save(self.step)
         await self.report(self._report(stopped=stopped))
+
+    async def _begins(self) -> int:
+        """The step that they go on from."""
+        found = await self.stage.etcd.get(keys.training_formation("job-1"))
+        saved = codec.decode(Record, found.value).formation.checkpoint if found else None
+        return saved.position.step if saved else 0
+
+    async def save(self, step: int, *before: int) -> None:
+        """As rank 0 and the control process: a checkpoint of so many steps, and those that are kept beside it."""
+        self.checkpoint = step
+        saved = Saved(Position(step, 1, 7), named(step), tuple(map(named, before)))
+        record = Record(Formation(1, ("w1/1", "w2/1"), ("127.0.0.1",) * 2, "127.0.0.1:1", saved))
+        await self.stage.etcd.put(keys.training_formation("job-1"), codec.encode(record))
 
     def _report(self, *, stopped: bool) -> TrainingReport:
         progress = TrainingProgress(self.step, self.steps, 0, 0, 5.0, ("w1", "w2"), 2, 2, self.checkpoint)
@@ -145,6 +163,11 @@ class Trainers:
                 return await self.stage.job()
         job = await self.stage.job()
         raise AssertionError(f"{job.state}: {job.reason}: {job.progress.training}")
+
+
+def named(step: int) -> str:
+    """The digest of a checkpoint."""
+    return f"{step:064x}"
 
 
 def progressed(job: Job) -> TrainingProgress:

@@ -1,0 +1,96 @@
+"""A user's script that runs: a child of this process, in a process group of its own, that dies with it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from threading import Thread
+from typing import IO
+
+from modelyard_worker.trainer import script_start
+
+GRACE_S = 10.0
+"""From SIGTERM to SIGKILL."""
+LOOK_S = 0.02
+DRAIN_S = 1.0
+"""How long what it has printed is waited for once it has ended: who it started may hold the pipe."""
+TAIL_BYTES = 64 << 10
+
+
+class ScriptProcess:
+    """A command that was started; what it prints goes where this process prints.
+
+    Attributes:
+        pid: of the process, and of its group.
+    """
+
+    def __init__(self, command: Sequence[str], environ: Mapping[str, str], directory: Path) -> None:
+        """Start it in a directory, with nothing but this environment.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        start = (sys.executable, "-S", "-E", script_start.__file__, str(os.getpid()))
+        self._process = subprocess.Popen(
+            (*start, *command),
+            cwd=directory,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self.pid = self._process.pid
+        self._tail = b""
+        assert self._process.stderr is not None  # noqa: S101 (for mypy)
+        self._reader = Thread(target=self._read, args=(self._process.stderr,), name="script-stderr", daemon=True)
+        self._reader.start()
+
+    @property
+    def tail(self) -> str:
+        """The end of what it printed as errors."""
+        return self._tail.decode(errors="replace")
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has. It is not reaped, so that its process group remains its own until `end`."""
+        if self._process.returncode is not None:
+            return True
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def end(self, grace_s: float = GRACE_S) -> int:
+        """End it, if it has not ended by itself, and all that it has started; return its status, or minus a signal.
+
+        Args:
+            grace_s: from SIGTERM to SIGKILL.
+        """
+        if self._process.returncode is None:
+            self._terminate(grace_s)
+            self._signal(signal.SIGKILL)
+            self._process.wait()
+            self._reader.join(DRAIN_S)
+        return self._process.returncode
+
+    def _terminate(self, grace_s: float) -> None:
+        ends_s = time.monotonic() + grace_s
+        if not self.has_ended:
+            self._signal(signal.SIGTERM)
+            self._signal(signal.SIGCONT)
+        while not self.has_ended and time.monotonic() < ends_s:
+            time.sleep(LOOK_S)
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+
+    def _read(self, pipe: IO[bytes]) -> None:
+        with pipe:
+            while data := os.read(pipe.fileno(), TAIL_BYTES):
+                self._tail = (self._tail + data)[-TAIL_BYTES:]
+                sys.stderr.buffer.write(data)
+                sys.stderr.buffer.flush()

@@ -1,0 +1,156 @@
+"""How jobs end: stopped, finished or failed; and who is told of it when."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from modelyard.etcd import Etcd
+from modelyard.train.control.ending import FINISHED
+from modelyard.train.control.limits import Limits
+from modelyard.train.control.messages import Broken, Envelope, Failed, Finished, Formation, Hello, Left, Saved, Stop
+from modelyard.train.elastic.member import Member
+from modelyard.train.position import Position
+from tests.integration.train.control.controls import Control, recorded
+from tests.integration.train.control.members import AGREEMENT, JOB, SECRET, FakeMember
+from tests.waiting import eventually
+
+
+async def test_a_job_that_is_stopped_ends_when_all_have_finished_or_are_gone(control: Control, etcd: Etcd) -> None:
+    one, two = await control.members("r0", "r1")
+    control.service.stop("cancelled")
+    assert await one.hear(Stop) == Stop("cancelled", save=True, keeps=True)
+    assert await two.hear(Stop) == Stop("cancelled", save=True)
+    one.say(Finished(Position(3)))
+    await eventually(lambda: control.progress.finished)
+    assert not control.service.ended.is_set()
+    late = FakeMember("r2")
+    await late.greet(control.address)
+    assert await late.hear(Stop) == Stop("cancelled", save=True)
+    late.cut()
+    two.say(Finished(Position(3)))
+    await asyncio.wait_for(control.service.ended.wait(), 30)
+    await control.service.conclude()
+    assert (await recorded(etcd)).formation == Formation(2, (), (), "")
+
+
+async def test_those_that_left_because_the_job_is_stopped_need_not_be_waited_for_by_who_goes_on(
+    control: Control, etcd: Etcd
+) -> None:
+    one, two = await control.members("r0", "r1")
+    await eventually(lambda: control.membership.group.whole)
+    control.service.stop("down")
+    one.say(Left(1, 4))
+    one.say(Saved(Position(4), "last"))
+    two.say(Broken(1, 4, "stopped"))
+    await eventually(lambda: control.progress.saved)
+    one.cut()
+    two.cut()
+    await asyncio.wait_for(control.service.ended.wait(), 30)
+    await control.service.conclude()
+    assert (await recorded(etcd)).formation == Formation(2, (), (), "", Saved(Position(4), "last"))
+
+
+async def test_a_job_of_which_a_member_was_lost_at_the_end_is_not_noted_as_left_by_all(
+    control: Control, etcd: Etcd
+) -> None:
+    one, two = await control.members("r0", "r1")
+    control.service.stop("cancelled")
+    one.say(Finished(Position(3)))
+    two.cut()
+    await asyncio.wait_for(control.service.ended.wait(), 30)
+    await control.service.conclude()
+    assert (await recorded(etcd)).formation.members == ("r0", "r1")
+
+
+async def test_when_one_has_finished_those_that_are_in_no_group_end(control: Control) -> None:
+    one, two = await control.members("r0", "r1")
+    spare = FakeMember("r2")
+    await spare.greet(control.address)
+    await eventually(lambda: control.membership.waiting)
+    one.say(Finished(Position(3)))
+    assert await spare.hear(Stop) == FINISHED
+    two.say(Broken(1, 3, "the others are gone"))
+    assert await two.hear(Stop) == FINISHED
+    for member in (one, two, spare):
+        member.cut()
+    await asyncio.wait_for(control.service.ended.wait(), 30)
+
+
+async def test_a_job_that_cannot_go_on_is_stopped_everywhere(control: Control) -> None:
+    one, two = await control.members("r0", "r1")
+    two.say(Failed("ValueError: labels out of range", "Traceback"))
+    assert await one.hear(Stop) == Stop("r1 failed: ValueError: labels out of range", save=False)
+    await eventually(lambda: control.heard.news[-1].failed)
+    assert control.heard.news[-1].failed == Failed("ValueError: labels out of range", "Traceback")
+
+
+async def test_who_waits_for_others_saves_what_it_has_when_the_job_is_stopped(etcd: Etcd) -> None:
+    control = Control(etcd)
+    await control.start(Limits(min_workers=2, max_workers=3, settle_s=0.1))
+    lost, one, two = await control.members("r0", "r1", "r2")
+    await eventually(lambda: control.membership.group.whole)
+    lost.cut()
+    for member in (await one.form(), await two.form()):
+        assert member.members == ("r1", "r2")
+    two.cut()
+    await eventually(lambda: set(control.membership.connected) == {"r1"})
+    control.membership.over = True  # nobody forms before it is stopped
+    one.say(Broken(2, 7, "it is lost"))
+    stateless = FakeMember("r3")
+    await stateless.greet(control.address)
+    await eventually(lambda: [hello.step for hello in control.membership.connected.values()] == [7, -1])
+    control.service.stop("paused")
+    assert await one.hear(Stop) == Stop("paused", save=True, keeps=True)
+    control.running.cancel()  # at the end nobody decides any more
+    one.say(Saved(Position(7), "last"))
+    one.cut()
+    stateless.cut()
+    await asyncio.wait_for(control.service.ended.wait(), 30)
+    await control.service.conclude()
+    assert (await recorded(etcd)).formation.checkpoint == Saved(Position(7), "last")
+    await control.close()
+
+
+@pytest.mark.parametrize(
+    "last",
+    [Envelope(finished=Finished(Position(3), "FINISHED", "v")), Envelope(failed=Failed("broken"))],
+    ids=["finished", "failed"],
+)
+async def test_who_has_ended_says_so_until_it_is_written_down(etcd: Etcd, last: Envelope) -> None:
+    first, second = Control(etcd), Control(etcd)
+    await first.start()
+    found = first
+    member = Member(Hello(JOB, "r0", SECRET, "127.0.0.1", AGREEMENT), lambda: found.address)
+    member.start(lambda: 3)
+    with ThreadPoolExecutor() as threads:
+        parting = threads.submit(member.part, last)
+        await asyncio.wait_for(first.service.ended.wait(), 30)
+        await first.close()  # it ends before it has written that down
+        assert not parting.done()
+        await etcd.delete(first.key)
+        await second.start()
+        found = second
+        await asyncio.wait_for(second.service.ended.wait(), 30)
+        assert (second.progress.finished, second.progress.failed) == (last.finished, last.failed)
+        assert not parting.done()
+        second.service.dismiss()
+        await asyncio.wrap_future(parting)
+        await asyncio.to_thread(member.close)
+    await second.close()
+
+
+async def test_one_that_fails_before_it_knows_what_the_others_agree_on_is_heard(control: Control) -> None:
+    (one,) = await control.members("r0")
+    member = Member(Hello(JOB, "r1", SECRET, "127.0.0.1", "recipe=a,seed=2"), lambda: control.address)
+    member.start(lambda: -1)
+    with ThreadPoolExecutor() as threads:
+        parting = threads.submit(member.part, Envelope(failed=Failed("no such column")))
+        assert await one.hear(Stop) == Stop("r1 failed: no such column", save=False)
+        one.cut()
+        await asyncio.wait_for(control.service.ended.wait(), 30)
+        control.service.dismiss()
+        await asyncio.wrap_future(parting)
+        await asyncio.to_thread(member.close)

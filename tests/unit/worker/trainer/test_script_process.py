@@ -1,0 +1,100 @@
+"""Scripts that run, as real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from modelyard_worker.trainer.script_process import TAIL_BYTES, ScriptProcess
+from tests.waiting import wait_until
+
+SLEEP = "import time; time.sleep(600)"
+DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); open('deaf', 'w'); "
+ENVIRON = {"PATH": os.environ["PATH"]}
+
+
+@contextmanager
+def running(source: str, directory: Path) -> Iterator[ScriptProcess]:
+    """A script of one line."""
+    process = ScriptProcess((sys.executable, "-u", "-c", source), ENVIRON, directory)
+    try:
+        yield process
+    finally:
+        process.end(0.0)
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_it_ends_by_itself(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    source = "import os, sys; open('here', 'w'); print('said'); print(os.environ['PATH'], file=sys.stderr); sys.exit(3)"
+    with running(source, tmp_path) as process:
+        wait_until(lambda: process.has_ended)
+        assert process.end() == process.end() == 3
+    assert (tmp_path / "here").exists()
+    assert process.tail == ENVIRON["PATH"] + "\n"
+    said = capfd.readouterr()
+    assert (said.out, said.err) == ("said\n", process.tail)
+
+
+def test_of_what_it_prints_the_end_is_kept(tmp_path: Path) -> None:
+    with running(f"import sys; sys.stderr.write('a' * {3 * TAIL_BYTES} + 'end')", tmp_path) as process:
+        wait_until(lambda: process.has_ended)
+        assert process.end() == 0
+    assert process.tail == "a" * (TAIL_BYTES - 3) + "end"
+
+
+def test_it_is_asked_to_end(tmp_path: Path) -> None:
+    source = (
+        "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(7)); open('on', 'w'); signal.pause()"
+    )
+    with running(source, tmp_path) as process:
+        wait_until((tmp_path / "on").exists)
+        assert not process.has_ended
+        assert process.end(60.0) == 7
+
+
+def test_who_does_not_end_is_killed_with_all_that_it_has_started(tmp_path: Path) -> None:
+    source = DEAF + f"import subprocess, sys; subprocess.run([sys.executable, '-c', {SLEEP!r}])"
+    with running(source, tmp_path) as process:
+        started = wait_until(lambda: psutil.Process(process.pid).children())
+        assert process.end(0.0) == -signal.SIGKILL
+        wait_until(lambda: is_gone(started[0].pid))
+
+
+def test_what_it_leaves_running_is_ended_too(tmp_path: Path) -> None:
+    source = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {SLEEP!r}]).pid, file=sys.stderr)"
+    with running(source, tmp_path) as process:
+        wait_until(lambda: process.has_ended)
+        assert process.end() == 0
+        wait_until(lambda: is_gone(int(process.tail)))
+
+
+def test_it_dies_with_its_parent(tmp_path: Path) -> None:
+    parent = f"""
+import sys, time
+from pathlib import Path
+from modelyard_worker.trainer.script_process import ScriptProcess
+process = ScriptProcess((sys.executable, "-c", {DEAF + SLEEP!r}), {{}}, Path({str(tmp_path)!r}))
+print(process.pid, flush=True)
+time.sleep(600)
+"""
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, env=environ) as started:
+        assert started.stdout
+        pid = int(started.stdout.readline())
+        wait_until((tmp_path / "deaf").exists)
+        started.kill()
+    wait_until(lambda: is_gone(pid))
