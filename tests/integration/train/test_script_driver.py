@@ -20,14 +20,14 @@ from modelyard.train.elastic.orders import StoppedError
 from modelyard.train.failure import RecipeError
 from modelyard.train.loop import Ending
 from modelyard.train.position import Position
-from modelyard_worker.trainer import script_execution, script_sharing
-from modelyard_worker.trainer.script import WITHOUT_VERSION, ScriptDriver
-from modelyard_worker.trainer.script_folder import ScriptFolder
-from modelyard_worker.trainer.script_outcome import Outcome
-from modelyard_worker.trainer.script_terms import ScriptTerms
+from modelyard_worker.trainer.script import execution, sharing
+from modelyard_worker.trainer.script.driver import WITHOUT_VERSION, ScriptDriver
+from modelyard_worker.trainer.script.folder import ScriptFolder
+from modelyard_worker.trainer.script.outcome import Outcome
+from modelyard_worker.trainer.script.terms import ScriptTerms
 from tests.integration.train.control.controls import Control
 from tests.integration.train.control.members import AGREEMENT, JOB, SECRET
-from tests.unit.worker.trainer.test_script_outcome import CHARTER, Registry
+from tests.unit.worker.trainer.script.test_outcome import CHARTER, Registry
 from tests.waiting import eventually
 
 BEGIN = """
@@ -120,9 +120,9 @@ if rank == 0:
 async def test_what_one_writes_the_others_find_while_they_run(
     scripts: Scripts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (script_execution, script_sharing):
+    for module in (execution, sharing):
         monkeypatch.setattr(module, "QUIET_S", 0.05)
-    monkeypatch.setattr(script_execution, "SHARE_S", 0.02)
+    monkeypatch.setattr(execution, "SHARE_S", 0.02)
     source = """
 if rank == 0:
     Path("snapshot").write_text("0")

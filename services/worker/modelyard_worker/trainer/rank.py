@@ -28,9 +28,9 @@ from modelyard_worker.trainer.data import Opened, open_data
 from modelyard_worker.trainer.exporting import Exporter
 from modelyard_worker.trainer.failing import tell
 from modelyard_worker.trainer.host import JobHost, Press
-from modelyard_worker.trainer.script import ScriptDriver
-from modelyard_worker.trainer.script_outcome import Outcome
-from modelyard_worker.trainer.script_terms import terms
+from modelyard_worker.trainer.script.driver import ScriptDriver
+from modelyard_worker.trainer.script.outcome import Outcome
+from modelyard_worker.trainer.script.terms import terms
 from modelyard_worker.trainer.terms import agreement, options, take_cores
 from modelyard_worker.training.orders import Begin
 

@@ -1,4 +1,4 @@
-"""`python script_start.py PARENT_PID COMMAND...`: executes a command in this process, which dies with its parent.
+"""`python start.py PARENT_PID COMMAND...`: executes a command in this process, which dies with its parent.
 
 Executed by its path, in the user's environment: it imports nothing of ours.
 """

@@ -19,9 +19,9 @@ import torch
 from modelyard import codec
 from modelyard.chunks import target_path
 from modelyard.train.elastic.group import Group
-from modelyard_worker.trainer.script_folder import ScriptFolder
-from modelyard_worker.trainer.script_listing import Listing, Record, arrived, listing, merged, read, write
-from modelyard_worker.trainer.script_places import Place
+from modelyard_worker.trainer.script.folder import ScriptFolder
+from modelyard_worker.trainer.script.listing import Listing, Record, arrived, listing, merged, read, write
+from modelyard_worker.trainer.script.places import Place
 
 PIECE_BYTES = 16 << 20
 QUIET_S = 1.0

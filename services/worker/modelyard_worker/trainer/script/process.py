@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Thread
 from typing import IO
 
-from modelyard_worker.trainer import script_start
+from modelyard_worker.trainer.script import start
 
 GRACE_S = 10.0
 """From SIGTERM to SIGKILL."""
@@ -36,9 +36,9 @@ class ScriptProcess:
         Raises:
             OSError: it cannot be started.
         """
-        start = (sys.executable, "-S", "-E", script_start.__file__, str(os.getpid()))
+        launch = (sys.executable, "-S", "-E", start.__file__, str(os.getpid()))
         self._process = subprocess.Popen(
-            (*start, *command),
+            (*launch, *command),
             cwd=directory,
             env=environ,
             stdin=subprocess.DEVNULL,

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from modelyard.train.elastic.group import Group
-from modelyard_worker.trainer import script_sharing
-from modelyard_worker.trainer.script_folder import ScriptFolder
-from modelyard_worker.trainer.script_listing import read
-from modelyard_worker.trainer.script_places import places
-from modelyard_worker.trainer.script_sharing import Sharing, gather
+from modelyard_worker.trainer.script import sharing
+from modelyard_worker.trainer.script.folder import ScriptFolder
+from modelyard_worker.trainer.script.listing import read
+from modelyard_worker.trainer.script.places import places
+from modelyard_worker.trainer.script.sharing import Sharing, gather
 from tests.unit.train.elastic.groups import Ranks
 
 WORKERS = ("w0/a", "w1/b", "w1/c")
@@ -70,7 +70,7 @@ def there(folder: ScriptFolder) -> dict[str, str]:
 def test_what_one_worker_has_written_all_have_then(
     ranks: Workers, folders: list[ScriptFolder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(script_sharing, "PIECE_BYTES", 7)
+    monkeypatch.setattr(sharing, "PIECE_BYTES", 7)
     number = share(ranks, folders)[0].number
     assert there(folders[0]) == there(folders[1]) == {"code/train.py": "1 / 0"}
     assert (read(folders[0].record).number, read(folders[0].record).rank) == (number, 0)
@@ -104,7 +104,7 @@ def test_a_worker_that_comes_later_has_what_the_others_have(ranks: Workers, fold
 def test_whether_something_has_changed_is_seen_by_one_rank_of_a_worker(
     ranks: Workers, folders: list[ScriptFolder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(script_sharing, "QUIET_S", 0.0)
+    monkeypatch.setattr(sharing, "QUIET_S", 0.0)
     groups, located = share(ranks, folders), places(WORKERS, ("cpu",) * 3)
     looks = [Sharing(group, folders[group.rank], located) for group in groups]
     assert [one.looks_changed() for one in looks] == [False, False, False]

@@ -10,8 +10,8 @@ import torch
 
 from modelyard.train.elastic.group import Group
 from modelyard.train.elastic.member import Member
-from modelyard_worker.trainer.script_process import LOOK_S, ScriptProcess
-from modelyard_worker.trainer.script_sharing import QUIET_S, Sharing
+from modelyard_worker.trainer.script.process import LOOK_S, ScriptProcess
+from modelyard_worker.trainer.script.sharing import QUIET_S, Sharing
 
 SHARE_S = 3.0
 """How often what scripts have written is shared."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from modelyard.process import PARENT, REPORT
-from modelyard_worker.trainer.script_places import Attempt, Place, places, variables
+from modelyard_worker.trainer.script.places import Attempt, Place, places, variables
 
 ATTEMPT = Attempt("job-1", ("10.0.0.1", 4000), 2, Path("/scratch/error.json"))
 ALONE = Place(0, 1, 0, 1, 0, 1, ("cpu",))

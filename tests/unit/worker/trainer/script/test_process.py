@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from modelyard_worker.trainer.script_process import TAIL_BYTES, ScriptProcess
+from modelyard_worker.trainer.script.process import TAIL_BYTES, ScriptProcess
 from tests.waiting import wait_until
 
 SLEEP = "import time; time.sleep(600)"
@@ -86,7 +86,7 @@ def test_it_dies_with_its_parent(tmp_path: Path) -> None:
     parent = f"""
 import sys, time
 from pathlib import Path
-from modelyard_worker.trainer.script_process import ScriptProcess
+from modelyard_worker.trainer.script.process import ScriptProcess
 process = ScriptProcess((sys.executable, "-c", {DEAF + SLEEP!r}), {{}}, Path({str(tmp_path)!r}))
 print(process.pid, flush=True)
 time.sleep(600)

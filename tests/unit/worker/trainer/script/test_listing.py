@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from modelyard_worker.trainer.script_listing import (
+from modelyard_worker.trainer.script.listing import (
     Known,
     Listing,
     Record,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from modelyard.jobs.training import Code
 from modelyard.rpc.registry import BlockingSource
-from modelyard_worker.trainer.script_folder import ScriptFolder
+from modelyard_worker.trainer.script.folder import ScriptFolder
 from modelyard_worker.training.orders import Begin
 
 

@@ -24,14 +24,14 @@ from modelyard.train.failure import RecipeError
 from modelyard.train.loop import Ending
 from modelyard.train.position import Position
 from modelyard.train.reduction import GroupLost
-from modelyard_worker.trainer.script_execution import LeavingError, Watch, agreed, execute
-from modelyard_worker.trainer.script_failure import failure
-from modelyard_worker.trainer.script_outcome import Outcome
-from modelyard_worker.trainer.script_places import Attempt, Place, places, variables
-from modelyard_worker.trainer.script_process import ScriptProcess
-from modelyard_worker.trainer.script_restarts import Restarts, Standing
-from modelyard_worker.trainer.script_sharing import Sharing, gather
-from modelyard_worker.trainer.script_terms import ScriptTerms
+from modelyard_worker.trainer.script.execution import LeavingError, Watch, agreed, execute
+from modelyard_worker.trainer.script.failure import failure
+from modelyard_worker.trainer.script.outcome import Outcome
+from modelyard_worker.trainer.script.places import Attempt, Place, places, variables
+from modelyard_worker.trainer.script.process import ScriptProcess
+from modelyard_worker.trainer.script.restarts import Restarts, Standing
+from modelyard_worker.trainer.script.sharing import Sharing, gather
+from modelyard_worker.trainer.script.terms import ScriptTerms
 
 log = logging.getLogger(__name__)
 WITHOUT_VERSION = "the script has left nothing in MODELYARD_OUTPUT: no version came of it"

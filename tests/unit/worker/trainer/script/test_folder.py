@@ -13,7 +13,7 @@ from modelyard.errors import NotFoundError
 from modelyard.jobs.dataset import Dataset
 from modelyard.jobs.training import TrainingData
 from modelyard.rpc.registry import BlockingSource, RegistrySource
-from modelyard_worker.trainer.script_folder import ScriptFolder
+from modelyard_worker.trainer.script.folder import ScriptFolder
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from torch.distributed.elastic.multiprocessing.errors import ErrorHandler, record
 
-from modelyard_worker.trainer.script_failure import MOST_REASON, MOST_TRACEBACK, failure
+from modelyard_worker.trainer.script.failure import MOST_REASON, MOST_TRACEBACK, failure
 
 RAISED = 'Traceback (most recent call last):\n  File "train.py", line 3, in <module>\nValueError: odd\n'
 

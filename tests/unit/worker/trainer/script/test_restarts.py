@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from modelyard.train.control.messages import Formation
-from modelyard_worker.trainer.script_failure import ScriptFailure
-from modelyard_worker.trainer.script_restarts import Restarts, Standing
+from modelyard_worker.trainer.script.failure import ScriptFailure
+from modelyard_worker.trainer.script.restarts import Restarts, Standing
 
 ODD = ScriptFailure("odd", "ValueError: odd", 5.0)
 CLOSED = ScriptFailure("closed", "RuntimeError: Connection closed by peer", 4.0)

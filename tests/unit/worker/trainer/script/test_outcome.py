@@ -12,7 +12,7 @@ from modelyard.jobs.dataset import Artifact, Dataset
 from modelyard.jobs.gang import Charter
 from modelyard.jobs.training import Code, TrainingData, TrainingSpec
 from modelyard.rpc.publishing import Publication
-from modelyard_worker.trainer.script_outcome import WEIGHTS_ALONE, Outcome, metrics
+from modelyard_worker.trainer.script.outcome import WEIGHTS_ALONE, Outcome, metrics
 
 SPEC = TrainingSpec("numbers", Code(Artifact("c" * 64), "train.py"), TrainingData(Dataset(Artifact("d" * 64))))
 CHARTER = Charter("job-1", "acme", SPEC, "secret")

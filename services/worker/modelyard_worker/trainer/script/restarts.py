@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from modelyard.train.control.messages import Formation
-from modelyard_worker.trainer.script_failure import ScriptFailure
+from modelyard_worker.trainer.script.failure import ScriptFailure
 
 
 @dataclass(frozen=True)

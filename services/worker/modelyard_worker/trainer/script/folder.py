@@ -3,7 +3,7 @@
 shared/code       a copy of the code: where the script runs, and leaves its snapshots
 shared/output     what becomes the version's artifact
 data, validation  the files of the job's datasets
-shared.json       what `shared` was when the scripts were started last (script_sharing)
+shared.json       what `shared` was when the scripts were started last (sharing)
 lock              held by the rank that makes one of these
 """
 
@@ -35,7 +35,7 @@ class ScriptFolder:
         shared: what all workers have the same of whenever scripts are started.
         code: the directory that scripts run in.
         output: for what becomes of the job.
-        record: see script_sharing.
+        record: see sharing.
     """
 
     def __init__(self, path: Path) -> None:
