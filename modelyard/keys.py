@@ -130,6 +130,17 @@ def hold(owner: str) -> str:
     return f"{HOLDS}{owner}"
 
 
+def checkpoints_owner(job_id: str) -> str:
+    """Who holds the checkpoints of a training job."""
+    return f"jobs/{job_id}/checkpoints"
+
+
+def holds_checkpoints(owner: str) -> bool:
+    """Whether that is what an owner of chunks holds: what is damaged of it is missed by nobody but that job."""
+    begin, _, end = owner.partition("/")
+    return begin == "jobs" and end.partition("/")[2] == "checkpoints"
+
+
 def upload_owner(tenant: str, upload: str) -> str:
     """Who holds the chunks of an upload."""
     return f"{UPLOADS}{tenant}/{upload}"

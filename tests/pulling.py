@@ -26,6 +26,7 @@ from modelyard.queue import Job as QueueJob
 from modelyard.tasks import background
 from modelyard_worker.jobs.puller import Puller
 from modelyard_worker.jobs.reader_process import ReaderSettings
+from tests.children import children
 from tests.pages import Values, values
 from tests.waiting import eventually
 
@@ -89,13 +90,7 @@ class Worker:
 
     def readers(self) -> list[psutil.Process]:
         """The reader processes that live."""
-        return [child for child in psutil.Process().children() if self._is_reader(child)]
-
-    def _is_reader(self, child: psutil.Process) -> bool:
-        try:
-            return str(self.directory / "orders") in child.cmdline()
-        except psutil.NoSuchProcess:  # it has ended meanwhile
-            return False
+        return children(str(self.directory / "orders"))
 
     def counted(self, family: Family) -> Values:
         """What was measured, by labels."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -43,6 +44,10 @@ def _do(what: str, parent: Parent, said: Path) -> None:
             if not os.fork():
                 time.sleep(600)
             (said.parent / "forked").touch()
+        case "start a session":
+            started = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+            (said.parent / "started.new").write_text(str(started.pid))
+            (said.parent / "started.new").rename(said.parent / "started")
 
 
 if __name__ == "__main__":

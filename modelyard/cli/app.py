@@ -54,7 +54,7 @@ _UsageError: Any = typer.BadParameter.__mro__[1]
 
 @app.callback(invoke_without_command=True)
 def help_without_command(context: typer.Context) -> None:
-    """Register a model, deploy it, call it."""
+    """Register a model or have one trained, deploy it, call it."""
     if context.invoked_subcommand is None:
         print(context.get_help())
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from modelyard.cli.command import Reference, Session, remote
+from modelyard.cli.jobs import text
 from modelyard.cli.output import pairs, table, when
 from modelyard.config import format_bytes
 from modelyard.deployment import InstanceOptions
@@ -132,8 +133,11 @@ def logs(
 
 @app.command()
 @remote
-def why(session: Session, name: Reference) -> None:
-    """Say why a model is, or is not, READY: the cause first."""
+def why(
+    session: Session,
+    name: Annotated[str, typer.Argument(metavar="NAME[@VERSION]|JOB", help="a model or a version; a job")],
+) -> None:
+    """Say why a model is, or is not, READY, the cause first; of a job its state and the reason."""
     with session.client() as client:
-        findings = client.explain(name)
+        findings = [text.state(client.jobs.get(name))] if _JOB.fullmatch(name) else client.explain(name)
     session.output.show({"model": name, "findings": findings}, "\n".join(findings))

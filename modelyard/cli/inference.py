@@ -148,6 +148,14 @@ def _document(result: InferResult) -> dict[str, Any]:
 def _text(result: InferResult, saved: Path | None) -> str:
     lines = [f"{result.model}@{result.version}{f' on {result.worker}' if result.worker else ''}"]
     for name, array in result.outputs.items():
-        where = f" in {saved}" if saved else f"\n{np.array2string(array, threshold=1000)}"
+        where = f" in {saved}" if saved else f"\n{np.array2string(_readable(array), threshold=1000)}"
         lines.append(f"{name}: {datatype_of(array)} {list(array.shape)}{where}")
     return "\n".join(lines)
+
+
+def _readable(array: Array) -> Array:
+    """BYTES as text."""
+    if array.dtype != object:
+        return array
+    texts = [value.decode(errors="backslashreplace") for value in array.flat]
+    return np.array(texts, dtype=object).reshape(array.shape)

@@ -10,7 +10,7 @@ import grpc
 import grpc.aio
 from google.protobuf.descriptor import ServiceDescriptor
 
-from modelyard.errors import ModelyardError, UnavailableError
+from modelyard.errors import DeadlineError, ModelyardError, UnavailableError
 from modelyard.rpc.channel import Stub, open_channel
 from modelyard.rpc.status import LOST_STATUS, error_of
 
@@ -77,7 +77,10 @@ class Replicas:
         """As the SDK takes it: grpc.aio, writing while the server ended the call, loses the server's status."""
         if failure.details() == LOST_STATUS:
             return UnavailableError(f"{self._role}: it ended the call while that was being sent")
-        return error_of(failure)
+        error = error_of(failure)
+        if isinstance(error, DeadlineError):  # the limit was this side's: one that is stopped, or cut off, is away
+            return UnavailableError(f"{self._role}: it has given no answer in time")
+        return error
 
     async def _forget(self, addresses: Collection[str]) -> None:
         for channel in [self._channels.pop(address) for address in addresses]:

@@ -15,9 +15,10 @@ from modelyard.errors import InvalidInputError
 from modelyard.jobs import spec
 from modelyard.jobs.job import NO_ROW, Job, Progress
 from modelyard.jobs.states import JobState
+from modelyard.jobs.training_progress import TrainingProgress
 from modelyard.sdk.jobs.options import JobOptions
 
-app = typer.Typer(name="jobs", help="Batch jobs: a model, executed on every row of a dataset.")
+app = typer.Typer(name="jobs", help="Jobs: a model, executed on every row of a dataset, or trained.")
 app.add_typer(results.app)
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="its id")]
@@ -25,7 +26,7 @@ JobId = Annotated[str, typer.Argument(metavar="JOB", help="its id")]
 
 @app.callback(invoke_without_command=True)
 def help_without_command(context: typer.Context) -> None:
-    """Batch jobs: a model, executed on every row of a dataset."""
+    """Jobs: a model, executed on every row of a dataset, or trained (`modelyard train`)."""
     if context.invoked_subcommand is None:
         print(context.get_help())
 
@@ -134,14 +135,21 @@ def _rows(progress: Progress) -> dict[str, str]:
 
 
 def _training(job: Job) -> dict[str, str]:
-    progress = job.progress.training
     return {
         "version": job.version,
         "done": text.done(job),
-        "values": text.values(job.measurements),
-        "checkpoint": f"at step {progress.checkpoint_step:,}" if progress and progress.checkpoint_step else "",
+        "last values": text.values(job.measurements),
+        "checkpoint": _checkpoint(job),
         "traceback": job.traceback,
     }
+
+
+def _checkpoint(job: Job) -> str:
+    """The last one, and why there is no later one."""
+    progress = job.progress.training or TrainingProgress()
+    step = job.checkpoint.step if job.checkpoint else progress.checkpoint_step
+    failure = f"no later one: {progress.checkpoint_failure}" if progress.checkpoint_failure else ""
+    return "; ".join(filter(None, (f"at step {step:,}" if step else "", failure)))
 
 
 @app.command()
@@ -159,7 +167,7 @@ def watch(
 @app.command()
 @remote
 def cancel(session: Session, job: JobId) -> None:
-    """End a job; results that are there stay."""
+    """End a job; results that are there stay, of a training the last checkpoint."""
     with session.client() as client:
         _tell(session, client.jobs.cancel(job))
 
@@ -167,7 +175,7 @@ def cancel(session: Session, job: JobId) -> None:
 @app.command()
 @remote
 def pause(session: Session, job: JobId) -> None:
-    """Begin no task of a job any more; those that are executing go on."""
+    """Begin no task of a job any more, those that are executing go on; a training is saved, its workers are free."""
     with session.client() as client:
         _tell(session, client.jobs.pause(job))
 
@@ -175,7 +183,7 @@ def pause(session: Session, job: JobId) -> None:
 @app.command()
 @remote
 def resume(session: Session, job: JobId) -> None:
-    """Go on with a paused job."""
+    """Go on with a paused job, a training at the same sample."""
     with session.client() as client:
         _tell(session, client.jobs.resume(job))
 

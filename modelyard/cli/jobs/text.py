@@ -12,6 +12,7 @@ from modelyard.jobs.states import JobState
 from modelyard.jobs.training_progress import Measurement, TrainingProgress
 
 _INTERNAL = {"asked", "found", "outcomes", "retrying"}
+CONCLUDING = "all steps are done: what comes of them is exported, compared and registered"
 _NEWS = {
     EventKind.TASK_RETRY: "failed, is tried again",
     EventKind.TASK_RECOVERED: "was lost with its worker, is tried again",
@@ -60,7 +61,9 @@ def done(job: Job) -> str:
 
 
 def steps(progress: TrainingProgress) -> str:
-    """How far a training is."""
+    """How far a training is; empty: nobody knows, as of a script."""
+    if not (progress.step or progress.steps or progress.epochs):
+        return ""
     epoch = f", epoch {min(progress.epoch + 1, progress.epochs)} of {progress.epochs}" if progress.epochs else ""
     return f"step {progress.step:,}" + (f" of {progress.steps:,}" if progress.steps else "") + epoch
 
@@ -76,10 +79,15 @@ def training_course(progress: TrainingProgress, now_s: float) -> str:
     return ", ".join(filter(None, parts))
 
 
+def is_concluding(job: Job, progress: TrainingProgress) -> bool:
+    """Whether a training has no step left to be done, but its version is not there yet."""
+    return job.state is JobState.RUNNING and 0 < progress.steps <= progress.step
+
+
 def values(measurements: Iterable[Measurement]) -> str:
     """Values by name."""
     named = {name: value for measurement in measurements for name, value in measurement.values.items()}
-    return ", ".join(f"{name} {value:.4g}" for name, value in named.items())
+    return ", ".join(f"{name} {value:.4g}" for name, value in sorted(named.items()))
 
 
 def speed(rows_per_s: float) -> str:
@@ -122,18 +130,21 @@ def count(number: int, one: str, many: str = "") -> str:
 
 
 def ended(job: Job) -> str:
-    """What a job has come to."""
+    """What a job has come to. Why it has not SUCCEEDED is left to the error that ends the command."""
+    shown = state(job) if job.state is JobState.SUCCEEDED else job.state.value
     if job.spec.training:
         version = f": {job.spec.model}@{job.version}" if job.version else ""
-        said = ", ".join(filter(None, (done(job), values(job.measurements))))
-        return "\n".join(filter(None, (f"{job.id} {state(job)}{version}: {said}", job.traceback.rstrip())))
+        last = values(job.measurements)
+        said = "; ".join(filter(None, (done(job), last and f"last values: {last}")))
+        came = ": ".join(filter(None, (f"{job.id} {shown}{version}", said)))
+        return "\n".join(filter(None, (came, job.traceback.rstrip())))
     if not job.progress.counted:
-        return f"{job.id} {state(job)}"
+        return f"{job.id} {shown}"
     took_s = job.end_time_s - job.start_time_s if job.start_time_s else 0.0
     rate = speed(job.progress.done_rows / took_s) if took_s > 0 else ""
     facts = (f"in {duration(took_s)}" if took_s > 0 else "", f"({rate})" if rate else "")
     retries = f", {count(job.progress.retries, 'retry', 'retries')}" if job.progress.retries else ""
-    return f"{job.id} {state(job)}: {' '.join(filter(None, (rows(job.progress), *facts)))}{retries}"
+    return f"{job.id} {shown}: {' '.join(filter(None, (rows(job.progress), *facts)))}{retries}"
 
 
 def failure(event: JobEvent) -> str:

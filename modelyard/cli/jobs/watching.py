@@ -25,7 +25,7 @@ def follow(session: Session, client: Client, job: Job, after_event: int = 0) -> 
     """Show what happens to a job until it has ended, then what it has come to.
 
     Raises:
-        ModelyardError: it has not SUCCEEDED.
+        ModelyardError: it has not SUCCEEDED; why, nothing else has told.
     """
     try:
         with _shown(session, job) as show:
@@ -57,17 +57,20 @@ def _shown(session: Session, job: Job) -> Iterator[Callable[[JobEvent], None]]:
 
 
 def _print(view: JobView | TrainingView, event: JobEvent) -> None:
-    """A line, if something went on or wrong; what is begun and done in order, progress tells."""
+    """A line, if something went on or wrong; what is begun and done in order, progress tells, how it ends `follow`."""
     view.take(event)
+    if event.job and event.job.ended:
+        return
     line = text.failure(event)
     if event.job and event.job.spec.training:
         progress = event.job.progress.training or TrainingProgress()
-        going = (text.steps(progress), text.values(event.measurements), text.training_course(progress, view.now_s))
-        line = f"{text.state(event.job)}: {', '.join(filter(None, going))}"
+        concluding = text.CONCLUDING if text.is_concluding(event.job, progress) else ""
+        course = concluding or text.training_course(progress, view.now_s)
+        going = (text.steps(progress), text.values(event.measurements), course)
+        line = ": ".join(filter(None, (text.state(event.job), ", ".join(filter(None, going)))))
     elif event.job:
         said = text.course(event.job.progress, view.now_s) if event.kind is EventKind.PROGRESS else ""
-        rows = "" if event.job.ended and not event.job.progress.counted else text.rows(event.job.progress)
-        line = ": ".join(filter(None, (text.state(event.job), rows, said)))
+        line = ": ".join(filter(None, (text.state(event.job), text.rows(event.job.progress), said)))
     if line:
         print(f"{when(event.time_s)}  {visible(line)}", flush=True)
 

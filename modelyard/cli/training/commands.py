@@ -71,9 +71,9 @@ def train(  # noqa: PLR0913, PLR0917 (each is an option)
     """Train a model with a recipe or a script, which is sent with its directory; show how it goes."""
     columns = (given.read_features(features), target, held_out)
     size = (epochs, steps, batch_size, accumulation, precision, seed, workers, min_workers)
-    options = TrainingJobOptions(
-        given.read_entry(entry, script), given.read_parameters(parameters), kind, None, *(*columns, *size)
-    )
+    entry = given.read_entry(entry, script)
+    rows = given.read_data(data, entry)
+    options = TrainingJobOptions(entry, given.read_parameters(parameters), kind, None, *(*columns, *size))
     saved = Checkpoints(checkpoint_steps, checkpoint_seconds, keep_last)
     options = replace(options, parallelism=given.read_parallelism(parallel), checkpoints=saved)
     options = replace(options, metric=metric, mode=mode, patience=patience, min_delta=min_delta, balanced=balanced)
@@ -84,7 +84,7 @@ def train(  # noqa: PLR0913, PLR0917 (each is an option)
     with session.client() as client:
         with session.output.progress() as bars:
             name = model or code.resolve().name
-            job = client.jobs.train(name, code, data or None, options, validation=validation or None, progress=bars)
+            job = client.jobs.train(name, code, rows, options, validation=validation or None, progress=bars)
         _show(session, client, job, detach)
 
 

@@ -47,20 +47,20 @@ Accumulation = Annotated[int, typer.Option(min=1, help="parts that a worker take
 Precision = Annotated[str, typer.Option(metavar="NAME", help="fp32 or bf16")]
 Seed = Annotated[int, typer.Option(min=0, help="of all that is random")]
 Workers = Annotated[int, typer.Option(min=1, help="as many as it can have, up to these")]
-MinWorkers = Annotated[int, typer.Option(min=0, help="with fewer it waits; 0: with fewer than one replica takes")]
+MinWorkers = Annotated[int, typer.Option(min=0, help="with fewer it waits; 0: as many as one replica takes")]
 Parallel = Annotated[str, typer.Option(metavar="AXIS=N,...", help="of data, shard, tensor, pipeline; else all data")]
 Metric = Annotated[str, typer.Option(metavar="NAME", help="which one decides what is best")]
 Mode = Annotated[str, typer.Option(metavar="min|max", help="whether its lowest or its highest value is best")]
 Patience = Annotated[int, typer.Option(min=0, metavar="EPOCHS", help="that may pass without a better one; 0: all")]
 MinDelta = Annotated[float, typer.Option(min=0, metavar="NUMBER", help="by how much a better one is better")]
-CheckpointSteps = Annotated[int, typer.Option(min=0, help="between two checkpoints; else one an epoch")]
-CheckpointSeconds = Annotated[float, typer.Option(min=0, help="between two checkpoints")]
-KeepLast = Annotated[int, typer.Option(min=1, help="so many checkpoints")]
-StallSeconds = Annotated[float, typer.Option(min=0, help="in one batch, after which a worker counts as hung")]
+CheckpointSteps = Annotated[int, typer.Option(min=0, help="from one checkpoint to the next; else one an epoch")]
+CheckpointSeconds = Annotated[float, typer.Option(min=0, help="from one checkpoint to the next")]
+KeepLast = Annotated[int, typer.Option(min=1, help="so many checkpoints are kept")]
+StallSeconds = Annotated[float, typer.Option(min=1, help="in one batch, after which a worker hangs, and the job fails")]
 Resume = Annotated[str, typer.Option("--resume", metavar="JOB", help="go on from the last checkpoint of that job")]
 Alias = Annotated[str, typer.Option(metavar="ALIAS", help="moved to the version that comes out")]
 Deploy = Annotated[bool, typer.Option("--deploy", help="deploy the version that comes out")]
-IfBetter = Annotated[bool, typer.Option("--if-better", help="both only if it is better than what there is")]
+IfBetter = Annotated[bool, typer.Option("--if-better", help="both of these only if it is better than what there is")]
 Cpu = Annotated[float, typer.Option(min=0, help="cores that a worker must have")]
 Memory = Annotated[str, typer.Option(metavar="SIZE", help="that each worker is given, as 4GiB; 1GiB")]
 Gpu = Annotated[int, typer.Option(min=0, max=1, help="1: each worker trains on a GPU of its own")]
@@ -82,6 +82,13 @@ def read_entry(entry: str, script: str) -> str:
             f"--script: expected the path of a {SCRIPT_SUFFIX} file within the directory, got {got}"
         )
     return entry or script or RECIPE
+
+
+def read_data(data: str, entry: str) -> str | None:
+    """Read --data, which a script may do without. InvalidInputError: a recipe has none."""
+    if not data and not entry.endswith(SCRIPT_SUFFIX):
+        raise InvalidInputError("--data: expected a file, a directory of images, a URL, or sha256:DIGEST; got none")
+    return data or None
 
 
 def read_features(text: str) -> tuple[str, ...]:

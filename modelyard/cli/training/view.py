@@ -14,6 +14,7 @@ from modelyard.cli.jobs import text
 from modelyard.cli.output import visible
 from modelyard.cli.training.curve import Curve, sparkline
 from modelyard.jobs.job import Job, JobEvent
+from modelyard.jobs.states import JobState
 from modelyard.jobs.training_progress import Measurement, TrainingProgress
 
 MOST_CURVES = 8
@@ -89,6 +90,10 @@ class TrainingView:
     def _course(self) -> str:
         progress = self.progress
         left_s = progress.estimated_end_s - self._clock()
+        if text.is_concluding(self.job, progress):
+            return text.CONCLUDING
+        if self._is_script and not self.job.ended:
+            return f"`modelyard logs {self.job.id}` shows what the script prints"
         parts = (
             f"{progress.samples_per_s:,.4g} samples/s" if progress.samples_per_s else "",
             f"{text.duration(left_s)} left" if progress.estimated_end_s and left_s > 0 and not self.job.ended else "",
@@ -97,13 +102,18 @@ class TrainingView:
         )
         return ", ".join(filter(None, parts))
 
+    @property
+    def _is_script(self) -> bool:
+        spec = self.job.spec.training
+        return spec is not None and spec.code.is_script
+
     def _members(self) -> str:
-        """Who trains, or what it waits for."""
+        """Who trains. Of too few of them its reason says why."""
         progress, count = self.progress, len(self.progress.members)
-        if self.job.ended:
+        if self.job.ended or self.job.state is JobState.PAUSED:
             return ""
         if count < progress.min_workers:
-            return f"waits for workers: {count} of at least {progress.min_workers}"
+            return f"{count} of at least {text.count(progress.min_workers, 'worker')}"
         more = f" and {count - MOST_NAMED} more" if count > MOST_NAMED else ""
         named = ", ".join(progress.members[:MOST_NAMED])
         return visible(f"{count} of {text.count(progress.max_workers, 'worker')}: {named}{more}")

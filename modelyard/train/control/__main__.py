@@ -98,7 +98,7 @@ async def serve(config: Config, parent: Parent) -> None:
         parent.report(state="ready", address=address)
         async with background(progress.run(), reporting.run(), _follow(parent, service)):
             await _until_end(service, term, stop)
-            await service.conclude()
+            await _unless_deposed(term, service.conclude())
         await progress.flush()
         await _unless_deposed(term, reporting.end(stopped=service.stopped))
         if service.ended.is_set():

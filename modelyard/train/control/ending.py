@@ -61,7 +61,8 @@ class Ending:
         """Have the first of these that is as far as any be the keeper, if there is none and one is wanted."""
         if self.keeper or not (self.stopping and self.stopping.save):
             return
-        steps = {name: self._membership.connected[name].step for name in members if name in self._members}
+        connected = self._membership.connected
+        steps = {name: connected[name].step for name in members if name in connected}
         latest = max(steps.values(), default=-1)
         self.keeper = next((name for name, step in steps.items() if step == latest >= 0), "")
 

@@ -129,8 +129,16 @@ class Fence:
         await self.read()
         return False
 
-    async def note(self, number: int, saved: Saved | None) -> None:
-        """Write down the last checkpoint of a formation if it is the latest one; raises what `write` does."""
+    async def note(self, saved: Saved | None) -> bool:
+        """Write down the last checkpoint.
+
+        Returns:
+            Whether it is there.
+
+        Raises:
+            UnavailableError, DeposedError: as `write`.
+        """
         formation = replace(self.last.formation, checkpoint=saved)
-        if saved is not None and formation != self.last.formation and formation.number == number:
-            await self._commit(replace(self.last, formation=formation))
+        if saved is None or formation == self.last.formation:
+            return True
+        return await self._commit(replace(self.last, formation=formation))

@@ -1,7 +1,7 @@
 """Who belongs to the formation of a training job, and when the next one is made: a state machine without I/O.
 
 It is told what happens (`join`, `lose`, `take`); `decide` says what follows: messages to members, and who shall form.
-The rules (docs/training.md):
+The rules (docs/training-internals.md):
 - A formation ends only by the next one, which is proposed, written behind the fence, then opened.
 - At first all that are expected form, or min_workers once nobody came for a while.
 - When a member of the formation is lost, or drops the group, those that are left form at once; those that wait, with
@@ -107,7 +107,7 @@ class Membership:
             return
         stage = self._group.stages.get(member)
         current = report.formation == self._group.number
-        if isinstance(report, Broken | Left):
+        if isinstance(report, Broken | Left) and member in self._hellos:
             self._learn(member, report.step)
         match report:
             case Formed() if current and stage is Stage.FORMING:

@@ -100,7 +100,7 @@ class Progress:
                 self.unsaved = report
             case Finished():
                 self.finished = self.finished or report
-            case Failed():
+            case Failed() if self.finished is None:  # a rank that failed later has changed nothing about that
                 self.failed = self.failed or report
             case State():
                 self.state = report

@@ -1,11 +1,13 @@
 """Who belongs to the formation of a job whose model is shared by several ranks: a state machine as Membership is.
 
-What such ranks have begun together cannot be taken back, and none of them has the whole state. So (docs/training.md):
+What such ranks have begun together cannot be taken back, and none of them has the whole state
+(docs/training-internals.md). So:
 - A member is in one formation; its process ends with that, and a new one comes in its place, as another member.
 - A formation has a multiple of `limits.replica` members; who is left over waits.
 - At first all that are expected form, or min_workers once nobody came for a while.
 - When a member of the formation drops the group, or is lost for adopt_s, all are told to drop it. When all have, the
   next one is formed as soon as as many are there as before, or after return_s: they resume from a checkpoint.
+- Whose worker is in formations that fail is left out for a while (modelyard.train.control.selection).
 - When enough for another replica wait and there is room, all leave at the end of a step, and save.
 - If nobody has said that the group is dropped (all connections broke), it may train on for alone_s.
 """
@@ -20,6 +22,7 @@ from modelyard.train.control.group import Group, Stage
 from modelyard.train.control.limits import Limits
 from modelyard.train.control.membership import Membership
 from modelyard.train.control.messages import Broken, Finished, Formation, Formed, Healing, Hello, Leave, Left
+from modelyard.train.control.selection import Selection
 
 _ACTIVE = (Stage.FORMING, Stage.WHOLE)
 
@@ -40,6 +43,7 @@ class Replicas:
         self._dropped_s: float | None = None
         self._ended_s: float | None = None
         self._spare = 0
+        self._selection = Selection(limits)
         self._not_before_s = now_s
         self._orders: list[Order] = []
         self.over = False
@@ -116,12 +120,12 @@ class Replicas:
         proposal, wake_s = None, math.inf
         if not self.over:
             self._look(now_s)
-            chosen = self._chosen()
-            due_s = max(self._due_s(len(chosen)), self._not_before_s)
+            chosen = self._selection.chosen(self._candidates(), self._floor + 1, now_s)
+            due_s = max(self._due_s(len(chosen), now_s), self._not_before_s)
             if due_s <= now_s:
                 proposal = self._proposal(chosen)
             else:
-                self._make_room(len(chosen))
+                self._make_room(now_s)
                 wake_s = min((at for at in (due_s, *self._dates()) if at > now_s), default=math.inf)
         orders, self._orders = tuple(self._orders), []
         return Decision(orders, proposal, wake_s)
@@ -151,13 +155,15 @@ class Replicas:
         """Have all drop a group that cannot go on; note when all have."""
         group = self._group
         if group.all_in(*_ACTIVE):
-            self._spare = len(self._candidates())
+            candidates = self._candidates()
+            self._spare = len(candidates) - self._selection.held(candidates, now_s)
         if self._dropped_s is None and group.those(*_ACTIVE) and any(at <= now_s for at in self._ends(now_s)):
             self._dropped_s = now_s
             for member in group.those(*_ACTIVE):
                 self._order(member, at_boundary=False)
         if self._ended_s is None and group.stages and not self._lasts(now_s):
             self._ended_s = now_s
+            self._not_before_s = max(self._not_before_s, self._selection.judge(group, now_s))
 
     def _ends(self, now_s: float) -> Iterator[float]:
         """From when on a group cannot go on."""
@@ -179,18 +185,18 @@ class Replicas:
         # Without one of them none of the others can go on. Who is not heard of may be all of them.
         return group.ending_s is None and now_s < self._heard_s + limits.alone_s
 
-    def _make_room(self, chosen: int) -> None:
+    def _make_room(self, now_s: float) -> None:
         """Have all leave at the end of a step if there are enough for another replica."""
-        group = self._group
+        group, free = self._group, self._selection.free(self._candidates(), now_s)
         room = len(group.stages) + self._limits.replica <= self._limits.max_workers
-        if group.whole and not group.leaving and self._dropped_s is None and room and chosen:
+        if group.whole and not group.leaving and self._dropped_s is None and room and free:
             group.leaving = True
             for member in group.stages:
                 self._order(member, at_boundary=True)
 
     # When, and who.
 
-    def _due_s(self, chosen: int) -> float:
+    def _due_s(self, chosen: int, now_s: float) -> float:
         """From when on so many may form."""
         limits = self._limits
         if not chosen or chosen < limits.min_workers:
@@ -199,23 +205,21 @@ class Replicas:
             return self._came_s + (0.0 if chosen >= self._whole_replicas(limits.complete) else limits.settle_s)
         if self._ended_s is None:
             return math.inf
-        before = min(len(self._group.stages) + self._spare, limits.max_workers)
-        return self._ended_s + (0.0 if chosen >= self._whole_replicas(before) else limits.return_s)
+        held = self._selection.held(self._group.stages, now_s)
+        before = min(len(self._group.stages) - held + self._spare, limits.max_workers)
+        free = len(self._selection.free(self._candidates(), now_s))
+        return self._ended_s + (0.0 if free >= self._whole_replicas(before) else limits.return_s)
 
     def _dates(self) -> list[float]:
         """Times at which something is over."""
         limits = self._limits
         dates = [*self._ends(-math.inf), self._heard_s + limits.alone_s]
+        dates += map(self._selection.until_s, self._candidates())
         return dates if self._dropped_s is None else [*dates, self._dropped_s + limits.form_s]
 
     def _candidates(self) -> list[str]:
         """Members that were in no formation yet, as they came."""
         return [member for member in self.waiting if not self._hellos[member].formation]
-
-    def _chosen(self) -> list[str]:
-        """Who would form now, by rank."""
-        candidates = self._candidates()
-        return candidates[: self._whole_replicas(min(len(candidates), self._limits.max_workers))]
 
     def _whole_replicas(self, members: int) -> int:
         return members // self._limits.replica * self._limits.replica

@@ -16,7 +16,7 @@ from modelyard.train.control.connection import Connection
 from modelyard.train.control.decision import Order
 from modelyard.train.control.ending import FINISHED, Ending
 from modelyard.train.control.envelopes import Message
-from modelyard.train.control.fence import DeposedError, Fence, Record
+from modelyard.train.control.fence import Fence, Record
 from modelyard.train.control.messages import (
     Broken,
     Committed,
@@ -106,18 +106,26 @@ class Service:
             await asyncio.wait(waits)
 
     async def conclude(self) -> None:
-        """Note in etcd the last checkpoint and, if every member of the formation has said so, that nobody trains any
-        more: who goes on with the job need not wait for any of them.
+        """Note in etcd the last checkpoint and, if every member of the formation says so, that nobody trains any more,
+        so that who goes on need not wait for them. Returns as soon as etcd has it.
+
+        Raises:
+            DeposedError: another control process has taken the place of this one.
         """
-        group, saved = self._membership.group, self._progress.saved
-        try:
-            if self._ending.is_parted:
-                nobody = Formation(group.number + 1, (), (), "", saved)
-                await self._fence.write(Record(nobody, self._admission.agreement))
-            else:
-                await self._fence.note(group.number, saved)
-        except (DeposedError, *PASSING) as error:
-            log.warning("the end is not noted", extra={"reason": str(error)})
+        while True:
+            try:
+                if await self._concluded():
+                    return
+            except PASSING as error:
+                log.warning("the end waits for etcd", extra={"reason": str(error)})
+                await asyncio.sleep(RETRY_S)
+
+    async def _concluded(self) -> bool:
+        """Whether it is noted. If not, a write has come through whose answer was lost, which is known by now."""
+        if not self._ending.is_parted:
+            return await self._fence.note(self._progress.saved)
+        nobody = Formation(self._fence.last.formation.number + 1, (), (), "", self._progress.saved)
+        return await self._fence.write(Record(nobody, self._admission.agreement))
 
     async def _decide(self) -> float:
         """Have the membership decide, and do it; return when that is due again."""
@@ -142,7 +150,7 @@ class Service:
     async def _note_checkpoint(self) -> float:
         """Have etcd know the last checkpoint, in case all processes die; return when to try again."""
         try:
-            await self._fence.note(self._membership.group.number, self._progress.saved)
+            await self._fence.note(self._progress.saved)
         except PASSING as error:
             log.warning("checkpoint waits for etcd", extra={"reason": str(error)})
             return time.monotonic() + RETRY_S
@@ -175,7 +183,8 @@ class Service:
 
     def _lose(self, connection: Connection) -> None:
         del self._members[connection.name]
-        self._membership.lose(connection.name, time.monotonic())
+        if connection.name in self._membership.connected:
+            self._membership.lose(connection.name, time.monotonic())
         self._changed.set()
 
     def _receive(self, connection: Connection, message: Message) -> None:
@@ -198,7 +207,8 @@ class Service:
             self._lose(before)
         connection.accept(hello)
         self._members[hello.member] = connection
-        self._membership.join(hello, time.monotonic())
+        if hello.agreement:  # else nobody need make room for it
+            self._membership.join(hello, time.monotonic())
         log.info("member", extra={"member": hello.member, "formation": hello.formation, "step": hello.step})
         self._ending.greet(connection, whole=hello.whole)
 
@@ -207,11 +217,8 @@ class Service:
         match message:
             case Formed() | Healing():
                 self._membership.take(member, message, time.monotonic())
-            case Left():
-                self._ending.part(member)
-                self._membership.take(member, message, time.monotonic())
-            case Broken():
-                self._note_broken(connection, message)
+            case Left() | Broken():
+                self._note_parted(connection, message)
             case Saved():
                 if message.instead or self._membership.leads(member) or member == self._ending.keeper:
                     self._progress.take(message)
@@ -227,8 +234,9 @@ class Service:
             case _:
                 raise InvalidInputError(f"expected what members say, got {type(message).__name__}")
 
-    def _note_broken(self, connection: Connection, message: Broken) -> None:
-        log.warning("group dropped", extra={"member": connection.name, "reason": message.reason})
+    def _note_parted(self, connection: Connection, message: Left | Broken) -> None:
+        if isinstance(message, Broken):
+            log.warning("group dropped", extra={"member": connection.name, "reason": message.reason})
         self._ending.part(connection.name)
         self._membership.take(connection.name, message, time.monotonic())
         if self._progress.finished:

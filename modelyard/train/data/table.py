@@ -73,11 +73,13 @@ class Table(Samples):
     Attributes:
         view: what the columns are for.
         numbers: the rows of the samples, INT64 [samples].
+        reads: how often rows were asked for.
     """
 
     def __init__(self, rows: Rows, view: View, numbers: Indices | None = None) -> None:
         self.rows = rows
         self.view = view
+        self.reads = 0
         self.numbers = np.arange(len(rows), dtype=np.int64) if numbers is None else numbers
         known = {column.name: column for column in rows.columns}
         self._columns = [known[name] for name in view.features]
@@ -90,6 +92,7 @@ class Table(Samples):
 
     def columns(self, indices: Sequence[int] | Indices | None = None) -> Columns:
         """Features and target of some samples, or of all, as they are in the file: each [n, ...]."""
+        self.reads += 1
         numbers = self.numbers if indices is None else self.numbers[np.asarray(indices, np.int64)]
         return self.rows.take(numbers)
 

@@ -7,19 +7,17 @@ import threading
 import time
 from contextlib import closing
 
-import torch
-
-from modelyard.names import MAX_LENGTH
 from modelyard.train.control.messages import Envelope, Finished, Formation, Saved
 from modelyard.train.elastic.failures import failed, passes
 from modelyard.train.elastic.group import Group, Seat
 from modelyard.train.elastic.healing import give, pass_over, take
 from modelyard.train.elastic.host import Host
-from modelyard.train.elastic.member import Member
+from modelyard.train.elastic.member import LOST_S, Member
 from modelyard.train.elastic.orders import RefusedError, StoppedError
 from modelyard.train.elastic.reduction import ElasticReduction, preload
 from modelyard.train.elastic.rendezvous import Timeouts
 from modelyard.train.elastic.reports import Reports
+from modelyard.train.elastic.version import made_by_first
 from modelyard.train.elastic.vote import Standing, vote
 from modelyard.train.elastic.watch import Periodic, Watch, stalled
 from modelyard.train.events import Listener
@@ -110,7 +108,7 @@ class Driver:
 
     def _look(self, watch: Watch, thread: int) -> None:
         if watch.stalls():
-            error = stalled(self._state.position.step, self._training.options.stall_s, thread)
+            error = stalled(f"step {self._state.position.step}", self._training.options.stall_s, thread)
             log.error("training stalls", extra={"reason": error.message})
             self._member.part(Envelope(failed=failed(error)))
 
@@ -146,7 +144,7 @@ class Driver:
         reason, ending = "", None
         self._host.enter(group.rank, formation.checkpoint)
         try:
-            self._member.attend(group)
+            self._member.attend(group, LOST_S)
             group.connect()
             with Periodic(HEALING_S, lambda: self._tell_healing(group), "healing"):
                 self._heal(group, formation.checkpoint)
@@ -183,11 +181,7 @@ class Driver:
 
     def _concluded(self, group: Group, ending: Ending) -> str:
         """Return the version that rank 0 has made, on all ranks; they wait for it."""
-        told = torch.zeros(MAX_LENGTH, dtype=torch.uint8)
-        if group.rank == 0:
-            name = self._host.conclude(ending).encode()
-            told[: len(name)] = torch.tensor(list(name), dtype=torch.uint8)
-        return bytes(group.sum(told).tolist()).rstrip(b"\0").decode()
+        return made_by_first(group, lambda: self._host.conclude(ending))
 
     # Healing.
 

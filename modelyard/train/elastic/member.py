@@ -1,13 +1,15 @@
 """A rank's connection to its job's control process, held by a thread of its own, whatever the training thread does.
 
 If it breaks the rank trains on; the connection is made anew, to wherever the control process is by then. After ALONE_S
-without one the rank wishes to leave its group at the end of a step, and waits.
+without one the rank wishes to leave its group at the end of a step, and waits. If that step lasts, the group is lost.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +19,7 @@ from typing import Any
 from modelyard import codec
 from modelyard.backoff import Backoff
 from modelyard.rpc.frames import Buffer, Frames
-from modelyard.train.control.messages import ALONE_S, Broken, Envelope, Formation, Formed, Healing, Hello, Left
+from modelyard.train.control.messages import ALONE_S, Broken, Envelope, Formation, Formed, Healing, Hello, Left, Saved
 from modelyard.train.elastic.group import Group
 from modelyard.train.elastic.orders import Orders
 
@@ -25,6 +27,9 @@ log = logging.getLogger(__name__)
 CONNECT_S = 3.0
 FIRST_RETRY_S = 0.02
 LAST_RETRY_S = 1.0
+LOST_S = 1.2 * ALONE_S
+"""After 1.5 * ALONE_S others may form without those that are alone: these apply no step any more by then."""
+LOOK_S = 0.5
 
 
 class Member:
@@ -49,10 +54,12 @@ class Member:
         self._orders = Orders()
         self._loop = asyncio.new_event_loop()
         self._frames: Frames | None = None
+        self._saved: Envelope | None = None
         self._parting: Envelope | None = None
         self._parted = Condition()
         self._over = False
         self._alone_since_s: float | None = time.monotonic()
+        self._patience_s = math.inf
         self._closing = asyncio.Event()
         self._thread = Thread(target=self._run, name="member", daemon=True)
 
@@ -62,8 +69,9 @@ class Member:
         self._thread.start()
 
     def close(self) -> None:
-        """Disconnect; returns when the thread has ended."""
-        self._loop.call_soon_threadsafe(self._closing.set)
+        """Disconnect; returns when the thread has ended. In any thread, also if it is closed already."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._closing.set)
         self._thread.join()
 
     # What the training thread is told.
@@ -88,14 +96,15 @@ class Member:
         """
         self._orders.check()
 
-    def attend(self, group: Group) -> None:
-        """From now on a group is lost as soon as it is to be dropped: perhaps at once."""
+    def attend(self, group: Group, alone_s: float = math.inf) -> None:
+        """From now on a group is lost as soon as it is to be dropped, perhaps at once; or after so long alone."""
         self._orders.attend(group)
+        self._patience_s = alone_s
 
     @property
     def leaving(self) -> bool:
         """Whether the group is to be left at the end of a step."""
-        return self._orders.leaving or self._alone()
+        return self._orders.leaving or self._alone(ALONE_S)
 
     @property
     def saving(self) -> bool:
@@ -107,9 +116,9 @@ class Member:
         """Whether messages are sent."""
         return self._frames is not None
 
-    def _alone(self) -> bool:
+    def _alone(self, patience_s: float) -> bool:
         since_s = self._alone_since_s
-        return since_s is not None and time.monotonic() - since_s > ALONE_S
+        return since_s is not None and time.monotonic() - since_s > patience_s
 
     # What it tells. What is lost with a connection the next `hello` says again.
 
@@ -131,6 +140,13 @@ class Member:
         """It has left the group at the end of a step."""
         self._hello = replace(self._hello, whole=False)
         self.send(Envelope(left=Left(self._hello.formation, self._step())))
+
+    def saved(self, report: Saved) -> None:
+        """A checkpoint is whole. The last one is told to every control process that comes: if all ranks died, and it
+        were not known, the steps before it would be done again. In any thread.
+        """
+        self._saved = envelope = Envelope(saved=report)
+        self.send(envelope)
 
     def send(self, envelope: Envelope) -> None:
         """Send a message if there is a connection; else nothing."""
@@ -161,6 +177,7 @@ class Member:
     async def _stay_connected(self) -> None:
         backoff = Backoff(FIRST_RETRY_S, LAST_RETRY_S)
         closing = asyncio.ensure_future(self._closing.wait())
+        looking = asyncio.ensure_future(self._look())
         while not closing.done():
             frames = await self._connected(address := self._where())
             if frames is None:
@@ -169,6 +186,13 @@ class Member:
             backoff.reset()
             await self._until_over(address, [closing, frames.closed])
             await self._disconnected(frames)
+        looking.cancel()
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            if self._alone(self._patience_s):
+                self._orders.give_up("there is no control process")
 
     async def _until_over(self, address: str, ends: list[asyncio.Future[Any]]) -> None:
         """Return when the connection is to be made anew: it has ended, or another control process has taken over,
@@ -190,8 +214,8 @@ class Member:
             return None
         self._frames, self._alone_since_s = frames, None
         self._send(Envelope(hello=replace(self._hello, step=self._step())))
-        if self._parting is not None:
-            self._send(self._parting)
+        for kept in filter(None, (self._saved, self._parting)):
+            self._send(kept)
         return frames
 
     async def _disconnected(self, frames: Frames) -> None:

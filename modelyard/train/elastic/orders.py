@@ -120,6 +120,11 @@ class Orders:
             elif self._stop is not None and not self._stop.save:
                 self._lose(f"stopped: {self._stop.reason}")
 
+    def give_up(self, reason: str) -> None:
+        """Lose the group that is attended to."""
+        with self._changed:
+            self._lose(reason)
+
     @property
     def leaving(self) -> bool:
         """Whether the group that is attended to is to be left at the end of a step."""

@@ -59,10 +59,10 @@ class Watch:
         return self._looks == LOOKS
 
 
-def stalled(step: int, limit_s: float, thread: int) -> RecipeError:
-    """Return the error of a thread that is stuck in a step, with where the user's code is."""
+def stalled(where: str, limit_s: float, thread: int) -> RecipeError:
+    """Return the error of a thread that is stuck in a step, say, with where the user's code is."""
     frame = sys._current_frames().get(thread)
     frames = traceback.extract_stack(frame) if frame is not None else traceback.StackSummary()
-    message = f"step {step}: the recipe got no further for {limit_s:g} s, and was stopped"
+    message = f"{where}: the recipe got no further for {limit_s:g} s, and was stopped"
     lines = ["Stack (most recent call last):\n", *users_frames(inner_frames(frames)).format()]
     return RecipeError(message, "".join(lines))

@@ -7,6 +7,7 @@ It reports one line: {"served": FORMAT, "reasons": {FORMAT: why it is not there}
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 from pathlib import Path
@@ -40,6 +41,8 @@ def main() -> None:
     """Export."""
     parent = Parent(dict(os.environ))
     log.configure("export")
+    for optimizer in ("onnx_ir", "onnxscript"):  # each of their passes tells that it has changed nothing
+        logging.getLogger(optimizer).setLevel(logging.WARNING)
     with contextlib.suppress(OSError):  # of memory that runs out this process is to pay the bill
         Path("/proc/self/oom_score_adj").write_text("1000")
     handed, directory, code = sys.argv[1:]

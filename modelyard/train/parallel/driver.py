@@ -18,7 +18,6 @@ from pathlib import Path
 import torch
 
 from modelyard.jobs.training import Parallelism
-from modelyard.names import MAX_LENGTH
 from modelyard.train.control.messages import Envelope, Finished, Formation
 from modelyard.train.dataset import Dataset
 from modelyard.train.elastic.failures import failed, passes
@@ -28,6 +27,7 @@ from modelyard.train.elastic.member import Member
 from modelyard.train.elastic.orders import RefusedError, RestartError, StoppedError
 from modelyard.train.elastic.rendezvous import Timeouts
 from modelyard.train.elastic.reports import Reports
+from modelyard.train.elastic.version import made_by_first
 from modelyard.train.elastic.watch import Periodic, Watch, stalled
 from modelyard.train.events import Listener
 from modelyard.train.local import training_of
@@ -165,7 +165,7 @@ class ReplicaDriver:
     def _look(self, watch: Watch) -> None:
         training = self._trains
         if watch.stalls() and training is not None:
-            error = stalled(training.state.position.step, self._plan.options.stall_s, self._thread.ident or 0)
+            error = stalled(f"step {training.state.position.step}", self._plan.options.stall_s, self._thread.ident or 0)
             log.error("training stalls", extra={"reason": error.message})
             self._member.part(Envelope(failed=failed(error)))
 
@@ -228,10 +228,10 @@ class ReplicaDriver:
     def _concluded(self, group: ToldGroup, training: Training, state: PartialState, ending: Ending) -> str:
         """Return the version that rank 0 has made of the whole state, on all ranks; they wait for it."""
         values = state.assemble()
-        told = torch.zeros(MAX_LENGTH, dtype=torch.uint8)
-        if group.rank == 0:
+
+        def make() -> str:
             self._host.settle()
             whole = replace(training, state=restored(training.recipe, values))
-            name = self._new_host(whole).conclude(ending).encode()
-            told[: len(name)] = torch.tensor(list(name), dtype=torch.uint8)
-        return bytes(group.sum(told).tolist()).rstrip(b"\0").decode()
+            return self._new_host(whole).conclude(ending)
+
+        return made_by_first(group, make)

@@ -32,8 +32,22 @@ _READ = partial(codec.decode, Deployment)
 class Deployments:
     """Deploy, undeploy, list and explain."""
 
-    def __init__(self, etcd: Etcd, state: State, find_version: Callable[[str, str], Awaitable[Version]]) -> None:
-        """`find_version` asks the registry for a model's version, alias or (empty) newest."""
+    def __init__(
+        self,
+        etcd: Etcd,
+        state: State,
+        find_version: Callable[[str, str], Awaitable[Version]],
+        conditions: Sequence[Compare] = (),
+    ) -> None:
+        """Nothing is read yet.
+
+        Args:
+            etcd: where they are.
+            state: of the cluster.
+            find_version: asks the registry for a model's version, alias or (empty) newest.
+            conditions: must hold, too, of whatever is deployed.
+        """
+        self._conditions = tuple(conditions)
         self._etcd = etcd
         self._state = state
         self._find_version = find_version
@@ -50,7 +64,7 @@ class Deployments:
         check_order(order)
         for _ in range(ATTEMPTS):
             version = await self._find_version(order.model, order.reference)
-            unchanged = await published(self._etcd, version)
+            unchanged = [*self._conditions, *await published(self._etcd, version)]
             held = await self._etcd.get(keys.deployment(order.model, version.version))
             siblings = {v: kv for v, kv in (await self._records(order.model)).items() if v != version.version}
             deployment = _ordered(order, version, tenant, held, siblings)

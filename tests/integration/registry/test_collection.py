@@ -151,6 +151,30 @@ async def test_what_cannot_be_read_stops_it(
     assert await contents.etcd.keys(keys.PREFIX + "collection/") == []
 
 
+@pytest.mark.parametrize("damage", ["gone", "short"])
+async def test_a_damaged_manifest_of_a_checkpoint_is_passed_over_by_its_name(
+    contents: Contents, collector: Collector, tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    older = [*await contents.put(*CHUNKS[:2]), await save_manifest(contents.store, manifest(CHUNKS[:2]))]
+    newer = [*await contents.put(*CHUNKS[2:]), await save_manifest(contents.store, manifest(CHUNKS[2:]))]
+    owner = keys.checkpoints_owner("job-1")
+    await contents.etcd.put(keys.hold(owner), codec.encode(Hold(manifests=(newer[-1], older[-1]))))
+    await contents.put(*GARBAGE)
+    path = tmp_path / "chunks" / newer[-1][:2] / newer[-1]
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-1])
+    await collector.collect()
+    assert await contents.chunks() == set(older)
+    passed = next(record for record in caplog.records if record.message == "checkpoint passed over")
+    assert (passed.checkpoint, passed.owner) == (newer[-1], f"the hold of {owner}")  # type: ignore[attr-defined]
+    # What is damaged and not a checkpoint alone stops it all the same.
+    await contents.etcd.put(keys.hold("jobs/job-1/input/dataset"), codec.encode(Hold(manifests=(newer[-1],))))
+    with pytest.raises(DataLossError, match="the hold of jobs/job-1/input/dataset"):
+        await collector.collect()
+
+
 async def test_a_damaged_chunk_is_kept_like_any_other(contents: Contents, collector: Collector, tmp_path: Path) -> None:
     digest, *_ = await contents.publish("m", "1", *CHUNKS)
     (tmp_path / "chunks" / digest[:2] / digest).write_bytes(b"!")

@@ -23,6 +23,12 @@ class Stubborn(Gated):
     does: str = "exit"
     _steps: int = 0
 
+    def model(self) -> nn.Module:
+        """As Gated says, unless it is to hang before the first step."""
+        if self.does == "nothing":
+            self._hang()
+        return super().model()
+
     def forward(self, model: nn.Module, inputs: Any) -> Any:
         self._steps += 1
         if self._steps == AT:

@@ -24,13 +24,14 @@ from modelyard.rpc.storing import Storing
 from modelyard.train import TrainingOptions
 from modelyard.train.checkpoint.artifacts import ArtifactCheckpoints, Site
 from modelyard.train.checkpoint.loading import load
-from modelyard.train.control.messages import Saved
+from modelyard.train.control.messages import Saved, Unsaved
 from modelyard.train.course import EpochRecord
+from modelyard.train.export.trained import Trained
 from modelyard.train.local import training
 from modelyard.train.loop import Ending
 from modelyard_worker.trainer.checkpoints import Keeping
 from modelyard_worker.trainer.data import Opened
-from modelyard_worker.trainer.exporting import Exporter
+from modelyard_worker.trainer.exporting import Exported, Exporter
 from modelyard_worker.trainer.host import JobHost, Press
 from tests.integration.registry.remote import RegistryServer
 from tests.unit.train.recipes import Small, pairs
@@ -55,17 +56,30 @@ class Locked(Small):
         return made
 
 
+class Counted(Exporter):
+    """Counts."""
+
+    def __init__(self, finished: Finished, code: Path, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(code, loop)
+        self._finished = finished
+
+    def export(self, trained: Trained, directory: Path) -> Exported:
+        self._finished.exports += 1
+        return super().export(trained, directory)
+
+
 class Finished:
     """A rank that has nothing left to train."""
 
     def __init__(self, server: RegistryServer, directory: Path, stack: AsyncExitStack) -> None:
+        self.exports = 0
         self.training = training(Locked(), pairs(8), None, TrainingOptions())
         measured = {"loss": 0.5, "acc@1": 0.9}
         self.training.state.course.history.append(EpochRecord(0, 1, 8, measured, {}, best=True))
         self.told: list[object] = []
         self.site = self._site(server, directory, stack)
         keeping = Keeping(self.site, Checkpoints(), self.told.append)
-        exporter = Exporter(directory, self.site.loop)
+        exporter = Counted(self, directory, self.site.loop)
         self.registries, self.asked = [server.endpoint], 0
         publishing = Publishing(self._addresses, 0.0)
         stack.push_async_callback(publishing.close)
@@ -75,7 +89,8 @@ class Finished:
         self._host.enter(0, None)
 
     def _site(self, server: RegistryServer, directory: Path, stack: AsyncExitStack) -> Site:
-        source, storing = RegistrySource(lambda: [server.endpoint]), Storing(lambda: [server.endpoint])
+        self.stores = [server.endpoint]
+        source, storing = RegistrySource(lambda: [server.endpoint]), Storing(lambda: self.stores, 0.0)
         for one in (source, storing):
             stack.push_async_callback(one.close)
         loop = asyncio.get_running_loop()
@@ -103,15 +118,35 @@ async def test_weights_are_published_with_the_reason_why_they_are_alone(finished
     assert (made.format, made.tenant, made.lineage.job) == ("safetensors", TENANT, "job-1")
     assert made.description.startswith("trained by job job-1, seed 0; weights only, not exported: export: what was")
     assert made.metrics == {"loss": 0.5, "acc_1": 0.9}
-    assert finished.told == []
+
+
+async def test_the_end_has_a_checkpoint_before_it_is_exported(finished: Finished) -> None:
+    finished.registries = []
+    concluding = asyncio.ensure_future(finished.conclude())
+    await eventually(lambda: finished.asked > 0)
+    (saved,) = finished.told
+    assert isinstance(saved, Saved)
+    assert saved.position == finished.training.state.position
+    finished.registries = finished.stores
+    await concluding
+    assert finished.told == [saved]
 
 
 async def test_a_registry_that_is_away_is_waited_for(finished: Finished) -> None:
     there, finished.registries = finished.registries, []
     concluding = asyncio.ensure_future(finished.conclude())
-    await eventually(lambda: finished.asked > 0)
+    await eventually(lambda: finished.asked > 1)
     finished.registries = there
     assert await concluding == "1"
+    assert finished.exports == 1
+
+
+async def test_what_is_neither_published_nor_saved_is_not_said_to_be_saved(finished: Finished, etcd: Etcd) -> None:
+    await etcd.put(keys.model("numbers"), codec.encode(Model("numbers", tenant="other")))
+    finished.stores = []
+    with pytest.raises(PreconditionError, match=r"nothing was published; no checkpoint of step 0 could be saved$"):
+        await finished.conclude()
+    assert all(isinstance(report, Unsaved) for report in finished.told)
 
 
 @pytest.mark.parametrize(

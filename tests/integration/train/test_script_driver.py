@@ -41,6 +41,15 @@ Path(f"begun-{rank}-{world}").touch()
 while True:
     time.sleep(0.02)
 """
+SAVE = """
+import signal
+
+def end(*_):
+    Path("snapshot").write_text("saved")
+    sys.exit(1)
+
+signal.signal(signal.SIGTERM, end)
+"""
 
 
 class Scripts:
@@ -52,6 +61,7 @@ class Scripts:
         self._directory = directory
         self._source = ""
         self._runs: list[asyncio.Future[Ending]] = []
+        self.drivers: list[ScriptDriver] = []
 
     async def serve(self, least: int, most: int, source: str) -> None:
         self._source = BEGIN + source
@@ -74,7 +84,8 @@ class Scripts:
         terms = ScriptTerms(JOB, code, "cpu", folder, scratch, {"MODELYARD_OUTPUT": str(folder.output)})
         member = Member(Hello(JOB, f"{worker}/1", SECRET, "127.0.0.1", AGREEMENT), lambda: self.control.address)
         outcome = Outcome(CHARTER, folder.output, scratch / "outcome", self.registry.publish)
-        run = asyncio.ensure_future(asyncio.to_thread(ScriptDriver(member, terms, outcome).run))
+        self.drivers.append(ScriptDriver(member, terms, outcome))
+        run = asyncio.ensure_future(asyncio.to_thread(self.drivers[-1].run))
         self._runs.append(run)
         return run
 
@@ -175,7 +186,7 @@ time.sleep(600)
     expected = "train.py: rank 1 of 2: exit status 1: ValueError: odd (restarts: 1)"
     assert failed.reason == expected
     assert failed.traceback.splitlines()[-1] == "ValueError: odd"
-    starts = {path.name for path in scripts.folder("w1").code.glob("start-1-*")}
+    starts = {path.name for worker in ("w0", "w1") for path in scripts.folder(worker).code.glob("start-1-*")}
     assert starts == {"start-1-0", "start-1-1"}
 
 
@@ -195,19 +206,34 @@ async def test_one_that_comes_later_is_taken_in_and_that_is_no_failure(scripts: 
 
 
 async def test_a_script_is_asked_to_end_when_the_job_is_stopped(scripts: Scripts) -> None:
-    source = """
-import signal
-
-def end(*_):
-    Path("snapshot").write_text("saved")
-    sys.exit(1)
-
-signal.signal(signal.SIGTERM, end)
-"""
-    await scripts.serve(1, 1, source + WAIT)
+    await scripts.serve(1, 1, SAVE + WAIT)
     run = scripts.rank("w0")
     await eventually(partial(scripts.begun, "w0", 0, 1))
     scripts.control.service.stop("it is paused")
     await scripts.ended()
     assert isinstance(run.exception(), StoppedError)
     assert (scripts.folder("w0").code / "snapshot").read_text() == "saved"
+
+
+async def test_a_script_is_asked_to_end_when_its_process_is_to_and_the_others_go_on(scripts: Scripts) -> None:
+    await scripts.serve(1, 2, SAVE + WAIT)
+    run = scripts.rank("w0")
+    await eventually(partial(scripts.begun, "w0", 0, 1))
+    scripts.rank("w1")
+    await eventually(partial(scripts.begun, "w1", 1, 2))
+    await eventually(partial(scripts.begun, "w0", 0, 2))
+    (scripts.folder("w0").code / "snapshot").unlink()  # of the first start
+    await asyncio.to_thread(scripts.drivers[0].terminate)
+    assert (scripts.folder("w0").code / "snapshot").read_text() == "saved"
+    assert await run is Ending.LEFT
+    await eventually(lambda: scripts.control.membership.group.formation.members == ("w1/1",))
+    await eventually(lambda: scripts.control.membership.group.whole)
+    assert scripts.control.progress.failed is None
+    await asyncio.to_thread(scripts.drivers[0].terminate)  # again: that is nothing
+
+
+async def test_a_process_that_has_begun_nothing_has_nothing_to_end(scripts: Scripts) -> None:
+    await scripts.serve(2, 2, WAIT)
+    run = scripts.rank("w0")
+    scripts.drivers[0].terminate()
+    assert not run.done()

@@ -28,6 +28,7 @@ from modelyard_worker.training import seats
 from modelyard_worker.training.orders import Order
 from modelyard_worker.training.process import TrainingSettings
 from modelyard_worker.training.seats import Gangs, TrainingSeat
+from tests.children import children
 from tests.waiting import eventually
 
 JOB = "job-1"
@@ -92,7 +93,7 @@ class Bench:
         await self.etcd.put(keys.training_report(JOB), codec.encode(report))
 
     def processes(self) -> list[psutil.Process]:
-        return [child for child in psutil.Process().children() if "tests.trainer_program" in child.cmdline()]
+        return children("tests.trainer_program")
 
 
 @pytest.fixture
@@ -151,6 +152,8 @@ async def test_a_rank_that_is_stopped_is_killed(bench: Bench) -> None:
     await seat.load(bench.directory)
     bench.processes()[0].send_signal(signal.SIGSTOP)
     assert "silent for" in (await seat.lost()).reason
+    assert seat._process
+    assert seat._process.life.result().is_blameless
     assert bench.processes() == []
 
 
@@ -186,6 +189,18 @@ async def test_what_a_rank_has_started_ends_with_it(bench: Bench) -> None:
     await eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
 
 
+async def test_what_a_rank_has_started_in_a_session_of_its_own_ends_with_it(bench: Bench) -> None:
+    await bench.tell(charter("start a session"))
+    seat = bench.seat(bench.gangs())
+    await seat.load(bench.directory)
+    await eventually((bench.directory / "started").exists)
+    started = psutil.Process(int((bench.directory / "started").read_text()))
+    (rank,) = bench.processes()
+    rank.kill()
+    await seat.lost()
+    assert not started.is_running() or started.status() == psutil.STATUS_ZOMBIE
+
+
 async def test_ranks_that_die_again_and_again_are_followed_by_one_that_says_so(bench: Bench) -> None:
     await bench.tell(charter("be killed"))
     await bench.report(TrainingReport(TrainingProgress(step=16)))
@@ -199,6 +214,23 @@ async def test_ranks_that_die_again_and_again_are_followed_by_one_that_says_so(b
     await bench.seat(gangs).load(bench.directory)
     *_, last = [order.begin.failed for order in bench.orders() if order.begin]
     assert last == Failed("ranks died 5 times in a row at step 16, the last one: killed by SIGKILL (out of memory?)")
+
+
+@pytest.mark.parametrize(("entry", "failed"), [("recipe:Digits", True), ("train.py", False)])
+async def test_who_runs_a_script_got_on_when_it_has_lived_for_minutes(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, entry: str, failed: bool
+) -> None:
+    monkeypatch.setattr(seats, "LONG_FOR_SCRIPT_S", 0.0)
+    code = replace(SPEC.code, entry=entry, parameters=(("then", "be killed"),))
+    await bench.tell(replace(CHARTER, spec=replace(SPEC, code=code)))
+    gangs = bench.gangs()
+    for _ in range(6):
+        seat = bench.seat(gangs)
+        await seat.load(bench.directory)
+        await seat.lost()
+        await seat.leave()
+    *_, last = [order.begin.failed for order in bench.orders() if order.begin]
+    assert (last is not None) == failed
 
 
 async def test_what_a_rank_could_not_find_is_told_and_is_not_its_fault(bench: Bench) -> None:

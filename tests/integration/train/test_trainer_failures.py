@@ -44,6 +44,11 @@ async def begin(workshop: Workshop, does: str) -> None:
     ("does", "reason", "line"),
     [
         ("exit", "step 2: the recipe raised SystemExit: enough", 'sys.exit("enough")'),
+        (
+            "nothing",
+            f"before the first step: the recipe got no further for {STALL_S:g} s, and was stopped",
+            "self._hang()",
+        ),
         ("hang", f"step 2: the recipe got no further for {STALL_S:g} s, and was stopped", "time.sleep(0.1)"),
     ],
 )
@@ -75,7 +80,9 @@ async def test_ranks_that_die_at_the_same_step_fail_the_job(
         replacing.cancel()
         await asyncio.gather(replacing, return_exceptions=True)
     report = ending.result()
-    assert report.failed == f"ranks died 2 times in a row at step 1, the last one: {end}", workshop.log()
+    # Who dies at once may not have told that a step is committed.
+    told = [f"ranks died 2 times in a row at step {step}, the last one: {end}" for step in (0, 1)]
+    assert report.failed in told, workshop.log()
     assert line in report.traceback
 
 

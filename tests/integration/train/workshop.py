@@ -29,6 +29,7 @@ from modelyard.rpc.storing import Storing
 from modelyard_worker.logs import RunnerLogs
 from modelyard_worker.training.process import TrainingSettings
 from modelyard_worker.training.seats import Gangs, TrainingSeat
+from tests.children import children
 from tests.integration.train import gated
 from tests.waiting import eventually
 
@@ -154,7 +155,7 @@ class Workshop:
 
     def processes(self) -> list[psutil.Process]:
         """Those of the job that live."""
-        return [child for child in psutil.Process().children() if _is_of_training(child)]
+        return children("modelyard_worker.trainer", "modelyard.train.control")
 
     async def replaced(self) -> str:
         """Start anew, as an agent does, the first process that is to be; return how it ended."""
@@ -194,10 +195,3 @@ class Workshop:
     async def close(self) -> None:
         for seat in self._seats.values():
             await seat.leave()
-
-
-def _is_of_training(process: psutil.Process) -> bool:
-    try:
-        return any(module in process.cmdline() for module in ("modelyard_worker.trainer", "modelyard.train.control"))
-    except psutil.Error:  # it has ended meanwhile
-        return False

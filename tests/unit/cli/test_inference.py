@@ -26,11 +26,12 @@ def test_infer(run: Run, run_json: Callable[..., Any], tmp_path: Path) -> None:
     assert (answer["version"], answer["worker"]) == ("prod", "worker-0")
 
 
-def test_infer_text(fakes: FakeSuite, run_json: Callable[..., Any], tmp_path: Path) -> None:
+def test_infer_text(fakes: FakeSuite, run: Run, run_json: Callable[..., Any], tmp_path: Path) -> None:
     fakes.inference.datatype, fakes.inference.shape = "BYTES", [-1, 1]
     answer = run_json("infer", "reviews", "--input", "x=a good film", "--output", str(tmp_path / "y.npy"))
     assert answer["outputs"]["x"] == {"datatype": "BYTES", "shape": [1, 1], "data": [["a good film"]]}
     assert np.load(tmp_path / "y.npy").tolist() == [[b"a good film"]]
+    assert run("infer", "reviews", "--input", "x=a good film").endswith("\nx: BYTES [1, 1]\n[['a good film']]\n")
 
 
 def test_a_model_that_is_not_ready_is_waited_for_no_longer_than_it_was_said(fakes: FakeSuite, fail: Run) -> None:

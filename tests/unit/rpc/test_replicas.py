@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -28,6 +29,8 @@ class Registry:
     async def GetModel(self, request: Any, context: Any) -> Any:  # noqa: N802 (the protocol's name)
         if request.name == "none":
             raise NotFoundError("none")
+        if request.name == "never":
+            await asyncio.Event().wait()
         return pb.Model(name=self.name)
 
 
@@ -52,9 +55,9 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-async def asked(replicas: Replicas, name: str = "m") -> str:
+async def asked(replicas: Replicas, name: str = "m", timeout_s: float = 10.0) -> str:
     async with replicas.stub(SERVICE) as stub:
-        return str((await stub.GetModel(pb.GetModelRequest(name=name), timeout=10)).name)
+        return str((await stub.GetModel(pb.GetModelRequest(name=name), timeout=timeout_s)).name)
 
 
 async def both_asked(replicas: Replicas) -> bool:
@@ -70,6 +73,15 @@ async def test_replicas_take_turns_over_a_channel_each(opened: list[str]) -> Non
         with pytest.raises(NotFoundError, match="none"):
             await asked(replicas, "none")
         assert sorted(opened) == sorted([one, other])
+        await replicas.close()
+
+
+async def test_one_that_gives_no_answer_is_away() -> None:
+    async with serving("a") as address:
+        replicas = Replicas("registry", lambda: [address])
+        assert await asked(replicas) == "a"
+        with pytest.raises(UnavailableError, match="registry: it has given no answer in time"):
+            await asked(replicas, "never", 0.05)
         await replicas.close()
 
 

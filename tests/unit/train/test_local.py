@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
+from types import CodeType
 
 import pytest
 import torch
@@ -56,11 +57,31 @@ def test_a_bar_counts_steps_and_names_the_loss() -> None:
     assert re.search(r"epoch 1  loss 0.5\s*$", out.getvalue(), re.MULTILINE)
 
 
-def test_the_example_of_the_document_trains(capsys: pytest.CaptureFixture[str]) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
-    names: dict[str, object] = {"__name__": "example"}
-    exec(compile(example, str(DOCUMENT), "exec"), names)
+def example(name: str) -> CodeType:
+    """One of the programs of the document, which has a recipe and a script."""
+    (found,) = (text for text in re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL) if name in text)
+    return compile(found, str(DOCUMENT), "exec")
+
+
+def test_the_recipe_of_the_document_trains(capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, object] = {"__name__": "__main__"}
+    exec(example("class Line(Recipe)"), names)
     assert issubclass(names["Line"], Recipe)  # type: ignore[arg-type]
     slope = float(capsys.readouterr().out.split()[-1])
     assert slope == pytest.approx(3, abs=0.1)
     assert torch.is_grad_enabled()
+
+
+def test_the_script_of_the_document_trains_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}.items():
+        monkeypatch.setenv(name, value)
+    for _ in range(2):  # the second one has nothing left to be done
+        exec(example("init_process_group"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 50
+    assert float(lines[-1].removeprefix("epoch 49: loss ")) < 0.1
+    outputs = torch.export.load("model.pt2").module()(torch.linspace(-1, 1, 3).unsqueeze(1))
+    assert outputs.squeeze(1).tolist() == pytest.approx([-2.0, 1.0, 4.0], abs=0.5)

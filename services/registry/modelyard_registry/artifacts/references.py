@@ -2,12 +2,16 @@
 
 Holds are always read before versions: who publishes holds its chunks until the version is committed, so that of the
 two at least one is seen.
+
+A manifest that cannot be read stops a collection, as nobody knows what it keeps. That of a checkpoint of a training job
+does not: nobody can go on from it, and others that the job has are held by themselves.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import TypeVar
 
 from modelyard import codec, keys
@@ -21,7 +25,10 @@ from modelyard_registry.artifacts.store import ChunkStore
 from modelyard_registry.catalogue.purge import has_expired
 from modelyard_registry.catalogue.scan import scan
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
+Marking = Callable[[str, str], Awaitable[None]]
+"""Marks what a manifest keeps: whose it is, its digest."""
 
 READ_AT_ONCE = 8
 """So many manifests: one of 100,000 chunks takes some 30 MB while it is read."""
@@ -45,7 +52,7 @@ class References:
         """Mark all that is kept or held.
 
         Raises:
-            DataLossError: a record or a manifest cannot be read, so that nobody knows what it keeps.
+            DataLossError: a record or a manifest, but a checkpoint's, cannot be read.
             UnavailableError: etcd or the store is away.
         """
         self._revision = await self._etcd.revision()
@@ -68,6 +75,7 @@ class References:
 
     async def _mark_holds(self, records: Iterable[KeyValue]) -> None:
         manifests: list[tuple[str, str]] = []
+        checkpoints: list[tuple[str, str]] = []
         for kv in records:
             owner = kv.key.removeprefix(keys.HOLDS)
             hold = _decoded(Hold, kv)
@@ -76,8 +84,10 @@ class References:
             if any(len(chunk) < MARK_DIGITS or not _is_hex(chunk) for chunk in hold.chunks):
                 raise DataLossError(f"collection stopped: the hold of {owner} names something that is no chunk")
             self._marks.add(hold.chunks)
-            manifests += [(f"the hold of {owner}", digest) for digest in hold.manifests]
-        await self._mark_manifests(manifests)
+            named = [(f"the hold of {owner}", digest) for digest in hold.manifests]
+            (checkpoints if keys.holds_checkpoints(owner) else manifests).extend(named)
+        await self._mark_manifests(manifests, self._mark_manifest)
+        await self._mark_manifests(checkpoints, self._mark_checkpoint)
 
     async def _mark_versions(self, records: Iterable[KeyValue]) -> None:
         manifests: list[tuple[str, str]] = []
@@ -87,13 +97,13 @@ class References:
             reference = f"{model}@{name}"
             if kind == "versions" and self._passed_over.isdisjoint((model, reference)):
                 manifests.append((reference, _decoded(Version, kv).manifest_digest))
-        await self._mark_manifests(manifests)
+        await self._mark_manifests(manifests, self._mark_manifest)
 
-    async def _mark_manifests(self, manifests: Sequence[tuple[str, str]]) -> None:
+    async def _mark_manifests(self, manifests: Sequence[tuple[str, str]], mark: Marking) -> None:
         wanted = {digest: owner for owner, digest in manifests if digest not in self._read}
         digests = list(wanted)
         for start in range(0, len(digests), READ_AT_ONCE):
-            reads = [self._mark_manifest(wanted[digest], digest) for digest in digests[start : start + READ_AT_ONCE]]
+            reads = [mark(wanted[digest], digest) for digest in digests[start : start + READ_AT_ONCE]]
             for failure in await asyncio.gather(*reads, return_exceptions=True):
                 if failure is not None:
                     raise failure
@@ -105,6 +115,12 @@ class References:
             raise DataLossError(f"collection stopped: the manifest of {owner} cannot be read: {error}") from error
         self._marks.add([digest, *manifest.chunk_sizes()])
         self._read.add(digest)
+
+    async def _mark_checkpoint(self, owner: str, digest: str) -> None:
+        try:
+            await self._mark_manifest(owner, digest)
+        except DataLossError as error:
+            log.error("checkpoint passed over", extra={"checkpoint": digest, "owner": owner, "reason": str(error)})
 
 
 def _decoded(kind: type[T], kv: KeyValue) -> T:

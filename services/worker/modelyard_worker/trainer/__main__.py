@@ -63,7 +63,7 @@ class Told:
 
 
 async def serve(parent: Parent, stacks: Stacks) -> int:
-    """Be a rank; return the exit status. After SIGTERM that is at once: what users' code does is not waited for."""
+    """Be a rank; return the exit status. After SIGTERM what a recipe does is not waited for, a script for seconds."""
     stop, told = on_termination(), Told()
     following = asyncio.ensure_future(told.follow(parent))
     ends: list[asyncio.Future[Any]] = [following, asyncio.ensure_future(stop.wait())]
@@ -79,9 +79,11 @@ async def serve(parent: Parent, stacks: Stacks) -> int:
 
     parent.start_beating(beats)
     async with AsyncExitStack() as stack:
-        done = _run(_work(told, stack), parent)
+        work, terminate = _work(told, stack)
+        done = _run(work, parent)
         await asyncio.wait([done, *ends], return_when=asyncio.FIRST_COMPLETED)
         if not done.done():
+            await asyncio.to_thread(terminate)
             _end(TERMINATED)
         return done.result()
 
@@ -95,11 +97,13 @@ def _connect(told: Told, stack: AsyncExitStack) -> Connections:
     return Connections(BlockingSource(source, loop, PATIENCE_S), storing, publishing, loop, lambda: told.control)
 
 
-def _work(told: Told, stack: AsyncExitStack) -> Callable[[], None]:
+def _work(told: Told, stack: AsyncExitStack) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Return what this process does, in a thread, and what is done before it is ended, in another one."""
     begin = told.begin.result()
     if begin.failed is not None:
-        return partial(failing.tell, begin, begin.failed, lambda: told.control)
-    return Rank(begin, _connect(told, stack)).run
+        return partial(failing.tell, begin, begin.failed, lambda: told.control), lambda: None
+    rank = Rank(begin, _connect(told, stack))
+    return rank.run, rank.terminate
 
 
 def _run(work: Callable[[], None], parent: Parent) -> asyncio.Future[int]:

@@ -135,6 +135,18 @@ class Keeping(Listener):
             self._begin(self._postponed)
             self._saver().settle()
 
+    def complete(self, state: TrainingState) -> bool:
+        """Wait until a state that nothing more is done to has its checkpoint; return whether it has one."""
+        self.settle()
+        if self.leads and not self._has(state.position):
+            self.save(state)
+            self.settle()
+        return self._has(state.position)
+
+    def _has(self, position: Position) -> bool:
+        with self._lock:
+            return self._last is not None and self._last.position == position
+
     def _saver(self) -> Checkpoints:
         if self._checkpoints is None:
             keep_last = self._cadence.keep_last

@@ -19,7 +19,7 @@ from modelyard.train.step import Training
 from modelyard_worker.trainer.checkpoints import Keeping
 from modelyard_worker.trainer.data import Opened
 from modelyard_worker.trainer.exporting import Exporter
-from modelyard_worker.trainer.outcome import outcome, publication
+from modelyard_worker.trainer.outcome import Outcome, outcome, publication
 
 log = logging.getLogger(__name__)
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 30.0
@@ -48,6 +48,7 @@ class JobHost(Host):
         self._training, self._data = trains
         self._keeping = keeping
         self._press = press
+        self._made: Outcome | None = None
         self._version = ""
 
     def enter(self, rank: int, checkpoint: Saved | None) -> None:
@@ -64,13 +65,15 @@ class JobHost(Host):
         return self._keeping.due
 
     def conclude(self, ending: Ending) -> str:
-        """Export, and publish the version; once done it is not done again.
+        """Save what is trained, export it, and publish the version; once done it is not done again.
+
+        Who is cancelled meanwhile, or loses all ranks, has a checkpoint of the end.
 
         Raises:
             PreconditionError: it cannot be published, now or ever; its state is saved as a checkpoint.
         """
-        self._keeping.settle()
         if not self._version:
+            self._keeping.complete(self._training.state)
             self._version = self._published()
             log.info("published", extra={"version": self._version, "ending": ending.value})
         return self._version
@@ -89,16 +92,17 @@ class JobHost(Host):
 
     def _publish(self) -> str:
         press = self._press
-        made = outcome(self._charter, self._training, self._data, press.exporter, press.scratch)
-        call = press.publishing.publish(made.directory, publication(self._charter, self._training, made))
+        if self._made is None:
+            self._made = outcome(self._charter, self._training, self._data, press.exporter, press.scratch)
+        said = publication(self._charter, self._training, self._made)
+        call = press.publishing.publish(self._made.directory, said)
         return asyncio.run_coroutine_threadsafe(call, press.loop).result().version
 
     def _unpublished(self, error: ModelyardError) -> PreconditionError:
         state = self._training.state
-        self._keeping.save(state)
-        self._keeping.settle()
-        step = state.position.step
-        return PreconditionError(f"{error.message}: nothing was published; a checkpoint of step {step} has the weights")
+        what = f"checkpoint of step {state.position.step}"
+        said = f"a {what} has the weights" if self._keeping.complete(state) else f"no {what} could be saved"
+        return PreconditionError(f"{error.message}: nothing was published; {said}")
 
     def settle(self) -> None:
         """See Host."""

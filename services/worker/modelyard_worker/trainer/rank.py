@@ -28,10 +28,11 @@ from modelyard_worker.trainer.data import Opened, open_data
 from modelyard_worker.trainer.exporting import Exporter
 from modelyard_worker.trainer.failing import tell
 from modelyard_worker.trainer.host import JobHost, Press
+from modelyard_worker.trainer.preparation import watched
 from modelyard_worker.trainer.script.driver import ScriptDriver
 from modelyard_worker.trainer.script.outcome import Outcome
 from modelyard_worker.trainer.script.terms import terms
-from modelyard_worker.trainer.terms import agreement, options, take_cores
+from modelyard_worker.trainer.terms import agreement, cadence, options, take_cores
 from modelyard_worker.training.orders import Begin
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Rank:
         self._begin = begin
         self._charter = begin.charter
         self._connections = connections
+        self._script: ScriptDriver | None = None
 
     def run(self) -> None:
         """Train until there is nothing left to be done, or the job is stopped.
@@ -83,16 +85,23 @@ class Rank:
         else:
             log.info("training has ended", extra={"ending": ending.value})
 
+    def terminate(self) -> None:
+        """This process is to end: return when the script has, within some seconds. What a recipe does is dropped."""
+        if self._script is not None:
+            self._script.terminate()
+
     def _driver(self) -> Driver | ReplicaDriver | ScriptDriver:
         spec, connections = self._charter.spec, self._connections
         if spec.code.is_script:
-            return self._script()
+            self._script = self._script_driver()
+            return self._script
         take_cores(spec.resources)
-        made = recipe(spec.code, Path(self._begin.directory))
+        with watched("import", spec.stall_s, self._tell):
+            made = recipe(spec.code, Path(self._begin.directory))
         data = open_data(spec.data, spec.seed, connections.source)
         said = options(spec, len(data.train))
         member = self._member(data)
-        keeping = Keeping(self._site(), spec.checkpoints, partial(_tell_of, member))
+        keeping = Keeping(self._site(), cadence(spec), partial(_tell_of, member))
         exporter = Exporter(Path(self._begin.directory), connections.loop)
         press = Press(connections.publishing, connections.loop, Path(self._begin.scratch) / "outcome", exporter)
 
@@ -103,10 +112,11 @@ class Rank:
             from modelyard_worker.trainer import shared  # noqa: PLC0415 (it takes seconds, and few jobs need it)
 
             return shared.driver(self._begin, member, (made, data, said), host, keeping)
-        trains = training(made, data.train, data.validation, said, self._begin.device)
+        with watched("before the first step", spec.stall_s, self._tell, lambda: data.train.reads):
+            trains = training(made, data.train, data.validation, said, self._begin.device)
         return Driver(member, trains, host(trains), keeping)
 
-    def _script(self) -> ScriptDriver:
+    def _script_driver(self) -> ScriptDriver:
         found = terms(self._begin, self._connections.source)
         outcome = Outcome(self._charter, found.folder.output, found.scratch / "outcome", self._publish)
         return ScriptDriver(self._member(None), found, outcome)
@@ -134,4 +144,7 @@ class Rank:
 
 def _tell_of(member: Member, report: Saved | Unsaved) -> None:
     """Tell the control process what became of a checkpoint, in whatever thread."""
-    member.send(Envelope(saved=report) if isinstance(report, Saved) else Envelope(unsaved=report))
+    if isinstance(report, Saved):
+        member.saved(report)
+    else:
+        member.send(Envelope(unsaved=report))

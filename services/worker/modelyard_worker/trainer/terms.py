@@ -10,8 +10,10 @@ import torch
 
 from modelyard import codec
 from modelyard.catalogue import Resources
-from modelyard.jobs.training import TrainingSpec
+from modelyard.jobs.training import Checkpoints, TrainingSpec
 from modelyard.train.options import TrainingOptions
+
+SHARED_EVERY_S = 300.0
 
 
 def options(spec: TrainingSpec, samples: int) -> TrainingOptions:
@@ -38,6 +40,18 @@ def options(spec: TrainingSpec, samples: int) -> TrainingOptions:
     if spec.checkpoints.every_steps or spec.checkpoints.every_s:
         return made
     return replace(made, checkpoint_steps=made.steps_of_epoch(samples))
+
+
+def cadence(spec: TrainingSpec) -> Checkpoints:
+    """Return when checkpoints are saved beside what the options of the run say.
+
+    Where ranks share a model the loss of one of them costs all steps since the last: if the job does not say when, they
+    are saved every SHARED_EVERY_S, too.
+    """
+    said = spec.checkpoints
+    if spec.parallelism.replica == 1 or said.every_steps or said.every_s:
+        return said
+    return replace(said, every_s=SHARED_EVERY_S)
 
 
 def take_cores(resources: Resources) -> None:

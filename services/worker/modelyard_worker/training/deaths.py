@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from modelyard.process import describe_exit
@@ -18,6 +16,8 @@ RESTART_STATUS = 76
 RESTART = describe_exit(RESTART_STATUS)
 LONG_S = 3600.0
 """A process that has lived for so long did get on, also where nobody tells of steps."""
+LONG_FOR_SCRIPT_S = 300.0
+"""Likewise, of one that runs a script, which never tells of steps. Whether the script fails is counted by itself."""
 NOT_STARTED = "it could not be started"
 _BLAMELESS = {NOT_STARTED, RESTART, *map(describe_exit, (AGAIN_STATUS, 128 + signal.SIGTERM, -signal.SIGTERM))}
 
@@ -30,39 +30,43 @@ class End:
         status: its exit status in words, or what was done to it.
         reason: that it gave; empty: none.
         stacks: where its threads were, if that could still be written down.
+        is_silent: whether it was killed because nothing was heard of it.
     """
 
     status: str
     reason: str = ""
     stacks: str = ""
+    is_silent: bool = False
 
     def __str__(self) -> str:
         return f"{self.status}: {self.reason}" if self.reason else self.status
+
+    @property
+    def is_blameless(self) -> bool:
+        """Whether it says nothing against the code that ran. What did not even write down its stacks was stopped, or
+        its machine had no time for it: code that lets no other thread run does not keep faulthandler's from that.
+        """
+        return self.status in _BLAMELESS or (self.is_silent and not self.stacks)
 
 
 class Deaths:
     """Those of one job. A worker that dies takes this with it: its ranks did not die by themselves."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._step = 0
         self._ends: list[End] = []
-        self._since_s = clock()
 
-    def begin(self) -> None:
-        """A process begins."""
-        self._since_s = self._clock()
-
-    def take(self, end: End, step: int) -> None:
+    def take(self, end: End, step: int, *, long: bool = False) -> None:
         """A process has ended though nobody told it to.
 
         Args:
             end: how.
             step: how many steps of the job are committed, as is known here.
+            long: whether it lived so long that it did get on.
         """
-        if end.status in _BLAMELESS:
+        if end.is_blameless:
             return
-        if step > self._step or self._clock() - self._since_s > LONG_S:
+        if step > self._step or long:
             self._ends.clear()
         self._step = max(step, self._step)
         self._ends.append(end)

@@ -17,7 +17,7 @@ from modelyard import process
 from modelyard.jobs.gang import CONTROL, RANKS
 from modelyard.tasks import stop_on_failure
 from modelyard_worker.logs import RunnerLogs
-from modelyard_worker.training import scratch
+from modelyard_worker.training import scratch, started
 from modelyard_worker.training.deaths import NOT_STARTED, End
 from modelyard_worker.training.launch import Launch
 
@@ -78,6 +78,7 @@ class TrainingProcess:
         self.ready = asyncio.Event()
         """Set when it has begun as it should."""
         self._reason = ""
+        self._is_silent = False
         self.life = asyncio.ensure_future(self._live())
         """Done when the process has ended; its result says how."""
         self.life.add_done_callback(stop_on_failure)
@@ -107,7 +108,8 @@ class TrainingProcess:
         directory = scratch.made(Path(self._launch.scratch))
         try:
             status = await self._run()
-            return End(status, self._reason, "" if status == DONE else scratch.stacks(directory, self._launch.code))
+            stacks = "" if status == DONE else scratch.stacks(directory, self._launch.code)
+            return End(status, self._reason, stacks, self._is_silent)
         finally:
             await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
@@ -115,14 +117,14 @@ class TrainingProcess:
         settings, launch = self._settings, self._launch
         try:
             with settings.logs.open(self._name) as output:
-                environ = launch.environment(settings.environ)
+                environ = {**launch.environment(settings.environ), started.MARK: launch.scratch}
                 child = await process.start(launch.command, environ, output, launch.scratch, orders=True)
         except OSError as error:
             self._reason = str(error)
             return NOT_STARTED
         self._child = child
         log.info("training process started", extra={"instance": self._name, "child": child.pid})
-        others = [asyncio.ensure_future(self._tell(child)), asyncio.ensure_future(_sweep(child))]
+        others = [asyncio.ensure_future(self._tell(child)), asyncio.ensure_future(_sweep(child, launch.scratch))]
         try:
             ended = await self._follow(child)
         finally:
@@ -144,11 +146,13 @@ class TrainingProcess:
                 elif report["state"] == "failed":
                     self._reason = report["reason"]
         except process.SilentError as error:
+            self._is_silent = True
             return f"{error} and was killed"
         return await child.ended(SILENCE_S)
 
 
-async def _sweep(child: process.Child) -> None:
+async def _sweep(child: process.Child, mark: str) -> None:
     """End what it has started as soon as it has ended itself: that may have its report pipe, too."""
     await child.wait()
     child.end_group()
+    await asyncio.to_thread(started.end, mark)

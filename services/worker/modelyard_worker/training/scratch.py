@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from modelyard_worker.training import started
+
 SHARED = "jobs"
 """Below the same directory, but shared by a job's ranks; it outlives an agent."""
 STACKS = "stacks.txt"
@@ -14,11 +16,12 @@ _PRIVATE = 0o700
 
 
 def cleared(directory: Path) -> Path:
-    """Return the directory for all of them, without what an agent has left there that was killed."""
+    """Return the directory for all of them, without what an agent has left there that was killed, nor who runs on."""
     directory.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
     directory.chmod(_PRIVATE)
     for path in directory.iterdir():
         if path.name != SHARED:
+            started.end(str(path))
             shutil.rmtree(path, ignore_errors=True)
     return directory
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from modelyard_worker.gpus import Gpus
 from modelyard_worker.runner_client import Loaded
 from modelyard_worker.runner_process import RunnerFailedError
 from modelyard_worker.training import launch
-from modelyard_worker.training.deaths import RESTART, Deaths, End
+from modelyard_worker.training.deaths import LONG_FOR_SCRIPT_S, LONG_S, RESTART, Deaths, End
 from modelyard_worker.training.folders import JobFolders
 from modelyard_worker.training.launch import Launch
 from modelyard_worker.training.orders import Begin, Order
@@ -91,6 +92,7 @@ class TrainingSeat:
         self._records = Mirror(etcd, keys.training(self.job), bytes, self._note)
         self._following = asyncio.ensure_future(self._records.run())
         self._process: TrainingProcess | None = None
+        self._begun_s = 0.0
         self._is_counted = False
         self.left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when it has been left."""
@@ -106,7 +108,7 @@ class TrainingSeat:
         launched = self._launch(self._begin(await self._charter(), directory))
         name = f"{self._placement.model}@{self._placement.version}"
         self._process = TrainingProcess(name, launched, self._settings)
-        self._deaths.begin()
+        self._begun_s = time.monotonic()
         self._process.tell(launched.first)
         self.tell()
         ready = asyncio.ensure_future(self._process.ready.wait())
@@ -202,7 +204,13 @@ class TrainingSeat:
         """Note once that a rank has died by itself."""
         if self._placement.format == gang.RANKS and not self._is_counted:
             self._is_counted = True
-            self._deaths.take(end, self._report().progress.step)
+            lived_s = time.monotonic() - self._begun_s
+            self._deaths.take(end, self._report().progress.step, long=lived_s > self._long_s)
+
+    @property
+    def _long_s(self) -> float:
+        charter = self._read("charter", Charter)
+        return LONG_FOR_SCRIPT_S if charter is not None and charter.spec.code.is_script else LONG_S
 
     async def leave(self) -> None:
         """End it; who is cancelled meanwhile does not end that."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
+from modelyard.errors import UnavailableError
 from modelyard.etcd import Etcd
 from modelyard.train.control.ending import FINISHED
+from modelyard.train.control.fence import Record
 from modelyard.train.control.limits import Limits
 from modelyard.train.control.messages import Broken, Envelope, Failed, Finished, Formation, Hello, Left, Saved, Stop
 from modelyard.train.elastic.member import Member
@@ -63,6 +66,70 @@ async def test_a_job_of_which_a_member_was_lost_at_the_end_is_not_noted_as_left_
     await asyncio.wait_for(control.service.ended.wait(), 30)
     await control.service.conclude()
     assert (await recorded(etcd)).formation.members == ("r0", "r1")
+
+
+def stop_while_writing(control: Control) -> None:
+    """Stop the job when the next formation is written, and not told to anybody yet."""
+    write = control.fence.write
+
+    async def written(record: Record) -> bool:
+        done = await write(record)
+        control.service.stop("paused")
+        return done
+
+    control.fence.write = written  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("all_say_so", [True, False])
+async def test_the_last_checkpoint_is_noted_also_if_the_job_was_stopped_while_a_formation_was_written(
+    etcd: Etcd, all_say_so: bool
+) -> None:
+    control, saved = Control(etcd), Saved(Position(4), "last")
+    await control.start()
+    one, two = await control.members("r0", "r1")
+    await eventually(lambda: control.membership.group.whole)
+    stop_while_writing(control)
+    if all_say_so:
+        two.say(Broken(1, 4, "it is lost"))
+        one.say(Broken(1, 4, "it is lost"))
+        assert await two.hear(Stop) == Stop("paused")
+        two.cut()
+    else:
+        two.cut()
+        one.say(Broken(1, 4, "it is lost"))
+    assert await one.hear(Stop) == Stop("paused", keeps=True)
+    one.say(saved)
+    await eventually(lambda: control.progress.saved)
+    one.cut()
+    await asyncio.wait_for(control.service.ended.wait(), 30)
+    control.running.cancel()
+    del control.fence.write
+    await asyncio.wait_for(control.service.conclude(), 30)
+    formation = (await recorded(etcd)).formation
+    assert formation.checkpoint == saved
+    assert (formation.number, bool(formation.members)) == (3 if all_say_so else 2, not all_say_so)
+    await control.close()
+
+
+async def test_the_end_is_noted_as_soon_as_etcd_answers(
+    control: Control, etcd: Etcd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (one,) = await control.members("r0")
+    commit, answers = etcd.commit, [UnavailableError("away")]
+
+    async def committed(*changes: Any) -> int:
+        if answers:
+            raise answers.pop()
+        return await commit(*changes)
+
+    control.service.stop("cancelled")
+    one.say(Finished(Position(3)))
+    await asyncio.wait_for(control.service.ended.wait(), 30)
+    control.running.cancel()
+    monkeypatch.setattr(etcd, "commit", committed)
+    await asyncio.wait_for(control.service.conclude(), 30)
+    assert not answers
+    assert (await recorded(etcd)).formation.members == ()
 
 
 async def test_when_one_has_finished_those_that_are_in_no_group_end(control: Control) -> None:
@@ -144,6 +211,15 @@ async def test_who_has_ended_says_so_until_it_is_written_down(etcd: Etcd, last: 
 
 async def test_one_that_fails_before_it_knows_what_the_others_agree_on_is_heard(control: Control) -> None:
     (one,) = await control.members("r0")
+    await eventually(lambda: control.membership.group.whole)
+    failing = FakeMember("r1")
+    await failing.greet(control.address, agreement="")
+    for message in (Broken(1, 0, "it trains no more"), Left(1, 0)):
+        failing.say(message)
+    await eventually(lambda: "r1" in control.service._members)
+    failing.cut()
+    await eventually(lambda: "r1" not in control.service._members)
+    assert one.nothing_heard  # nobody makes room for who comes to say that
     member = Member(Hello(JOB, "r1", SECRET, "127.0.0.1", "recipe=a,seed=2"), lambda: control.address)
     member.start(lambda: -1)
     with ThreadPoolExecutor() as threads:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -100,20 +101,29 @@ async def test_a_write_whose_answer_was_lost_is_found(etcd: Etcd) -> None:
     assert await fence.write(record(2, "r0", "r1"))
 
 
-async def test_the_last_checkpoint_of_a_formation_is_noted_also_if_it_is_an_earlier_one(etcd: Etcd) -> None:
+async def test_the_last_checkpoint_is_noted_also_if_it_is_an_earlier_one(etcd: Etcd) -> None:
     fence = Fence(etcd, JOB, await own(etcd, "a"))
     await fence.read()
     assert await fence.write(record(2, "r0"))
-    for number, saved, expected in (
-        (2, Saved(Position(5), "e"), "e"),
-        (2, Saved(Position(4), "d"), "d"),
-        (1, Saved(Position(6), "f"), "d"),
-        (2, None, "d"),
-    ):
-        await fence.note(number, saved)
+    for saved, expected in ((Saved(Position(5), "e"), "e"), (Saved(Position(4), "d"), "d"), (None, "d")):
+        assert await fence.note(saved)
         checkpoint = (await fence.read()).formation.checkpoint
         assert checkpoint
         assert checkpoint.name == expected
+
+
+async def test_a_checkpoint_that_was_not_noted_because_of_a_write_whose_answer_was_lost_is_noted_next(
+    etcd: Etcd,
+) -> None:
+    term = await own(etcd, "a")
+    fence, lost = Fence(etcd, JOB, term), Fence(etcd, JOB, term)
+    await fence.read()
+    await lost.read()
+    assert await lost.write(record(1, "r0"))
+    saved = Saved(Position(5), "e")
+    assert not await fence.note(saved)
+    assert await fence.note(saved)
+    assert (await fence.read()).formation == replace(record(1, "r0").formation, checkpoint=saved)
 
 
 async def forget(etcd: Etcd) -> None:
@@ -133,7 +143,7 @@ async def test_nothing_is_written_once_the_job_is_forgotten(etcd: Etcd) -> None:
     with pytest.raises(DeposedError, match="the job is over"):
         await fence.write(record(3, "r0"))
     with pytest.raises(DeposedError, match="the job is over"):
-        await fence.note(2, Saved(Position(9), "z"))
+        await fence.note(Saved(Position(9), "z"))
     with pytest.raises(DeposedError):
         await reporting.end(stopped=True)
     assert await etcd.keys(keys.training(JOB)) == [CONTROL]

@@ -25,13 +25,13 @@ def test_all_rows_are_not_nearly_all() -> None:
 
 
 def test_what_failed_before_it_was_counted() -> None:
-    assert text.ended(replace(JOB, state=JobState.FAILED, reason="no such file")) == "job-1 FAILED: no such file"
+    assert text.ended(replace(JOB, state=JobState.FAILED, reason="no such file")) == "job-1 FAILED"
 
 
 def test_what_a_job_has_come_to() -> None:
     progress = Progress(rows=1000, done_rows=999, dead_rows=1, retries=1)
     ended = replace(JOB, state=JobState.PARTIALLY_SUCCEEDED, reason="1 of 1000 rows were given up", progress=progress)
-    told = "job-1 PARTIALLY_SUCCEEDED: 1 of 1000 rows were given up: 999 of 1,000 rows (99.9%)"
+    told = "job-1 PARTIALLY_SUCCEEDED: 999 of 1,000 rows (99.9%)"
     assert text.ended(ended) == f"{told}, 1 retry"
     timed = replace(ended, start_time_s=100.0, end_time_s=110.0)
     assert text.ended(timed) == f"{told} in 10 s (100 rows/s), 1 retry"

@@ -99,7 +99,7 @@ def test_train_a_script(fakes: FakeSuite, run: Run, recipe: str) -> None:
 def test_it_is_followed_until_it_has_ended(fakes: FakeSuite, run: Run, recipe: str) -> None:
     fakes.jobs.end()
     said = run("train", recipe, "--data", "s3://b/x.csv").splitlines()
-    assert (said[0], said[-1]) == ("submitted job-1: digits", "job-1 SUCCEEDED: step 0")
+    assert (said[0], said[-1]) == ("submitted job-1: digits", "job-1 SUCCEEDED")
 
 
 def test_how_it_goes_is_told_line_by_line_and_what_came_of_it(fakes: FakeSuite, run: Run, recipe: str) -> None:
@@ -108,10 +108,8 @@ def test_how_it_goes_is_told_line_by_line_and_what_came_of_it(fakes: FakeSuite, 
     event.measurements.add(step=5, values={"loss": 0.25})
     fakes.jobs.end(training=pb.TrainingProgress(step=10, steps=10))
     said = run("train", recipe, "--data", "s3://b/x.csv").splitlines()
-    assert [line.partition("  ")[2] for line in said[1:3]] == [
-        "RUNNING: step 5 of 10, loss 0.25, 12.5 samples/s, 2 workers",
-        "SUCCEEDED: step 10 of 10, 12.5 samples/s, 2 workers",
-    ]
+    assert said[1].partition("  ")[2] == "RUNNING: step 5 of 10, loss 0.25, 12.5 samples/s, 2 workers"
+    assert said[2:] == ["job-1 SUCCEEDED: step 10 of 10"]
     told = [json.loads(line) for line in run("train", recipe, "--data", "s3://b/x.csv", "--json").splitlines()]
     assert told[1]["measurements"] == [{"step": 5, "values": {"loss": 0.25}}]
     assert told[1]["job"]["progress"]["training"]["members"] == ["w1", "w2"]
@@ -125,12 +123,8 @@ def test_a_failure_is_told_with_its_traceback(fakes: FakeSuite, recipe: str) -> 
     fakes.jobs.jobs["job-1"].traceback = "Traceback:\n  recipe.py\nValueError: odd\n"
     result = runner.invoke(app, ["jobs", "watch", "job-1"])
     assert result.exit_code == 1
-    assert result.stdout.splitlines()[-4:] == [
-        "job-1 FAILED: it raised in step 3: step 0",
-        "Traceback:",
-        "  recipe.py",
-        "ValueError: odd",
-    ]
+    assert result.stdout.splitlines() == ["job-1 FAILED", "Traceback:", "  recipe.py", "ValueError: odd"]
+    assert result.stderr == "error: job job-1: expected it SUCCEEDED, it is FAILED: it raised in step 3\n"
 
 
 def test_jobs_that_train_are_listed_and_shown(fakes: FakeSuite, run: Run, recipe: str) -> None:
@@ -147,6 +141,16 @@ def test_jobs_that_train_are_listed_and_shown(fakes: FakeSuite, run: Run, recipe
     for part in ("step 5 of 9", "loss 0.25", "at step 4", "3"):
         assert part in shown
     assert "rows" not in shown
+    job.checkpoint.MergeFrom(pb.Checkpoint(digest="d" * 64, step=4, epoch=1, offset=7))
+    job.progress.training.checkpoint_failure, job.reason = "the store is full", "it was not deployed: why"
+    shown = run("jobs", "show", "job-1")
+    assert "at step 4; no later one: the store is full" in shown
+    told = json.loads(run("jobs", "show", "job-1", "--json"))
+    assert (told["checkpoint"], told["version"], told["reason"]) == (
+        {"digest": "d" * 64, "step": 4, "epoch": 1, "offset": 7},
+        "3",
+        "it was not deployed: why",
+    )
 
 
 def test_the_logs_of_a_job(fakes: FakeSuite, run: Run) -> None:
@@ -156,6 +160,15 @@ def test_the_logs_of_a_job(fakes: FakeSuite, run: Run) -> None:
     assert fakes.scheduler.asked_logs[-1].job == name
     run("logs", "job-1")
     assert (fakes.scheduler.asked_logs[-1].job, fakes.scheduler.asked_logs[-1].model) == ("", "job-1")
+
+
+def test_why_a_job_waits(fakes: FakeSuite, run: Run, recipe: str) -> None:
+    run("train", recipe, "--data", "s3://b/x.csv", "--detach")
+    name = "job-0123456789abcdef0123"
+    fakes.jobs.jobs[name] = pb.Job()
+    fakes.jobs.jobs[name].CopyFrom(fakes.jobs.jobs["job-1"])
+    fakes.jobs.jobs[name].reason = "waits for workers"
+    assert run("why", name) == "QUEUED: waits for workers\n"
 
 
 @pytest.mark.parametrize(
@@ -175,5 +188,5 @@ def test_what_makes_no_sense_is_named(
     fakes: FakeSuite, fail: Callable[..., str], recipe: str, options: tuple[str, ...], message: str
 ) -> None:
     assert message in fail("train", recipe, "--data", "s3://b/x.csv", *options)
-    assert "job: dataset: expected one of artifact, url, inline; got none" in fail("train", recipe)
+    assert "--data: expected a file, a directory of images, a URL, or sha256:DIGEST; got none" in fail("train", recipe)
     assert fakes.jobs.calls["SubmitJob"] == 0

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
+from modelyard.cli.jobs import text
 from modelyard.cli.training.view import MOST_CURVES, TrainingView
 from modelyard.jobs.dataset import Artifact, Dataset
 from modelyard.jobs.job import EventKind, Job, JobEvent, Progress
@@ -35,8 +36,8 @@ def view_of(progress: TrainingProgress | None = None, **changes: Any) -> Trainin
 
 def test_before_anything_is_known() -> None:
     head, bar, waits = drawn(view_of(state=JobState.QUEUED))
-    assert (head, waits) == ("job-1  digits  QUEUED", "waits for workers: 0 of at least 1")
-    assert bar.endswith(" step 0")
+    assert (head, waits) == ("job-1  digits  QUEUED", "0 of at least 1 worker")
+    assert not bar.rstrip("━╸╺ ")
 
 
 def test_while_it_trains() -> None:
@@ -52,8 +53,21 @@ def test_a_checkpoint_that_could_not_be_saved() -> None:
     assert course.endswith("checkpoint at step 100, no later one: the store is full")
 
 
-def test_below_its_least_number_of_workers_it_waits() -> None:
-    assert drawn(view_of(replace(GOING, members=("w1",), min_workers=2)))[-1] == "waits for workers: 1 of at least 2"
+def test_how_many_workers_it_needs_at_least() -> None:
+    assert drawn(view_of(replace(GOING, members=("w1",), min_workers=2)))[-1] == "1 of at least 2 workers"
+
+
+def test_nobody_is_expected_while_it_is_paused() -> None:
+    assert drawn(view_of(state=JobState.PAUSED))[2:] == []
+
+
+def test_of_a_script_it_says_where_its_output_is() -> None:
+    script = JobSpec(training=replace(SPEC, code=Code(Artifact("ab" * 32), "train.py")))
+    assert drawn(view_of(spec=script))[2] == "`modelyard logs job-1` shows what the script prints"
+
+
+def test_when_all_steps_are_done_it_says_what_takes_time() -> None:
+    assert drawn(view_of(replace(GOING, step=200)))[2] == text.CONCLUDING
 
 
 def test_many_members_are_counted() -> None:

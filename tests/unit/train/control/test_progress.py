@@ -38,10 +38,10 @@ async def test_a_slow_listener_hears_all_that_was_committed_and_the_latest_of_th
     progress.take(Saved(Position(2), "b"))
     progress.take(Saved(Position(1), "a"))
     progress.take(State(1, ("r0",), 0, trains=True))
-    progress.take(Finished(Position(3), "first"))
-    progress.take(Finished(Position(3), "second"))
     progress.take(Failed("first"))
     progress.take(Failed("second"))
+    progress.take(Finished(Position(3), "first"))
+    progress.take(Finished(Position(3), "second"))
     slow.let.release()
     slow.let.release()
     await eventually(lambda: len(slow.heard) == 2)
@@ -56,3 +56,10 @@ async def test_a_slow_listener_hears_all_that_was_committed_and_the_latest_of_th
     assert second.failed is not None
     assert (second.finished.reason, second.failed.reason) == ("first", "first")
     assert progress.last == committed(3)
+
+
+async def test_who_fails_when_training_has_finished_changes_nothing_about_that() -> None:
+    progress = Progress(Slow())
+    progress.take(Finished(Position(3), "FINISHED", "v"))
+    progress.take(Failed("ranks died 5 times in a row"))
+    assert (progress.finished, progress.failed) == (Finished(Position(3), "FINISHED", "v"), None)

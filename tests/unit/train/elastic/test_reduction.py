@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import pytest
 import torch
 from torch import nn
+from torch.futures import Future
 
 from modelyard.errors import InvalidInputError
 from modelyard.train.elastic.group import Group
@@ -13,6 +16,7 @@ from modelyard.train.reduction import GroupLost
 from tests.unit.train.elastic.groups import Ranks
 from tests.waiting import wait_until
 
+T = TypeVar("T")
 INPUTS = torch.arange(24.0).view(8, 3) / 24
 
 
@@ -99,3 +103,72 @@ def test_what_is_closed_in_the_middle_of_a_pass_sums_no_more(ranks: Ranks) -> No
     trained(INPUTS).sum().backward()
     assert not reduction._summed
     group.drop()
+
+
+class Written:
+    """All that torch was given to write into."""
+
+    def __init__(self) -> None:
+        self._tensors: list[torch.Tensor] = []
+
+    def follow(self, group: Group, monkeypatch: pytest.MonkeyPatch) -> Group:
+        begin = group.all_reduce
+
+        def begun(tensor: torch.Tensor, result: T) -> Future[T]:
+            self._tensors.append(tensor)
+            return begin(tensor, result)
+
+        monkeypatch.setattr(group, "all_reduce", begun)
+        return group
+
+    def spoil(self) -> None:
+        for tensor in self._tensors:
+            tensor.fill_(torch.nan)
+
+
+def descend(of: nn.Module) -> None:
+    with torch.no_grad():
+        for value in of.parameters():
+            assert value.grad is not None
+            value.sub_(value.grad, alpha=0.1)
+    of.zero_grad()
+
+
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_what_torch_writes_late_is_part_of_no_gradients_and_no_weights(
+    ranks: Ranks, monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    trained, written = module(), Written()
+
+    def begin() -> tuple[Group, ElasticReduction, nn.Module]:
+        group = written.follow(ranks.groups(1)[0], monkeypatch)
+        reduction = ElasticReduction(group)
+        return group, reduction, reduction.wrap(trained)
+
+    def steps(reduction: ElasticReduction, wrapped: nn.Module, count: int) -> None:
+        for _ in range(count):
+            passed(reduction, wrapped, INPUTS[:4], last=False)
+            written.spoil()
+            passed(reduction, wrapped, INPUTS[4:])
+            written.spoil()
+            descend(trained)
+
+    group, reduction, wrapped = begin()
+    steps(reduction, wrapped, before)
+    passed(reduction, wrapped, INPUTS[:4], last=False)
+    wrapped.register_forward_hook(lambda *_: group.lose("told so"))  # before the backward pass
+    with pytest.raises(GroupLost):
+        passed(reduction, wrapped, INPUTS[4:])
+    trained.zero_grad()  # as a step does that was interrupted
+    reduction.close()
+    group.drop()
+    group, reduction, wrapped = begin()
+    steps(reduction, wrapped, 2)
+    reduction.close()
+    group.drop()
+    alone = module()
+    for _ in range(before + 2):
+        alone(INPUTS).sum().backward()
+        descend(alone)
+    for value, expected in zip(trained.parameters(), alone.parameters(), strict=True):
+        torch.testing.assert_close(value, expected)

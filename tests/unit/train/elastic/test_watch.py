@@ -30,7 +30,7 @@ def test_it_is_told_where_the_thread_is() -> None:
     thread.start()
     arrived.wait()
     assert thread.ident
-    error = stalled(7, 2.5, thread.ident)
+    error = stalled("step 7", 2.5, thread.ident)
     leave.set()
     thread.join()
     assert error.message == "step 7: the recipe got no further for 2.5 s, and was stopped"

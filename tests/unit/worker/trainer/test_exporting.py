@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 import torch
 from torch import nn
@@ -18,6 +17,7 @@ from modelyard.train.export.record import TrainingRecord
 from modelyard.train.export.trained import Trained
 from modelyard.train.position import Position
 from modelyard_worker.trainer.exporting import EXPORT_S, Exported, Exporter
+from tests.children import children
 
 SOURCE = """
 import os
@@ -80,7 +80,7 @@ async def test_what_ends_the_process_is_a_reason(
     code: Path, capfd: pytest.CaptureFixture[str], name: str, limit_s: float, reason: str
 ) -> None:
     assert await exported(code, of_users(name), limit_s) == Exported(reasons={"export": reason})
-    assert not [child for child in psutil.Process().children() if "modelyard.train.export" in child.cmdline()]
+    assert not children("modelyard.train.export")
     assert ("about to go" in capfd.readouterr().out) == (name == "Crashing")
 
 

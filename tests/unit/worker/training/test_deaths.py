@@ -6,14 +6,14 @@ import pytest
 
 from modelyard.process import describe_exit
 from modelyard.train.control.messages import Failed
-from modelyard_worker.training.deaths import LONG_S, MOST, NOT_STARTED, Deaths, End
+from modelyard_worker.training.deaths import MOST, NOT_STARTED, Deaths, End
 
 KILLED = End("killed by SIGKILL", stacks="the last words")
 STEP = 7
 
 
 def died(times: int, end: End = KILLED) -> Deaths:
-    deaths = Deaths(lambda: 0.0)
+    deaths = Deaths()
     for _ in range(times):
         deaths.take(end, STEP)
     return deaths
@@ -42,13 +42,20 @@ def test_what_is_nobodys_fault_is_not_counted(status: str) -> None:
     assert died(2 * MOST, End(status, "away")).verdict() is None
 
 
+def test_who_was_silent_is_counted_only_if_its_own_threads_had_the_time_to_say_where_they_were() -> None:
+    assert died(2 * MOST, End("it was silent for 5 s and was killed", is_silent=True)).verdict() is None
+    verdict = died(MOST, End("it was silent for 5 s and was killed", stacks="in _hold", is_silent=True)).verdict()
+    assert verdict
+    assert (verdict.reason.rpartition(": ")[2], verdict.traceback) == (
+        "it was silent for 5 s and was killed",
+        "in _hold",
+    )
+
+
 def test_who_lived_for_long_got_on() -> None:
-    now_s = 0.0
-    deaths = Deaths(lambda: now_s)
+    deaths = died(MOST - 1)
     for _ in range(2 * MOST):
-        deaths.begin()
-        now_s += LONG_S + 1
-        deaths.take(KILLED, 0)
+        deaths.take(KILLED, 0, long=True)
     assert deaths.verdict() is None
 
 

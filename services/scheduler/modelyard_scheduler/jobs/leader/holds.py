@@ -73,7 +73,7 @@ class JobHolds:
         owner = keys.hold(keys.upload_owner(job.tenant, uploads_of(job.id)))
         uploads = await self._context.backends.etcd.keys(f"{owner}-")
         old = [Delete(key) for key in uploads if _is_older(job, key, step)]
-        await self._context.commit(Put(_key(job.id, "checkpoints"), codec.encode(hold)), *old[:_DELETES])
+        await self._context.commit(Put(keys.hold(keys.checkpoints_owner(job.id)), codec.encode(hold)), *old[:_DELETES])
         for start in range(_DELETES, len(old), _DELETES):
             await self._context.commit(*old[start : start + _DELETES])
 

@@ -5,12 +5,18 @@ models/{model}    catalogue.Model: as the registry would register it with the fi
 
 from __future__ import annotations
 
+from functools import partial
+
 from modelyard import codec, keys
 from modelyard.catalogue import Lifecycle, Model
 from modelyard.errors import PermissionDeniedError, PreconditionError, UnavailableError
 from modelyard.etcd import Compare, Delete, Put
 from modelyard.jobs.job import Job
 from modelyard_scheduler.jobs.leader.context import LeaderContext
+
+_READ = partial(codec.decode, Model)
+PAGE = 200
+"""Records that are read at a time."""
 
 
 class ModelNames:
@@ -34,13 +40,32 @@ class ModelNames:
             raise UnavailableError(f"model {job.spec.model!r}: somebody else has just registered it")
 
     async def release(self, job: Job) -> None:
-        """Remove a model that was reserved for a job that has ended, unless somebody has made something of it."""
-        name = job.spec.model
-        found = await self._context.backends.etcd.get(keys.model(name))
-        if found and codec.decode(Model, found.value) == _reserved(job):
-            unchanged = Compare(keys.model(name), found.mod_revision, "mod")
+        """Remove a model that was reserved for a job that has ended, unless somebody has made something of it.
+
+        If another job is to make a version of it, it is reserved for that one from now on.
+        """
+        key, name = keys.model(job.spec.model), job.spec.model
+        found = await self._context.backends.etcd.get(key)
+        if found and codec.understood(_READ, key, found.value) == _reserved(job):
+            heir = await self._heir(job)
+            unchanged = Compare(key, found.mod_revision, "mod")
             unused = Compare(keys.versions(name), 0, prefix=True)
-            await self._context.commit(Delete(keys.model(name)), conditions=[unchanged, unused])
+            change = Put(key, codec.encode(_reserved(heir))) if heir else Delete(key)
+            await self._context.commit(change, conditions=[unchanged, unused])
+
+    async def _heir(self, job: Job) -> Job | None:
+        """The oldest of the tenant's other jobs that train that model and have not ended."""
+        active = [name for name in await self._context.queue.active() if name != job.id]
+        found: list[Job] = []
+        for at in range(0, len(active), PAGE):
+            held = await self._context.records.read_all(active[at : at + PAGE])
+            found += [one.job for one in held if _trains_the_same(one.job, job)]
+        return min(found, key=lambda one: one.create_time_s, default=None)
+
+
+def _trains_the_same(other: Job, job: Job) -> bool:
+    same = other.spec.training is not None and (other.tenant, other.spec.model) == (job.tenant, job.spec.model)
+    return same and not other.ended
 
 
 def _reserved(job: Job) -> Model:

@@ -27,9 +27,23 @@ SetAlias = Callable[[Version, str, str], Awaitable[None]]
 class Releases:
     """Releases versions."""
 
-    def __init__(self, deployments: Deployments, find_version: FindVersion, set_alias: SetAlias) -> None:
-        """`find_version` asks the registry for a model's version, or an alias's."""
+    def __init__(
+        self,
+        deployments: Deployments,
+        find_version: FindVersion,
+        set_alias: SetAlias,
+        check_leads: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Nothing is asked yet.
+
+        Args:
+            deployments: are written for as long as the term lasts.
+            find_version: asks the registry for a model's version, or an alias's.
+            set_alias: asks the registry.
+            check_leads: raises AbortedError if the term is over.
+        """
         self._deployments = deployments
+        self._check_leads = check_leads
         self._find_version = find_version
         self._set_alias = set_alias
 
@@ -38,6 +52,7 @@ class Releases:
 
         Raises:
             UnavailableError: the registry or etcd is away, or others keep changing what is deployed: later again.
+            AbortedError: the term is over.
         """
         try:
             version = await self._find_version(spec.model, name)
@@ -49,8 +64,8 @@ class Releases:
             return f"version {name} is weights only, it could not be exported: {reason}"
         alias = f"the alias {spec.release.alias!r} was not moved"
         undone = [
-            await _said(alias, self._point(spec, version, tenant)) if spec.release.alias else "",
-            await _said("it was not deployed", self._deploy(spec, version, tenant)) if spec.release.deploy else "",
+            await self._said(alias, self._point(spec, version, tenant)) if spec.release.alias else "",
+            await self._said("it was not deployed", self._deploy(spec, version, tenant)) if spec.release.deploy else "",
         ]
         return "; ".join(filter(None, undone))
 
@@ -63,6 +78,7 @@ class Releases:
             return ""
         if before is not None and (reason := _objection(spec, version, before)):
             return reason
+        await self._check_leads()  # the registry knows of no terms
         await self._set_alias(version, spec.release.alias, tenant)
         return ""
 
@@ -77,6 +93,22 @@ class Releases:
                 return reason
         await self._deployments.deploy(_order(version, newest), tenant)
         return ""
+
+    async def _said(self, what: str, doing: Awaitable[str]) -> str:
+        """What was not done, and why; empty: it was."""
+        try:
+            reason = await doing
+        except UnavailableError:
+            raise
+        except AbortedError as error:
+            await self._check_leads()
+            raise UnavailableError(error.message) from error
+        except ModelyardError as error:
+            reason = error.message
+        if not reason:
+            return ""
+        log.warning("not released", extra={"what": what, "reason": reason})
+        return f"{what}: {reason}"
 
 
 def _objection(spec: TrainingSpec, version: Version, before: Version) -> str:
@@ -98,19 +130,3 @@ def _order(version: Version, newest: Deployment | None) -> Order:
         newest.idle_s,
         replace=True,
     )
-
-
-async def _said(what: str, doing: Awaitable[str]) -> str:
-    """What was not done, and why; empty: it was."""
-    try:
-        reason = await doing
-    except UnavailableError:
-        raise
-    except AbortedError as error:
-        raise UnavailableError(error.message) from error
-    except ModelyardError as error:
-        reason = error.message
-    if not reason:
-        return ""
-    log.warning("not released", extra={"what": what, "reason": reason})
-    return f"{what}: {reason}"

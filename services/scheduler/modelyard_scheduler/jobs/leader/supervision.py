@@ -128,14 +128,14 @@ class Supervision:
         steps = Steps(context, rounds, Settlement(context, holds, rounds, wishes), loading)
         preparation = Preparation(context, holds, wishes, loading, self._services.planner)
         gangs = Gangs(context)
-        trainings = TrainingRounds(context, holds, gangs, self._releases(), self._services.state)
+        trainings = TrainingRounds(context, holds, gangs, self._releases(context), self._services.state)
         training = TrainingSteps(context, holds, gangs, trainings, self._services.find_artifact)
         return JobLoop(context, Kinds(steps, training), preparation, wishes, self._figures)
 
-    def _releases(self) -> Releases:
-        services = self._services
-        deployments = Deployments(self._backends.etcd, services.state, services.find_version)
-        return Releases(deployments, services.find_version, services.set_alias)
+    def _releases(self, context: LeaderContext) -> Releases:
+        services, fence = self._services, [context.term.fence]
+        deployments = Deployments(self._backends.etcd, services.state, services.find_version, fence)
+        return Releases(deployments, services.find_version, services.set_alias, context.check_leads)
 
     def _note_retries(self, job: Job, attempts: int) -> None:
         self._figures.retried[job.tenant, str(model_of(job))] += attempts

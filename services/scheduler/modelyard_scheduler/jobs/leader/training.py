@@ -57,7 +57,7 @@ class TrainingSteps:
         if course.job.state in WAITING:
             await self._prepare(course)
         elif course.job.state is JobState.PAUSED and not course.job.start_time_s:
-            await self._write_if_moved(course, advance(course.job, self._context.clock()))
+            await self._rest(course)
         elif course.job.state in _UNDER_WAY:
             await self._rounds.go(course)
         elif course.job.state is JobState.CANCELLING:
@@ -77,6 +77,18 @@ class TrainingSteps:
         await self._rounds.write(course, job)
         course.again = True
         return True
+
+    async def _rest(self, course: TrainingCourse) -> None:
+        """Of a job that was paused before it had begun: what it reads is held for as long as that lasts."""
+        if not course.holds_input:
+            await self._hold(course.job)
+            course.holds_input = True
+        await self._write_if_moved(course, advance(course.job, self._context.clock()))
+
+    async def _hold(self, job: Job) -> None:
+        await self._holds.hold_input(job)
+        if job.checkpoint:
+            await self._holds.hold_checkpoints(job, (job.checkpoint.digest,), job.checkpoint.step)
 
     async def _prepare(self, course: TrainingCourse) -> None:
         if await self._write_if_moved(course, advance(course.job, self._context.clock())):
@@ -110,7 +122,9 @@ class TrainingSteps:
         await self._write_if_moved(course, job)
 
     async def _check(self, job: Job) -> None:
-        """Hold what it reads, and find out what can be found out before its code is run.
+        """Find out what can be found out before its code is run, and hold what it reads.
+
+        What is not there is not held: nothing would be collected any more.
 
         Raises:
             NotFoundError: what it reads is not in the artifact store.
@@ -119,12 +133,10 @@ class TrainingSteps:
             PreconditionError: the model of that name is deleted.
             UnavailableError: the registry or etcd is away.
         """
-        await self._holds.hold_input(job)
-        if job.checkpoint:
-            await self._holds.hold_checkpoints(job, (job.checkpoint.digest,), job.checkpoint.step)
-            await self._find_artifact(job.checkpoint.digest, job.tenant, job.id)
-        for digest in dict.fromkeys(artifact.manifest_digest for artifact in job.spec.artifacts):
+        read = [artifact.manifest_digest for artifact in job.spec.artifacts]
+        for digest in dict.fromkeys([*([job.checkpoint.digest] if job.checkpoint else ()), *read]):
             await self._find_artifact(digest, job.tenant, job.id)
+        await self._hold(job)
         await self._names.reserve(job)
 
     async def _cancel(self, course: TrainingCourse) -> None:
@@ -146,8 +158,8 @@ class TrainingSteps:
             return False
         if job.checkpoint:
             await self._holds.hold_checkpoints(job, (job.checkpoint.digest,), job.checkpoint.step)
-        await self._names.release(job)
         await self._gangs.forget(course.job.id)
+        await self._names.release(job)
         await self._holds.release_uploads(course.job)
         await self._context.queue.clear(course.job.id)
         return True

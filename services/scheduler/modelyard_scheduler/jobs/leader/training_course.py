@@ -18,6 +18,7 @@ from modelyard_scheduler.jobs.records import Held
 
 STOPPING_S = 0.4
 """Between two rounds of a job whose processes are to stop."""
+_UNTOLD = "nobody tells how it goes"
 MOST_REASON, MOST_TRACEBACK = 2000, 20_000
 """Characters; of a traceback the end, where the cause is."""
 
@@ -37,6 +38,7 @@ class TrainingCourse:
         hopeless_s: since when no worker can run it; None: one may.
         delays: of its preparation, while something is away.
         not_before_s: when it is prepared again.
+        holds_input: whether what it reads is held, of a job that was paused before it had begun.
         kept: the checkpoints that are held for it, as far as this leader knows, the newest first.
     """
 
@@ -50,6 +52,7 @@ class TrainingCourse:
     hopeless_s: float | None = None
     delays: Backoff | None = None
     not_before_s: float = -math.inf
+    holds_input: bool = False
     kept: tuple[str, ...] = ()
 
     @property
@@ -72,13 +75,14 @@ class TrainingCourse:
 
 
 def begun(job: Job) -> Job:
-    """A job of whose training nothing is known yet."""
-    spec = job.spec.training
+    """A job of whose training nothing is known yet, but the checkpoint of another one that it begins with."""
+    spec, first = job.spec.training, job.checkpoint or Checkpoint("", 0)
     if spec is None or job.progress.training:
         return job
     progress = TrainingProgress(
-        steps=spec.steps, epochs=spec.epochs, min_workers=spec.min_workers, max_workers=spec.max_workers
+        first.step, spec.steps, first.epoch, spec.epochs, min_workers=spec.min_workers, max_workers=spec.max_workers
     )
+    progress = replace(progress, checkpoint_step=first.step)
     return replace(job, progress=replace(job.progress, training=progress))
 
 
@@ -90,10 +94,10 @@ def told(job: Job, report: TrainingReport, compute_s: float) -> Job:
         report: the latest.
         compute_s: what its members have spent since it was written.
     """
-    spec, before = job.spec.training, job.progress.training
+    spec, before = job.spec.training, job.progress.training or TrainingProgress()
     if spec is None:
         return job
-    step = max(report.progress.step, before.step if before else 0)
+    step = max(report.progress.step, before.step)
     progress = replace(
         report.progress,
         step=step,
@@ -101,9 +105,10 @@ def told(job: Job, report: TrainingReport, compute_s: float) -> Job:
         epochs=report.progress.epochs or spec.epochs,
         min_workers=spec.min_workers,
         max_workers=spec.max_workers,
-        checkpoint_step=max(report.progress.checkpoint_step, before.checkpoint_step if before else 0),
+        checkpoint_step=max(report.progress.checkpoint_step, before.checkpoint_step),
     )
-    usage = Usage(step * spec.batch_size, 0, job.usage.compute_s + compute_s)
+    rows = job.usage.rows + (step - before.step) * spec.batch_size
+    usage = Usage(rows, 0, job.usage.compute_s + compute_s)
     return replace(
         job,
         progress=replace(job.progress, training=progress, workers=progress.members),
@@ -131,6 +136,13 @@ def idle(job: Job) -> Job:
         return job
     still = replace(progress, members=(), samples_per_s=0.0, estimated_end_s=0.0)
     return replace(job, progress=replace(job.progress, training=still, workers=()))
+
+
+def untold(job: Job, reason: str) -> Job:
+    """A job whose control process is not there, so that nobody knows whether its members train; `reason`: why."""
+    said, progress = f"{_UNTOLD}: {reason}", job.progress.training
+    still = replace(progress, samples_per_s=0.0, estimated_end_s=0.0) if progress else None
+    return replace(job, reason=said[:MOST_REASON], progress=replace(job.progress, training=still))
 
 
 def is_worth_telling(job: Job, before: Job) -> bool:

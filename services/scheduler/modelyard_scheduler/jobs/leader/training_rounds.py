@@ -27,6 +27,7 @@ from modelyard_scheduler.jobs.leader.training_course import (
     is_worth_telling,
     saved,
     told,
+    untold,
 )
 from modelyard_scheduler.jobs.leader.waiting import no_hope, waits_for
 from modelyard_scheduler.state import State
@@ -61,7 +62,7 @@ class TrainingRounds:
         gang = await self.look(course)
         job = saved(self._become(course, gang.report), gang.saved)
         if job.state is JobState.SUCCEEDED:
-            job = await self._released(job)
+            job = await self._released(course, job)
         elif job.state is course.job.state:
             job = await self._keep(course, gang, job)
         moves = job.state is not course.job.state
@@ -102,13 +103,16 @@ class TrainingRounds:
             return moved(job, JobState.SUCCEEDED, Actor.LEADER, now_s, report.finished)
         return job
 
-    async def _released(self, job: Job) -> Job:
+    async def _released(self, course: TrainingCourse, job: Job) -> Job:
         """A job that has SUCCEEDED once what it has made is released; why it is not, or not yet, is its reason."""
         if not job.version or job.spec.training is None:
             return job
         try:
             reason = await self._releases.release(job.spec.training, job.version, job.tenant)
         except UnavailableError as error:
+            if not course.stopped:  # they have done their part
+                await self._gangs.withdraw(job.id)
+                course.stopped = True
             return replace(job, state=JobState.FINISHING, end_time_s=0.0, reason=error.message[:MOST_REASON])
         return replace(job, reason=reason[:MOST_REASON])
 
@@ -125,7 +129,7 @@ class TrainingRounds:
             await self.stop(course, gang, _LEFT, PAUSE_S)
         if job.state is JobState.FINISHING:
             return replace(job, reason="")
-        return replace(idle(job), reason=_WAITED) if charter.stop else self._explained(course, job)
+        return replace(idle(job), reason=_WAITED) if charter.stop else self._explained(course, gang, job)
 
     async def _has_gone(self, course: TrainingCourse, gang: Gang) -> bool:
         """Whether nothing is left of processes that were to stop; one that puts its result in order is not hurried."""
@@ -133,11 +137,11 @@ class TrainingRounds:
             return False
         return await self.stop(course, gang, _LEFT, PAUSE_S) and not self._is_left(course.job.id)
 
-    def _explained(self, course: TrainingCourse, job: Job) -> Job:
+    def _explained(self, course: TrainingCourse, gang: Gang, job: Job) -> Job:
         progress = job.progress.training
         if progress and len(progress.members) >= progress.min_workers:
             course.hopeless_s = None
-            return replace(job, reason="")
+            return replace(job, reason="") if gang.controlled else untold(job, waits_for(job.id, self._state))
         return self._given_up(course, job) or replace(job, reason=waits_for(job.id, self._state))
 
     def _given_up(self, course: TrainingCourse, job: Job) -> Job | None:

@@ -8,11 +8,8 @@ import sys
 import time
 from collections.abc import Sequence
 
-import torch
-
 from modelyard import codec
 from modelyard.jobs.training import Code
-from modelyard.names import MAX_LENGTH
 from modelyard.train.control.messages import Envelope, Finished, Formation
 from modelyard.train.control.store import Store
 from modelyard.train.elastic.driver import GONE_S
@@ -20,6 +17,7 @@ from modelyard.train.elastic.failures import failed, passes
 from modelyard.train.elastic.group import Group, Seat
 from modelyard.train.elastic.member import Member
 from modelyard.train.elastic.orders import RefusedError, StoppedError
+from modelyard.train.elastic.version import made_by_first
 from modelyard.train.failure import RecipeError
 from modelyard.train.loop import Ending
 from modelyard.train.position import Position
@@ -28,7 +26,7 @@ from modelyard_worker.trainer.script.execution import LeavingError, Watch, agree
 from modelyard_worker.trainer.script.failure import failure
 from modelyard_worker.trainer.script.outcome import Outcome
 from modelyard_worker.trainer.script.places import Attempt, Place, places, variables
-from modelyard_worker.trainer.script.process import ScriptProcess
+from modelyard_worker.trainer.script.process import LAST_S, ScriptProcess
 from modelyard_worker.trainer.script.restarts import Restarts, Standing
 from modelyard_worker.trainer.script.sharing import Sharing, gather
 from modelyard_worker.trainer.script.terms import ScriptTerms
@@ -54,9 +52,11 @@ class ScriptDriver:
         self._restarts = Restarts(terms.device)
         self._step = -1
         self._groups: list[Group] = []
+        self._process: ScriptProcess | None = None
+        self._terminates = False
 
     def run(self) -> Ending:
-        """Run the script until it has ended well on all ranks, and say so to the control process.
+        """Run the script until it has ended well on all ranks, and say so to the control process; or be terminated.
 
         Raises:
             StoppedError: the job ends before.
@@ -78,6 +78,17 @@ class ScriptDriver:
             for group in self._groups:
                 group.gone(GONE_S / len(self._groups))
 
+    def terminate(self) -> None:
+        """Have the script end, as this process is to: return when it has, or after a while. For another thread."""
+        if not self._groups:
+            return
+        self._terminates = True
+        self._member.close()  # so that the others form anew without this one
+        for group in self._groups:
+            group.lose("this process is to end")
+        if self._process is not None:
+            self._process.wait(LAST_S)
+
     def _take_turns(self) -> Ending:
         while True:
             version = self._take_part(self._member.next_formation())
@@ -85,6 +96,8 @@ class ScriptDriver:
                 reason = Ending.FINISHED.value if version else WITHOUT_VERSION
                 self._member.part(Envelope(finished=Finished(Position(), reason, version)))
                 return Ending.FINISHED
+            if self._terminates:
+                return Ending.LEFT
 
     def _take_part(self, formation: Formation) -> str | None:
         """Run in a formation; return the version that came of it, empty if none did; None: its group was lost."""
@@ -115,7 +128,7 @@ class ScriptDriver:
         if self._restarts.count > self._terms.code.max_restarts:
             self._give_up(watch)
         located = places(formation.members, [standing.device for standing in standings])
-        sharing = Sharing(group, self._terms.folder, located)
+        sharing = Sharing(group, self._terms.folder, located, self._terms.scratch, watch.check)
         sharing.share()
         if not self._restarts.done:
             self._execute(formation, watch, sharing, located[group.rank])
@@ -142,6 +155,7 @@ class ScriptDriver:
         told = variables(place, attempt, self._terms.code.max_restarts, environ)
         log.info("the script is started", extra={"formation": formation.number, "rank": place.rank})
         process = ScriptProcess(command(self._terms.code), told, self._terms.folder.code)
+        self._process = process
         status = execute(process, watch, sharing)
         if status:
             name = f"{self._terms.code.entry}: rank {place.rank} of {place.world}"
@@ -151,11 +165,7 @@ class ScriptDriver:
 
     def _concluded(self, group: Group) -> str:
         """Return the version that rank 0 has published, on all ranks; they wait for it."""
-        told = torch.zeros(MAX_LENGTH, dtype=torch.uint8)
-        if group.rank == 0:
-            name = self._outcome.publish().encode()
-            told[: len(name)] = torch.tensor(list(name), dtype=torch.uint8)
-        return bytes(group.sum(told).tolist()).rstrip(b"\0").decode()
+        return made_by_first(group, self._outcome.publish)
 
 
 def command(code: Code) -> Sequence[str]:

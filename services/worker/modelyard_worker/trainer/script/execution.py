@@ -15,6 +15,8 @@ from modelyard_worker.trainer.script.sharing import QUIET_S, Sharing
 
 SHARE_S = 3.0
 """How often what scripts have written is shared."""
+SHARE_RATIO = 4.0
+"""It is left for so many times as long as it took: what is large does not take up the network all the time."""
 
 
 class LeavingError(Exception):
@@ -28,18 +30,26 @@ class Watch:
         self.group = group
         self._member = member
 
+    def check(self) -> None:
+        """See whether the group goes on.
+
+        Raises:
+            GroupLost: it was lost.
+            LeavingError: the member is to leave it.
+        """
+        self.group.check()
+        if self._member.leaving:
+            raise LeavingError
+
     def until(self, is_so: Callable[[], bool], timeout_s: float = math.inf) -> None:
         """Wait until something is so, or the time is over.
 
         Raises:
-            GroupLost: the group was lost.
-            LeavingError: the member is to leave it.
+            GroupLost, LeavingError: as `check`.
         """
         ends_s = time.monotonic() + timeout_s
         while True:
-            self.group.check()
-            if self._member.leaving:
-                raise LeavingError
+            self.check()
             if is_so() or time.monotonic() >= ends_s:
                 return
             time.sleep(LOOK_S)
@@ -63,8 +73,9 @@ def execute(process: ScriptProcess, watch: Watch, sharing: Sharing) -> int:
 
 def _watched(process: ScriptProcess, watch: Watch, sharing: Sharing) -> int:
     """As `execute`. In rounds: a rank takes part when its script has ended, or some seconds after the last one."""
+    pause_s = SHARE_S
     while True:
-        watch.until(lambda: process.has_ended, SHARE_S)
+        watch.until(lambda: process.has_ended, pause_s)
         if _failed(process):
             return process.end()
         totals = torch.tensor([float(process.has_ended), float(sharing.looks_changed())])
@@ -73,8 +84,10 @@ def _watched(process: ScriptProcess, watch: Watch, sharing: Sharing) -> int:
         ended, changed = totals.tolist()
         if ended == watch.group.world:
             return 0
+        begun_s = time.monotonic()
         if changed:
             sharing.share(QUIET_S)
+        pause_s = max(SHARE_S, SHARE_RATIO * (time.monotonic() - begun_s))
 
 
 def _summed(totals: torch.Tensor, process: ScriptProcess, watch: Watch) -> bool:

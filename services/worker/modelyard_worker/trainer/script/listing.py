@@ -6,9 +6,9 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from modelyard import codec
 from modelyard.train.checkpoint import durable
@@ -30,7 +30,7 @@ class Record:
     """What was shared last.
 
     Attributes:
-        number: of the formation for which it was; 0: nothing was shared yet.
+        number: of times that it was; 0: nothing was shared yet. Who has a smaller one than others has missed something.
         rank: that this worker's first rank had then.
         files: as they were then, by path.
     """
@@ -78,18 +78,32 @@ def write(path: Path, record: Record) -> None:
     durable.write(path, codec.encode(record))
 
 
-def listing(directory: Path, record: Record, quiet_s: float = 0.0) -> Listing:
+def digest_of(path: Path) -> str:
+    """Return the digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, new_digest).hexdigest()
+
+
+def new_digest() -> hashlib.blake2b:
+    """Return what makes one."""
+    return hashlib.blake2b(digest_size=16)
+
+
+def listing(
+    directory: Path, record: Record, quiet_s: float = 0.0, read_file: Callable[[Path], str] = digest_of
+) -> Listing:
     """Look at what is there; files that have neither another size nor another time than recorded are not read.
 
     Args:
-        directory: in which it is.
+        directory: in which it is. Links, and files whose names are no plain text, are passed over.
         record: of what was shared last.
         quiet_s: files that have changed more recently count as they were: they may be half-written.
+        read_file: returns the digest of one that is to be read.
     """
     until_ns = time.time_ns() - int(quiet_s * 1e9) if quiet_s else math.inf
     files: dict[str, Known] = {}
     for name, path in _walk(directory):
-        known = _seen(path, record.files.get(name), until_ns)
+        known = _seen(path, record.files.get(name), until_ns, read_file)
         if known is not None:
             files[name] = known
     return Listing(record, files)
@@ -99,7 +113,7 @@ def merged(listings: Sequence[Listing]) -> dict[str, str]:
     """Return what all are to have: path and digest.
 
     Those whose record is the latest count: what one of them has changed since then, or removed. What several have
-    changed is as it is where the lowest rank was.
+    changed is as it is where the lowest rank was. What is a file for one and a directory for another is a directory.
     """
     latest = max(one.record.number for one in listings)
     counted = sorted((one for one in listings if one.record.number == latest), key=lambda one: one.record.rank)
@@ -109,30 +123,30 @@ def merged(listings: Sequence[Listing]) -> dict[str, str]:
         wanted |= {path: known.digest for path, known in one.files.items() if path not in removed}
     for one in reversed(counted):
         wanted |= one.changed
-    return dict(sorted(wanted.items()))
+    directories = {str(parent) for path in wanted for parent in PurePosixPath(path).parents}
+    return {path: found for path, found in sorted(wanted.items()) if path not in directories}
 
 
-def arrived(own: Listing, wanted: Mapping[str, str], directory: Path) -> dict[str, Known]:
-    """What a worker has that now has what all are to have: by path, for its next record."""
-    files: dict[str, Known] = {}
-    for path, digest in wanted.items():
-        known = own.files.get(path)
-        if known is None or known.digest != digest:
-            stat = (directory / path).stat()
-            known = Known(stat.st_mtime_ns, stat.st_size, digest)
-        files[path] = known
-    return files
+def known_as(path: Path, found: str) -> Known:
+    """Return what is known of a file with that digest. Raises OSError."""
+    stat = path.stat()
+    return Known(stat.st_mtime_ns, stat.st_size, found)
 
 
 def _walk(directory: Path) -> Iterator[tuple[str, Path]]:
     for at, directories, names in os.walk(directory):
         directories[:] = [name for name in directories if name != _LEFT_OUT]
         for path in (Path(at, name) for name in names):
-            if path.is_file() and not path.is_symlink():
-                yield path.relative_to(directory).as_posix(), path
+            name = path.relative_to(directory).as_posix()
+            if path.is_file() and not path.is_symlink() and _is_plain(name):
+                yield name, path
 
 
-def _seen(path: Path, before: Known | None, until_ns: float) -> Known | None:
+def _is_plain(name: str) -> bool:
+    return "\\" not in name and name == name.encode(errors="replace").decode()
+
+
+def _seen(path: Path, before: Known | None, until_ns: float, read_file: Callable[[Path], str]) -> Known | None:
     """A file; None: there is none yet that counts."""
     try:
         stat = path.stat()
@@ -140,8 +154,6 @@ def _seen(path: Path, before: Known | None, until_ns: float) -> Known | None:
             return before
         if stat.st_mtime_ns > until_ns:
             return before
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        return Known(stat.st_mtime_ns, stat.st_size, read_file(path))
     except FileNotFoundError:  # the script has removed it meanwhile
         return None
-    return Known(stat.st_mtime_ns, stat.st_size, digest)

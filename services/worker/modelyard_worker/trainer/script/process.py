@@ -10,13 +10,15 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import IO
 
 from modelyard_worker.trainer.script import start
 
 GRACE_S = 10.0
 """From SIGTERM to SIGKILL."""
+LAST_S = 3.0
+"""Likewise, where the process that has started it is to end itself: its agent waits for 4 s."""
 LOOK_S = 0.02
 DRAIN_S = 1.0
 """How long what it has printed is waited for once it has ended: who it started may hold the pipe."""
@@ -47,6 +49,8 @@ class ScriptProcess:
         )
         self.pid = self._process.pid
         self._tail = b""
+        self._asked_s: float | None = None
+        self._ended = Event()
         assert self._process.stderr is not None  # noqa: S101 (for mypy)
         self._reader = Thread(target=self._read, args=(self._process.stderr,), name="script-stderr", daemon=True)
         self._reader.start()
@@ -74,11 +78,18 @@ class ScriptProcess:
             self._signal(signal.SIGKILL)
             self._process.wait()
             self._reader.join(DRAIN_S)
+            self._ended.set()
         return self._process.returncode
+
+    def wait(self, grace_s: float) -> None:
+        """Wait, in another thread, until `end` is through, or so long has passed since SIGTERM."""
+        asked_s = self._asked_s or time.monotonic()
+        self._ended.wait(max(0.0, asked_s + grace_s - time.monotonic()))
 
     def _terminate(self, grace_s: float) -> None:
         ends_s = time.monotonic() + grace_s
         if not self.has_ended:
+            self._asked_s = time.monotonic()
             self._signal(signal.SIGTERM)
             self._signal(signal.SIGCONT)
         while not self.has_ended and time.monotonic() < ends_s:

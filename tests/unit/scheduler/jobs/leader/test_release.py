@@ -9,7 +9,7 @@ import pytest
 from modelyard import codec, keys
 from modelyard.catalogue import Lifecycle, Model, Resources, Signature, Version
 from modelyard.deployment import InstanceOptions, Selector
-from modelyard.errors import ExhaustedError, NotFoundError, PreconditionError, UnavailableError
+from modelyard.errors import AbortedError, ExhaustedError, NotFoundError, PreconditionError, UnavailableError
 from modelyard.etcd import Etcd
 from modelyard.jobs.release import description
 from modelyard.jobs.training import Objective, Release
@@ -69,7 +69,11 @@ def deployments(stage: Stage, registry: Registry) -> Deployments:
 
 @pytest.fixture
 def releases(deployments: Deployments, registry: Registry) -> Releases:
-    return Releases(deployments, registry.find, registry.set_alias)
+    return Releases(deployments, registry.find, registry.set_alias, leads)
+
+
+async def leads() -> None:
+    """The term lasts."""
 
 
 async def test_a_version_is_pointed_at_and_deployed_once(
@@ -159,3 +163,23 @@ async def test_a_version_that_fits_nowhere_and_one_that_is_deleted(
         await releases.release(spec, "1", "acme")
     registry.away = ExhaustedError("too much")
     assert await releases.release(spec, "1", "acme") == "too much"
+
+
+@pytest.mark.parametrize("deposed_at", ["alias", "deployment"])
+async def test_a_deposed_leader_releases_nothing(stage: Stage, registry: Registry, deposed_at: str) -> None:
+    await registry.publish("1", 0.5)
+    deposed = await stage.lead()
+    find = registry.find
+
+    async def late(model: str, reference: str) -> Version:
+        """Another one leads by the time of the answer that it decides by."""
+        if reference == ("best" if deposed_at == "alias" else "1"):
+            await stage.lead()
+        return await find(model, reference)
+
+    deployments = Deployments(stage.etcd, stage.state, late, [deposed.context.term.fence])
+    releases = Releases(deployments, late, registry.set_alias, deposed.context.check_leads)
+    release = Release("best") if deposed_at == "alias" else Release(deploy=True)
+    with pytest.raises(AbortedError, match="another one leads"):
+        await releases.release(replace(BEST, release=release), "1", "acme")
+    assert (registry.aliases, await deployments.of_model("new")) == ({}, {})

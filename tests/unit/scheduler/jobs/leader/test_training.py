@@ -277,6 +277,21 @@ async def test_below_its_least_workers_it_says_so_and_goes_on_when_they_are_back
     assert (await trainers.until_over(leader)).state is JobState.SUCCEEDED
 
 
+async def test_without_its_control_process_nobody_knows_how_it_goes(trainers: Trainers) -> None:
+    leader = await running(trainers)
+    await trainers.stage.etcd.delete(keys.training_control("job-1"))
+    await leader.look()
+    job = await trainers.stage.job()
+    assert job.reason == "nobody tells how it goes: its processes are being started"
+    assert (progressed(job).samples_per_s, progressed(job).members) == (0.0, ("w1", "w2"))
+    trainers.holds = True
+    for _ in range(3):
+        await trainers.work()
+        await leader.look()
+    job = await trainers.stage.job()
+    assert (job.reason, progressed(job).samples_per_s) == ("", 5.0)
+
+
 async def test_what_no_worker_can_run_fails_after_a_while(trainers: Trainers) -> None:
     await trainers.submit(replace(SPEC, resources=Resources(cpu=64.0)))
     leader = await trainers.stage.lead()

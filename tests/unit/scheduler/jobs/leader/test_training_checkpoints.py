@@ -129,10 +129,13 @@ async def test_a_job_goes_on_from_the_checkpoint_of_another(trainers: Trainers) 
     await leader.look(4)
     assert await trainers.stage.held() == READ | {named(6)}
     assert trainers.stage.found == [named(6), CODE, DIGEST]
+    begun = progressed(await trainers.stage.job())
+    assert (begun.step, begun.epoch, begun.checkpoint_step) == (6, 1, 6)
     await trainers.work()
     assert (trainers.resumed, trainers.step) == ([6], 8)
     job = await trainers.until_over(leader)
     assert (job.state, progressed(job).checkpoint_step) == (JobState.SUCCEEDED, 6)
+    assert job.usage.rows == (10 - 6) * SPEC.batch_size
 
 
 async def test_a_checkpoint_of_another_that_is_gone_fails_it(trainers: Trainers) -> None:
@@ -140,3 +143,14 @@ async def test_a_checkpoint_of_another_that_is_gone_fails_it(trainers: Trainers)
     await trainers.submit(SPEC, checkpoint=Checkpoint(named(6), 6))
     job = await trainers.until_over(await trainers.stage.lead())
     assert (job.state, job.reason) == (JobState.FAILED, "no such manifest")
+    # A hold of what is not there would stop every collection.
+    assert await trainers.stage.held() <= {named(6)}
+
+
+async def test_what_a_job_reads_that_was_paused_before_it_had_begun_is_held_however_long(trainers: Trainers) -> None:
+    await trainers.submit(SPEC, checkpoint=Checkpoint(named(6), 6, 1, 7))
+    await wish(trainers, lifecycle.pause)
+    leader = await trainers.stage.lead()
+    await leader.look(4)
+    assert (await trainers.stage.job()).state is JobState.PAUSED
+    assert await trainers.stage.held() == READ | {named(6)}

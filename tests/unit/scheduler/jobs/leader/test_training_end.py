@@ -65,6 +65,18 @@ async def test_the_name_is_reserved_and_let_go_where_nothing_came_of_it(stage: S
     assert await model(stage) is None
 
 
+async def test_a_model_of_a_later_release_keeps_no_job_from_its_end(stage: Stage) -> None:
+    trainers = Trainers(stage)
+    await trainers.submit()
+    leader = await stage.lead()
+    await leader.look(4)
+    await trainers.place()
+    await stage.etcd.put(keys.model("new"), b"of a later release")
+    await trainers.report(TrainingReport(failed="it raised"))
+    assert (await trainers.until_over(leader)).state is JobState.FAILED
+    assert await trainers.left() == []
+
+
 @pytest.mark.parametrize("changed", [True, False])
 async def test_what_somebody_has_made_of_a_reserved_name_stays(stage: Stage, changed: bool) -> None:
     trainers = Trainers(stage)
@@ -79,6 +91,23 @@ async def test_what_somebody_has_made_of_a_reserved_name_stays(stage: Stage, cha
     await trainers.report(TrainingReport(failed="it raised"))
     await trainers.until_over(leader)
     assert await model(stage)
+
+
+async def test_a_name_that_another_job_needs_too_is_handed_on(stage: Stage) -> None:
+    trainers = Trainers(stage)
+    await trainers.submit()
+    leader = await stage.lead()
+    await leader.look(4)
+    await trainers.submit(name="job-2")
+    stage.now_s += 1
+    await trainers.submit(replace(SPEC, model="other"), name="job-3")
+    await leader.look(4)
+    for ended, heir in (("job-1", "job-2"), ("job-2", "")):
+        await stage.records.change(ended, lambda job: replace(job, state=JobState.FAILED, end_time_s=1.0))
+        await leader.look(8)
+        left = await model(stage)
+        assert (left.create_time_s if left else None) == ((await stage.job(heir)).create_time_s if heir else None)
+    assert await stage.etcd.get(keys.model("other"))
 
 
 async def test_who_registers_the_name_in_the_same_moment_is_heard(stage: Stage) -> None:
@@ -122,7 +151,7 @@ async def test_what_was_trained_is_released_before_the_job_has_succeeded(trainer
         await trainers.work()
     job = await stage.job()
     assert (job.state, job.version, job.reason) == (JobState.FINISHING, "1", "no registry is live")
-    assert await deployed(stage) == []
+    assert (await deployed(stage), await trainers.wishes()) == ([], {})
     stage.version = version
     job = await trainers.until_over(leader)
     assert (job.state, job.version) == (JobState.SUCCEEDED, "1")

@@ -63,11 +63,15 @@ class Trainers:
         }
 
     async def submit(
-        self, training: TrainingSpec = SPEC, deadline_s: float = 0.0, checkpoint: Checkpoint | None = None
+        self,
+        training: TrainingSpec = SPEC,
+        deadline_s: float = 0.0,
+        checkpoint: Checkpoint | None = None,
+        name: str = "job-1",
     ) -> None:
-        """Have the job "job-1" be QUEUED."""
+        """Have a job be QUEUED."""
         spec = JobSpec(training=training, deadline_s=deadline_s)
-        job = Job("job-1", "default", spec, create_time_s=self.stage.now_s, checkpoint=checkpoint)
+        job = Job(name, "default", spec, create_time_s=self.stage.now_s, checkpoint=checkpoint)
         await self.stage.records.submit(job)
 
     async def wishes(self) -> dict[str, Deployment]:

@@ -11,7 +11,6 @@ from modelyard_worker.trainer.script.listing import (
     Known,
     Listing,
     Record,
-    arrived,
     listing,
     merged,
     read,
@@ -92,11 +91,24 @@ def test_what_has_just_changed_counts_as_it_was(tmp_path: Path) -> None:
     assert listing(tmp_path, before).changed.keys() == {"old", "new", "quiet"}
 
 
-def test_what_has_arrived_is_known_as_it_stands_here(tmp_path: Path) -> None:
-    (tmp_path / "new").write_text("new")
-    own = had(1, 0, {}, kept="k", new="n")
-    found = arrived(own, {"kept": "k", "new": "m"}, tmp_path)
-    assert found == {"kept": Known(1, 2, "k"), "new": Known((tmp_path / "new").stat().st_mtime_ns, 3, "m")}
+def test_what_one_has_as_a_directory_is_no_file() -> None:
+    zero, one = had(3, 0, {}, made="1", train="c"), Listing(Record(3, 1), {"made/b.pt": Known(1, 2, "2")})
+    assert merged([zero, one]) == {"made/b.pt": "2", "train": "c"}
+
+
+def test_names_that_others_may_not_have_are_passed_over(tmp_path: Path) -> None:
+    for name in (b"no\xfftext", b"back\\slash", "Kopie (1) \u00e4.pt".encode()):
+        (tmp_path / os.fsdecode(name)).touch()
+    assert [*listing(tmp_path, Record()).files] == ["Kopie (1) \u00e4.pt"]
+
+
+def test_whether_something_has_changed_is_seen_without_reading(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("1")
+    (tmp_path / "b").write_text("1")
+    record = Record(1, 0, listing(tmp_path, Record()).files)
+    (tmp_path / "b").write_text("22")
+    found = listing(tmp_path, record, read_file=lambda path: f"{path.name} is not read")
+    assert found.changed == {"b": "b is not read"}
 
 
 def test_a_record_is_kept(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 
 import psutil
 import pytest
@@ -18,6 +19,8 @@ from tests.waiting import wait_until
 
 SLEEP = "import time; time.sleep(600)"
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); open('deaf', 'w'); "
+SLOW_S = 100.0
+"""Two interpreters are started, one after the other, which takes long where much else is."""
 ENVIRON = {"PATH": os.environ["PATH"]}
 
 
@@ -31,9 +34,10 @@ def running(source: str, directory: Path) -> Iterator[ScriptProcess]:
         process.end(0.0)
 
 
-def is_gone(pid: int) -> bool:
+def is_gone(process: psutil.Process) -> bool:
+    """Whether it has ended; its number may be another's by then."""
     try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
 
@@ -71,17 +75,33 @@ def test_who_does_not_end_is_killed_with_all_that_it_has_started(tmp_path: Path)
     with running(source, tmp_path) as process:
         started = wait_until(lambda: psutil.Process(process.pid).children())
         assert process.end(0.0) == -signal.SIGKILL
-        wait_until(lambda: is_gone(started[0].pid))
+        wait_until(lambda: is_gone(started[0]))
 
 
 def test_what_it_leaves_running_is_ended_too(tmp_path: Path) -> None:
-    source = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {SLEEP!r}]).pid, file=sys.stderr)"
+    start = f"pid = subprocess.Popen([sys.executable, '-c', {SLEEP!r}]).pid"
+    source = f"import os, subprocess, sys; {start}; open('new', 'w').write(str(pid)); os.replace('new', 'left')"
     with running(source, tmp_path) as process:
+        wait_until((tmp_path / "left").exists)
+        left = psutil.Process(int((tmp_path / "left").read_text()))
         wait_until(lambda: process.has_ended)
         assert process.end() == 0
-        wait_until(lambda: is_gone(int(process.tail)))
+        wait_until(lambda: is_gone(left))
 
 
+def test_it_is_waited_for_no_longer_than_it_may_take_to_end(tmp_path: Path) -> None:
+    with running(DEAF + SLEEP, tmp_path) as process:
+        wait_until((tmp_path / "deaf").exists)
+        process.wait(0.0)
+        assert not process.has_ended
+        ending = Thread(target=process.end, args=(0.0,))
+        ending.start()
+        process.wait(60.0)
+        assert process.has_ended
+        ending.join()
+
+
+@pytest.mark.timeout(240)
 def test_it_dies_with_its_parent(tmp_path: Path) -> None:
     parent = f"""
 import sys, time
@@ -94,7 +114,7 @@ time.sleep(600)
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, env=environ) as started:
         assert started.stdout
-        pid = int(started.stdout.readline())
-        wait_until((tmp_path / "deaf").exists)
+        script = psutil.Process(int(started.stdout.readline()))
+        wait_until((tmp_path / "deaf").exists, SLOW_S)
         started.kill()
-    wait_until(lambda: is_gone(pid))
+    wait_until(lambda: is_gone(script), SLOW_S)
