@@ -108,7 +108,6 @@ class Preparation:
         job = held.job
         version = await self._loading.version(model_of(job))
         await self._wishes.want(job, version, 1)
-        await self._holds.hold_input(job)
         if job.found and held.plan:
             return job.found, held.plan
         return await self._planner.plan(job, version.signature)
@@ -141,7 +140,7 @@ class Preparation:
                 return
             progress = replace(held.job.progress, rows=found.rows)
             job = _begun(replace(held.job, found=found, progress=progress), self._context.clock())
-            await self._holds.hold_input(job)
+            await self._holds.hold_input(job)  # not before: what is not there must not be held
             held = await self._context.records.write(held, job, held.plan or plan, self._context.epoch)
         self._forget_delays(name)
 

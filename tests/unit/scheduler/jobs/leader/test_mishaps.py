@@ -17,6 +17,7 @@ from modelyard_scheduler.jobs.leader import epochs, leftovers
 from modelyard_scheduler.jobs.leader.gangs import Gangs
 from modelyard_scheduler.jobs.leader.leftovers import Leftovers
 from modelyard_scheduler.jobs.leader.loop import FAULTY_S
+from tests.unit.jobs.submitted import DIGEST
 from tests.unit.scheduler.jobs.term import Stage, ended
 
 
@@ -81,6 +82,18 @@ async def test_planning_that_fails_as_nobody_foresaw_is_left_alone_for_a_while(s
     stage.reader.error = None
     stage.now_s += FAULTY_S
     assert (await leader.until(ended)).state is JobState.SUCCEEDED
+
+
+async def test_a_dataset_is_held_once_it_was_found(stage: Stage) -> None:
+    stage.reader.error = NotFoundError("artifact: it is not there")
+    await stage.submit()
+    leader = await stage.lead()
+    assert (await leader.until(ended)).state is JobState.FAILED
+    assert await stage.held() == set()  # with a hold of what is not there nothing would be collected any more
+    stage.reader.error = None
+    await stage.submit("job-2")
+    assert (await leader.until(ended, "job-2")).state is JobState.SUCCEEDED
+    assert DIGEST in await stage.held("job-2")
 
 
 async def test_a_job_whose_results_of_before_are_gone_can_be_cancelled(stage: Stage) -> None:
