@@ -170,8 +170,10 @@ class Child:
 
     def signal(self, number: int) -> None:
         """Send a signal; a child that has ended is no error."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(number)
+        # Not send_signal: subprocess looks first whether the child has ended, and asyncio would not learn its status then.
+        if self.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def end_group(self) -> None:
         """Send SIGKILL to all that it has started and that is in its process group still. Call it once it has ended."""

@@ -139,6 +139,13 @@ async def test_stop_kills_a_child_that_does_not_listen() -> None:
     assert await child.stop(0.1) == -signal.SIGKILL
 
 
+async def test_only_who_waits_for_a_child_takes_its_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess.Popen, "poll", lambda _: pytest.fail("somebody else may have taken it"))
+    child = await process.start(("sleep", "600"), dict(os.environ), None)
+    assert await child.stop(30) == -signal.SIGTERM
+    child.signal(signal.SIGTERM)
+
+
 async def test_a_child_beats_only_while_it_says_that_it_is_alive() -> None:
     text = "parent.start_beating(([False] * 600 + [True] * 2).pop); time.sleep(600)"
     child = await process.start(python(text), ENVIRON, None)
