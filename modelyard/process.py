@@ -170,7 +170,7 @@ class Child:
 
     def signal(self, number: int) -> None:
         """Send a signal; a child that has ended is no error."""
-        # Not send_signal: subprocess looks first whether the child has ended, and asyncio would not learn its status then.
+        # Not send_signal: that looks first whether the child has ended, and asyncio would not learn its status then.
         if self.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
