@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from modelyard.train.control.connection import Connection
 from modelyard.train.control.group import Stage
+from modelyard.train.control.members import Members
 from modelyard.train.control.messages import Over, Stop
-from modelyard.train.control.replicas import Members
 
 log = logging.getLogger(__name__)
 END_S = 30.0

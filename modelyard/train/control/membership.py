@@ -22,61 +22,25 @@ from modelyard.train.control import deadlines
 from modelyard.train.control.decision import Decision, Order, Report
 from modelyard.train.control.group import Group, Stage
 from modelyard.train.control.limits import Limits
+from modelyard.train.control.members import Members
 from modelyard.train.control.messages import Broken, Finished, Formation, Formed, Healing, Hello, Leave, Left
 from modelyard.train.control.probation import Probation
 
 
-class Membership:
-    """The members of one job. Times are seconds of any clock that does not go back."""
+class Membership(Members):
+    """The members of a job each of which has all of the model."""
 
     def __init__(self, limits: Limits, store: str, last: Formation, now_s: float) -> None:
-        """Begin with nobody.
-
-        Args:
-            limits: numbers and times.
-            store: host:port of the store that formations get.
-            last: the formation that is in etcd; of number 0: there was none.
-            now_s: the time.
-        """
-        self._limits = limits
-        self._store = store
-        self._hellos: dict[str, Hello] = {}
-        self._group = Group(last, now_s, found=True)
+        """Begin with nobody; see Members."""
+        super().__init__(limits, store, last, now_s)
         self._veterans: set[str] = set(last.members)
         self._stateless = not last.number
-        self._floor = last.number
-        self._came_s = now_s
         self._carried_s = now_s
-        self._not_before_s = now_s
         self._probation = Probation()
-        self._orders: list[Order] = []
-        self.over = False
-        """Whether nobody forms any more: a member has finished, or the job is stopped."""
-
-    @property
-    def group(self) -> Group:
-        """The formation that trains, or is to."""
-        return self._group
-
-    @property
-    def connected(self) -> dict[str, Hello]:
-        """What the members said that are there, in the order in which they came; steps are those heard last."""
-        return self._hellos
-
-    @property
-    def waiting(self) -> list[str]:
-        """Members that are there and do not belong to the formation, as they came."""
-        return [member for member in self._hellos if member not in self._group.stages]
-
-    def leads(self, member: str) -> bool:
-        """Whether it is rank 0 of the formation: what it says of the training counts, also after it left the group."""
-        return member in self._group.formation.members[:1]
 
     def join(self, hello: Hello, now_s: float) -> None:
         """A member is connected; one of that name must have been lost before."""
-        self._hellos[hello.member] = hello
-        self._came_s = now_s
-        self._floor = max(self._floor, hello.formation)
+        self._enter(hello, now_s)
         if not hello.formation:
             self._group.note_start(hello.member)
         if hello.step >= 0:
@@ -143,13 +107,7 @@ class Membership:
             else:
                 self._make_room(now_s)
                 wake_s = min((at for at in (due_s, *self._dates()) if at > now_s), default=math.inf)
-        orders, self._orders = tuple(self._orders), []
-        return Decision(orders, proposal, wake_s)
-
-    def postpone(self, until_s: float, number: int = 0) -> None:
-        """The proposal could not be written; a formation of that number may be written already."""
-        self._not_before_s = until_s
-        self._floor = max(self._floor, number)
+        return Decision(self._ordered(), proposal, wake_s)
 
     def open(self, formation: Formation, now_s: float) -> tuple[Order, ...]:
         """The proposal is written: it is the formation now. Return what members are told."""
@@ -164,11 +122,7 @@ class Membership:
             self._order(member, Leave(before.number, at_boundary=False))
         for member in self._group.those(Stage.FORMING):
             self._order(member, formation)
-        orders, self._orders = tuple(self._orders), []
-        return orders
-
-    def _order(self, member: str, message: Formation | Leave) -> None:
-        self._orders.append((member, message))
+        return self._ordered()
 
     # When.
 
@@ -244,7 +198,3 @@ class Membership:
             return free
         least = self._probation.least_suspect(ranked, limits.min_workers, number, now_s)
         return [member for member in ranked if member in least]
-
-    def _proposal(self, chosen: list[str]) -> Formation:
-        addresses = tuple(self._hellos[member].address for member in chosen)
-        return Formation(self._floor + 1, tuple(chosen), addresses, self._store)

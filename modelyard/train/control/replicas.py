@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from modelyard.train.control.decision import Decision, Order, Report
 from modelyard.train.control.group import Group, Stage
 from modelyard.train.control.limits import Limits
+from modelyard.train.control.members import Members
 from modelyard.train.control.membership import Membership
 from modelyard.train.control.messages import Broken, Finished, Formation, Formed, Healing, Hello, Leave, Left
 from modelyard.train.control.selection import Selection
@@ -27,65 +28,35 @@ from modelyard.train.control.selection import Selection
 _ACTIVE = (Stage.FORMING, Stage.WHOLE)
 
 
-class Replicas:
-    """The members of one job. Times are seconds of any clock that does not go back."""
+class Replicas(Members):
+    """The members of a job of which several share a model."""
 
     def __init__(self, limits: Limits, store: str, last: Formation, now_s: float) -> None:
-        """Begin with nobody; see Membership."""
-        self._limits = limits
-        self._store = store
-        self._hellos: dict[str, Hello] = {}
-        self._group = Group(last, now_s, found=True)
-        self._floor = last.number
-        self._came_s = now_s
+        """Begin with nobody; see Members."""
+        super().__init__(limits, store, last, now_s)
         self._heard_s = now_s
         self._absent_s: float | None = now_s if last.members else None
         self._dropped_s: float | None = None
         self._ended_s: float | None = None
         self._spare = 0
         self._selection = Selection(limits)
-        self._not_before_s = now_s
-        self._orders: list[Order] = []
-        self.over = False
-        """Whether nobody forms any more: a member has finished, or the job is stopped."""
-
-    @property
-    def group(self) -> Group:
-        """The formation that trains, or is to."""
-        return self._group
-
-    @property
-    def connected(self) -> dict[str, Hello]:
-        """What the members said that are there, in the order in which they came."""
-        return self._hellos
-
-    @property
-    def waiting(self) -> list[str]:
-        """Members that are there and do not belong to the formation, as they came."""
-        return [member for member in self._hellos if member not in self._group.stages]
-
-    def leads(self, member: str) -> bool:
-        """Whether it is rank 0 of the formation: what it says of the training counts."""
-        return member in self._group.formation.members[:1]
 
     # What happens.
 
     def join(self, hello: Hello, now_s: float) -> None:
         """A member is connected; one of that name must have been lost before."""
-        self._hellos[hello.member] = hello
-        self._came_s = now_s
-        self._floor = max(self._floor, hello.formation)
+        self._enter(hello, now_s)
         group, member = self._group, hello.member
         trains = hello.whole and hello.formation == group.number and group.stages.get(member) is Stage.ABSENT
         if trains:
             group.note(member, Stage.WHOLE, now_s)
             self._absent_s = now_s if group.those(Stage.ABSENT) else None
             if group.leaving:
-                self._order(member, at_boundary=True)
+                self._order(member, Leave(group.number, at_boundary=True))
         elif hello.formation:
             if member in group.stages:
                 group.note(member, Stage.GONE, now_s)
-            self._orders.append((member, Leave(hello.formation, at_boundary=False)))
+            self._order(member, Leave(hello.formation, at_boundary=False))
 
     def lose(self, member: str, now_s: float) -> None:
         """A member's connection is gone; it may train on."""
@@ -127,13 +98,7 @@ class Replicas:
             else:
                 self._make_room(now_s)
                 wake_s = min((at for at in (due_s, *self._dates()) if at > now_s), default=math.inf)
-        orders, self._orders = tuple(self._orders), []
-        return Decision(orders, proposal, wake_s)
-
-    def postpone(self, until_s: float, number: int = 0) -> None:
-        """The proposal could not be written; a formation of that number may be written already."""
-        self._not_before_s = until_s
-        self._floor = max(self._floor, number)
+        return Decision(self._ordered(), proposal, wake_s)
 
     def open(self, formation: Formation, now_s: float) -> tuple[Order, ...]:
         """The proposal is written: it is the formation now. Return what members are told."""
@@ -144,12 +109,9 @@ class Replicas:
             if member not in self._hellos:
                 self._group.note(member, Stage.ABSENT, now_s)
                 self._absent_s = now_s
-        self._orders += [(member, formation) for member in self._group.those(Stage.FORMING)]
-        orders, self._orders = tuple(self._orders), []
-        return orders
-
-    def _order(self, member: str, *, at_boundary: bool) -> None:
-        self._orders.append((member, Leave(self._group.number, at_boundary)))
+        for member in self._group.those(Stage.FORMING):
+            self._order(member, formation)
+        return self._ordered()
 
     def _look(self, now_s: float) -> None:
         """Have all drop a group that cannot go on; note when all have."""
@@ -160,7 +122,7 @@ class Replicas:
         if self._dropped_s is None and group.those(*_ACTIVE) and any(at <= now_s for at in self._ends(now_s)):
             self._dropped_s = now_s
             for member in group.those(*_ACTIVE):
-                self._order(member, at_boundary=False)
+                self._order(member, Leave(group.number, at_boundary=False))
         if self._ended_s is None and group.stages and not self._lasts(now_s):
             self._ended_s = now_s
             self._not_before_s = max(self._not_before_s, self._selection.judge(group, now_s))
@@ -192,7 +154,7 @@ class Replicas:
         if group.whole and not group.leaving and self._dropped_s is None and room and free:
             group.leaving = True
             for member in group.stages:
-                self._order(member, at_boundary=True)
+                self._order(member, Leave(group.number, at_boundary=True))
 
     # When, and who.
 
@@ -223,14 +185,6 @@ class Replicas:
 
     def _whole_replicas(self, members: int) -> int:
         return members // self._limits.replica * self._limits.replica
-
-    def _proposal(self, chosen: list[str]) -> Formation:
-        addresses = tuple(self._hellos[member].address for member in chosen)
-        return Formation(self._floor + 1, tuple(chosen), addresses, self._store)
-
-
-Members = Membership | Replicas
-"""Who decides on the members of a job."""
 
 
 def members(limits: Limits, store: str, last: Formation, now_s: float) -> Members:

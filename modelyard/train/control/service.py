@@ -17,6 +17,7 @@ from modelyard.train.control.decision import Order
 from modelyard.train.control.ending import FINISHED, Ending
 from modelyard.train.control.envelopes import Message
 from modelyard.train.control.fence import Fence, Record
+from modelyard.train.control.members import Members
 from modelyard.train.control.messages import (
     Broken,
     Committed,
@@ -32,7 +33,6 @@ from modelyard.train.control.messages import (
     Unsaved,
 )
 from modelyard.train.control.progress import Progress, State
-from modelyard.train.control.replicas import Members
 
 log = logging.getLogger(__name__)
 
