@@ -24,7 +24,6 @@ def save(
 ) -> Path:
     """Export a module, or a function as one, with these example inputs, and save it; return the path."""
     module = forward if isinstance(forward, torch.nn.Module) else _Function(forward)
-    torch.compiler.reset()  # what was traced before in this process must not be met again: torch.cond fails then
     program = torch.export.export(module, args, kwargs, dynamic_shapes=dynamic)
     torch.export.save(program, path, extra_files=extra)
     return path

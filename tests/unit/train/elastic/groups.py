@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
+from torch.nn.parallel import DistributedDataParallel
 
 from modelyard.train.control.messages import Formation
 from modelyard.train.elastic.group import Group, Seat
@@ -44,3 +45,6 @@ class Ranks:
 
     def close(self) -> None:
         self._threads.shutdown()
+        # Of a process: two threads that leave their passes in another order than they came restore each other's, and
+        # torch.cond takes what is left for a pass under way.
+        DistributedDataParallel._active_ddp_module = None
