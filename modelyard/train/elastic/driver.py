@@ -8,12 +8,12 @@ import time
 from contextlib import closing
 
 from modelyard.train.control.messages import Envelope, Finished, Formation, Saved
-from modelyard.train.elastic.failures import failed, passes
+from modelyard.train.elastic.failures import failed, told
 from modelyard.train.elastic.group import Group, Seat
 from modelyard.train.elastic.healing import give, pass_over, take
 from modelyard.train.elastic.host import Host
 from modelyard.train.elastic.member import LOST_S, Member
-from modelyard.train.elastic.orders import RefusedError, StoppedError
+from modelyard.train.elastic.orders import StoppedError
 from modelyard.train.elastic.reduction import ElasticReduction, preload
 from modelyard.train.elastic.rendezvous import Timeouts
 from modelyard.train.elastic.reports import Reports
@@ -83,16 +83,10 @@ class Driver:
         watch = Watch(self._training.options.stall_s, self._activity)
         thread = threading.get_ident()
         try:
-            with Periodic(watch.pause_s, lambda: self._look(watch, thread), "watch"):
+            with told(self._member), Periodic(watch.pause_s, lambda: self._look(watch, thread), "watch"):
                 return self._train()
-        except RefusedError:
-            raise
         except StoppedError as stopped:
             self._keep(stopped)
-            raise
-        except Exception as error:
-            if not passes(error):
-                self._member.part(Envelope(failed=failed(error)))
             raise
         finally:
             self._member.close()

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from modelyard.errors import PASSING, ModelyardError
-from modelyard.train.control.messages import Failed
+from modelyard.train.control.messages import Envelope, Failed
+from modelyard.train.elastic.member import Member
+from modelyard.train.elastic.orders import RefusedError, StoppedError
 from modelyard.train.failure import user_traceback
 
 MOST_REASON, MOST_TRACEBACK = 2000, 20_000
 """Characters; of a traceback the end, where the cause is. A message of more than a mebibyte is not taken."""
+
+
+@contextmanager
+def told(member: Member) -> Iterator[None]:
+    """Tell the control process of an error that ends the job; it is raised all the same, as any other is."""
+    try:
+        yield
+    except (RefusedError, StoppedError):
+        raise
+    except Exception as error:
+        if not passes(error):
+            member.part(Envelope(failed=failed(error)))
+        raise
 
 
 def failed(error: BaseException) -> Failed:

@@ -20,11 +20,11 @@ import torch
 from modelyard.jobs.training import Parallelism
 from modelyard.train.control.messages import Envelope, Finished, Formation
 from modelyard.train.dataset import Dataset
-from modelyard.train.elastic.failures import failed, passes
+from modelyard.train.elastic.failures import failed, told
 from modelyard.train.elastic.group import Seat, first_line
 from modelyard.train.elastic.host import Host
 from modelyard.train.elastic.member import Member
-from modelyard.train.elastic.orders import RefusedError, RestartError, StoppedError
+from modelyard.train.elastic.orders import RestartError
 from modelyard.train.elastic.rendezvous import Timeouts
 from modelyard.train.elastic.reports import Reports
 from modelyard.train.elastic.version import made_by_first
@@ -117,13 +117,8 @@ class ReplicaDriver:
         """
         self._member.start(lambda: -1)  # this process alone has no state
         try:
-            return self._take_part(self._member.next_formation())
-        except (RefusedError, StoppedError):
-            raise
-        except Exception as error:
-            if not passes(error):
-                self._member.part(Envelope(failed=failed(error)))
-            raise
+            with told(self._member):
+                return self._take_part(self._member.next_formation())
         finally:
             self._member.close()
 

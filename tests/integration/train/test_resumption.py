@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -17,21 +15,11 @@ from modelyard.train.control.fence import Record
 from modelyard.train.control.messages import Saved
 from tests.integration.registry.remote import RegistryServer
 from tests.integration.train.workshop import JOB, SAMPLES, START_S, Workshop
-from tests.servers import ProgramServer
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
 STEPS = 4
 """Of the one epoch, whose sums a checkpoint has."""
-
-
-@pytest.fixture
-async def workshop(
-    etcd: Etcd, etcd_server: ProgramServer, server: RegistryServer, tmp_path: Path
-) -> AsyncIterator[Workshop]:
-    made = Workshop(etcd, etcd_server.endpoint, server.endpoint, tmp_path)
-    yield made
-    await made.close()
 
 
 async def saved(etcd: Etcd) -> Saved | None:

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -19,22 +18,16 @@ from modelyard.catalogue import Version
 from modelyard.etcd import Etcd
 from modelyard.jobs.dataset import Artifact
 from modelyard.jobs.training import Code, TrainingData
-from tests.integration.registry.remote import RegistryServer
 from tests.integration.train import scripted
 from tests.integration.train.workshop import Workshop
-from tests.servers import ProgramServer
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
-async def workshop(
-    etcd: Etcd, etcd_server: ProgramServer, server: RegistryServer, tmp_path: Path
-) -> AsyncIterator[Workshop]:
-    made = Workshop(etcd, etcd_server.endpoint, server.endpoint, tmp_path)
-    shutil.copy(scripted.__file__, made.code / "train.py")
-    yield made
-    await made.close()
+def workshop(workshop: Workshop) -> Workshop:
+    shutil.copy(scripted.__file__, workshop.code / "train.py")
+    return workshop
 
 
 def under_torchrun(directory: Path) -> dict[str, torch.Tensor]:

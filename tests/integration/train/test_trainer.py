@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,23 +21,12 @@ from modelyard.train.data.opening import TableOptions, open_table
 from modelyard.train.export.onnx_model import OnnxModel
 from modelyard.train.local import run_local
 from modelyard.train.options import TrainingOptions
-from tests.integration.registry.remote import RegistryServer
 from tests.integration.train.gated import Gated
 from tests.integration.train.workshop import JOB, SAMPLES, TENANT, Workshop, columns, npz
-from tests.servers import ProgramServer
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
 STEPS = 12
-
-
-@pytest.fixture
-async def workshop(
-    etcd: Etcd, etcd_server: ProgramServer, server: RegistryServer, tmp_path: Path
-) -> AsyncIterator[Workshop]:
-    made = Workshop(etcd, etcd_server.endpoint, server.endpoint, tmp_path)
-    yield made
-    await made.close()
 
 
 async def version(etcd: Etcd, name: str) -> Version:

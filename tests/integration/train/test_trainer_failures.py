@@ -5,19 +5,14 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from modelyard.etcd import Etcd
 from modelyard.jobs.dataset import Artifact
 from modelyard.jobs.training import Code
 from modelyard_worker.training import deaths
-from tests.integration.registry.remote import RegistryServer
 from tests.integration.train import stubborn
 from tests.integration.train.workshop import Workshop
-from tests.servers import ProgramServer
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
@@ -25,13 +20,9 @@ STALL_S = 3.0
 
 
 @pytest.fixture
-async def workshop(
-    etcd: Etcd, etcd_server: ProgramServer, server: RegistryServer, tmp_path: Path
-) -> AsyncIterator[Workshop]:
-    made = Workshop(etcd, etcd_server.endpoint, server.endpoint, tmp_path)
-    shutil.copy(stubborn.__file__, made.code / "stubborn.py")
-    yield made
-    await made.close()
+def workshop(workshop: Workshop) -> Workshop:
+    shutil.copy(stubborn.__file__, workshop.code / "stubborn.py")
+    return workshop
 
 
 async def begin(workshop: Workshop, does: str) -> None:

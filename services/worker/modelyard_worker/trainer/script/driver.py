@@ -13,10 +13,9 @@ from modelyard.jobs.training import Code
 from modelyard.train.control.messages import Envelope, Finished, Formation
 from modelyard.train.control.store import Store
 from modelyard.train.elastic.driver import GONE_S
-from modelyard.train.elastic.failures import failed, passes
+from modelyard.train.elastic.failures import told
 from modelyard.train.elastic.group import Group, Seat
 from modelyard.train.elastic.member import Member
-from modelyard.train.elastic.orders import RefusedError, StoppedError
 from modelyard.train.elastic.version import made_by_first
 from modelyard.train.failure import RecipeError
 from modelyard.train.loop import Ending
@@ -66,13 +65,8 @@ class ScriptDriver:
         """
         self._member.start(lambda: self._step)
         try:
-            return self._take_turns()
-        except (RefusedError, StoppedError):
-            raise
-        except Exception as error:
-            if not passes(error):
-                self._member.part(Envelope(failed=failed(error)))
-            raise
+            with told(self._member):
+                return self._take_turns()
         finally:
             self._member.close()
             for group in self._groups:
