@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, get_type_hints
 
 T = TypeVar("T")
@@ -18,9 +19,9 @@ _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 _UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
 
-def option(default: Any, text: str) -> Any:
-    """Declare a field of a configuration: its default and its line of --help."""
-    return dataclasses.field(default=default, metadata={"help": text})
+def option(default: Any, text: str, least: float = -math.inf) -> Any:
+    """Declare a field of a configuration: its default, its line of --help, and for a number the least one."""
+    return dataclasses.field(default=default, metadata={"help": text, "least": least})
 
 
 def load(kind: type[T], argv: Sequence[str], environ: Mapping[str, str]) -> T:
@@ -40,13 +41,27 @@ def load(kind: type[T], argv: Sequence[str], environ: Mapping[str, str]) -> T:
         text = environ.get(PREFIX + f.name.upper())
         parser.add_argument(
             "--" + f.name.replace("_", "-"),
-            type=_boolean if types[f.name] is bool else types[f.name],
+            type=_reader(types[f.name], f.metadata["least"]),
             nargs="?" if types[f.name] is bool else None,
             const=True if types[f.name] is bool else None,
             default=f.default if text is None else text,  # argparse converts a default that is a string
             help=f"{f.metadata['help']} (default {f.default!r})",
         )
     return kind(**vars(parser.parse_args(argv)))
+
+
+def _reader(kind: Callable[[str], Any], least: float) -> Callable[[str], Any]:
+    """Return what reads a value, and refuses a number that is less or is none."""
+    if kind is bool or least == -math.inf:
+        return _boolean if kind is bool else kind
+
+    def number(text: str) -> Any:
+        value = kind(text)
+        if not least <= value < math.inf:
+            raise argparse.ArgumentTypeError(f"expected a finite number of at least {least:g}, got {text!r}")
+        return value
+
+    return number
 
 
 def _boolean(text: str) -> bool:

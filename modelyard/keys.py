@@ -40,6 +40,8 @@ training/{job}/charter              jobs.gang.Charter: what its processes  no
 training/{job}/report               jobs.training_progress.TrainingReport  no
 training/{job}/formation            train.control.fence.Record: who        no
                                     trains
+training/{job}/places               for how many ranks there are places    no
+                                    on workers, where they share a model
 epochs/offset                       what is added to its revision in what  no
                                     it writes to Redis; absent: 0
 """
@@ -244,6 +246,11 @@ def training_charter(job_id: str) -> str:
 def training_report(job_id: str) -> str:
     """Of how a training job goes."""
     return f"{training(job_id)}report"
+
+
+def training_places(job_id: str) -> str:
+    """Of how many ranks of a training job are placed."""
+    return f"{training(job_id)}places"
 
 
 def training_control(job_id: str) -> str:

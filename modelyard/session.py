@@ -16,6 +16,8 @@ from modelyard.etcd import Compare, Etcd, Put
 log = logging.getLogger(__name__)
 
 TTL_S = 15
+LEAST_TTL_S = 2
+"""Where it is not told otherwise etcd grants no less: one and a half times its election timeout, rounded up."""
 
 
 class Session:

@@ -1,10 +1,14 @@
-"""Fixtures: real servers, once a run; a running suite, once a run; and suites of a test's own."""
+"""Fixtures: real servers, once a run; a running suite, once a run; and suites of a test's own.
+
+What is collected, and imported for it, is millions of objects that stay: the garbage collector leaves them alone.
+"""
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import Any
 
 import pytest
@@ -19,6 +23,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Shells have what they run in the background ignore SIGINT, and whatever that starts would, too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """A look at all of them holds up whatever this process does for up to seconds, as renewing a lease."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +70,7 @@ async def redis_server(_redis_process: ProgramServer) -> ProgramServer:
 async def etcd(etcd_server: ProgramServer) -> AsyncIterator[Etcd]:
     """A client of an empty etcd."""
     client = Etcd(etcd_server.endpoint)
+    await client.wait_ready()
     await client.commit([], [Delete("/", prefix=True)])
     yield client
     await client.close()

@@ -42,7 +42,7 @@ class ProgramServer:
 
     async def wait_ready(self) -> None:
         """Return once it answers."""
-        await asyncio.wait_for(self._answers(self.endpoint), 30)
+        await asyncio.wait_for(self._answers(self.endpoint), 60)
 
     def stop(self) -> None:
         """End it in order."""
@@ -78,7 +78,7 @@ class ProgramServer:
     def _end(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)
-        self._process.wait(30)
+        self._process.wait(60)
 
 
 def new_etcd(directory: Path, *options: str) -> ProgramServer:

@@ -16,6 +16,7 @@ from modelyard.local import commands, health
 from modelyard.local.kernel import Process, tree
 from modelyard.local.state import Layout, ProcessStatus, State, Status
 from modelyard.process import PARENT, REPORT
+from modelyard.session import TTL_S
 
 
 class RunningSuite:
@@ -30,6 +31,7 @@ class RunningSuite:
         capacity: str = "",
         processes: int = 1,
         store: str = "",
+        lease_s: int = TTL_S,
     ) -> None:
         self.directory = directory
         self.address = ""
@@ -41,6 +43,7 @@ class RunningSuite:
             "capacity": capacity,
             "processes": processes,
             "store": store,
+            "lease-s": lease_s,
         }
         self.output = ""
         """What `up` printed, once it has ended."""

@@ -58,12 +58,16 @@ def up(  # noqa: PLR0913, PLR0917 (each is an option)
     allow_code: Annotated[
         bool, typer.Option("--allow-code/--no-allow-code", help="let workers run the code of those who train")
     ] = True,
+    lease_s: Annotated[
+        int, typer.Option("--lease-s", min=2, max=3600, help="seconds after which a service that is silent is given up")
+    ] = 15,
 ) -> None:
     """Run etcd, Redis, registry, scheduler and workers as local processes; Ctrl-C stops them."""
     commands = _commands()
     with _lines(output):
         asked = commands.Asked(store, allow_unsafe, grace_s, collect_every_s, dataset_urls)
-        options = commands.UpOptions(directory, workers, port, detach, capacity, processes, asked, allow_code)
+        which = directory, workers, port, detach, capacity, processes, asked, allow_code, lease_s
+        options = commands.UpOptions(*which)
         status = commands.up(options)
     if status:
         raise typer.Exit(status)

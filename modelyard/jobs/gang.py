@@ -28,6 +28,7 @@ class Charter:
     Attributes:
         secret: by which they know each other.
         stop: why it is to end before it is done; empty: it is to go on.
+        spent_s: by processes that the job had before these.
     """
 
     job: str
@@ -35,6 +36,7 @@ class Charter:
     spec: TrainingSpec
     secret: str
     stop: str = ""
+    spent_s: float = 0.0
 
 
 def ranks_of(job_id: str) -> ModelVersion:

@@ -56,7 +56,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class Usage:
-    """What was done for somebody: rows (or samples), tasks, and seconds that runners (or ranks) spent on them."""
+    """What was done for somebody: rows (or samples), tasks, and seconds that runners (or ranks) spent on them.
+
+    Those of ranks are counted by their control process (modelyard.train.control.spending): from when each is a member
+    of a formation until it is lost or the formation ends. To wait for one costs nothing.
+    """
 
     rows: int = 0
     tasks: int = 0

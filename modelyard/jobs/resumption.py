@@ -13,7 +13,8 @@ def resumed(job: Job, source: Job | None) -> Job:
     """The job with the checkpoint that it goes on from.
 
     A position counts samples in the order that data and seed make, so both must be the same, and what is held out.
-    Whether the model is, the checkpoint tells when it is loaded.
+    Whether the model is, the checkpoint tells when it is loaded. The files of a script go to any script, which makes of
+    them what it will; their offset says how late they are among those of one job.
 
     Args:
         job: that is submitted; its inline rows have been stored.
@@ -30,13 +31,15 @@ def resumed(job: Job, source: Job | None) -> Job:
     if source is None or source.tenant != job.tenant:
         raise NotFoundError(f"job: resume_from: no job {spec.resume_from}")
     before = source.spec.training
-    if before is None or before.code.is_script:
-        raise InvalidInputError(f"job: resume_from: expected a job that trains a recipe, got {source.id}")
-    _check_same(spec, before)
+    if before is None or before.code.is_script != spec.code.is_script:
+        kind = "runs a script" if spec.code.is_script else "trains a recipe"
+        raise InvalidInputError(f"job: resume_from: expected a job that {kind}, got {source.id}")
+    if not spec.code.is_script:
+        _check_same(spec, before)
     if source.checkpoint is None:
         raise PreconditionError(f"job: resume_from: job {source.id} has no checkpoint")
     _check_left(spec, source)
-    return replace(job, checkpoint=source.checkpoint)
+    return replace(job, checkpoint=replace(source.checkpoint, offset=0) if spec.code.is_script else source.checkpoint)
 
 
 def _check_same(spec: TrainingSpec, before: TrainingSpec) -> None:

@@ -161,7 +161,8 @@ class TrainingSpec:
         max_workers: it takes as many as it can have, up to this.
         resources: that each rank needs; memory 0: as much as most need.
         resume_from: the id of another job, whose last checkpoint it goes on from; empty: it begins anew.
-        stall_s: a rank that is in one batch for so long, and waits for no other, hangs: the job has failed.
+        stall_s: a rank that is in one batch for so long, and waits for no other, hangs: the job has failed. So has that
+            of a script whose ranks all do nothing for so long; 0: that is not looked at.
     """
 
     model: str

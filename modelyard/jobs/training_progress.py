@@ -74,18 +74,26 @@ class TrainingReport:
         progress: as far as it is known there.
         latest: the last values of training and of validation.
         waiting: how many members are there that do not train.
+        waits_for: what those that train wait for; empty: nothing.
+        waits_since_s: since when, in seconds since the epoch.
         finished: why the training has ended as it should, "FINISHED" for instance; empty: it has not.
         version: the version that came of it, once it is registered.
         failed: why it cannot go on, one line; empty: it can.
         traceback: of the user's own code; empty: there is none.
         stopped: whether it has ended because it was to.
+        compute_s: what members have spent since the job's processes were begun (modelyard.train.control.spending).
+        reported_s: when it was written, in seconds since the epoch; 0: not known.
     """
 
     progress: TrainingProgress = TrainingProgress()
     latest: tuple[Measurement, ...] = ()
     waiting: int = 0
+    waits_for: str = ""
+    waits_since_s: float = 0.0
     finished: str = ""
     version: str = ""
     failed: str = ""
     traceback: str = ""
     stopped: bool = False
+    compute_s: float = 0.0
+    reported_s: float = 0.0

@@ -72,8 +72,8 @@ def _check_script(spec: TrainingSpec) -> None:
         raise InvalidInputError(
             "job: expected no held_out, features, target or balanced: a script reads its data itself"
         )
-    if spec.resume_from:
-        raise InvalidInputError("job: resume_from: expected none: a script goes on from snapshots of its own")
+    if spec.checkpoints.every_steps:
+        raise InvalidInputError("job: checkpoints: every_steps: expected none: nobody knows of a script's steps")
     if spec.parallelism.replica > 1 or spec.parallelism.data:
         raise InvalidInputError("job: parallelism: expected none: a script shares the work of its ranks itself")
 

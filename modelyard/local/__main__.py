@@ -10,6 +10,7 @@ from pathlib import Path
 from modelyard import codec
 from modelyard.errors import ModelyardError
 from modelyard.local.commands import Asked, UpOptions, down, status, up
+from modelyard.session import TTL_S
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -27,6 +28,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--grace-s", type=float)
     parser.add_argument("--collect-every-s", type=float)
     parser.add_argument("--dataset-urls")
+    parser.add_argument("--lease-s", type=int, default=TTL_S)
     return parser.parse_args(arguments)
 
 
@@ -40,6 +42,7 @@ def _options(asked: argparse.Namespace) -> UpOptions:
         asked.processes,
         Asked(asked.store, asked.allow_unsafe, asked.grace_s, asked.collect_every_s, asked.dataset_urls),
         asked.allow_code,
+        asked.lease_s,
     )
 
 

@@ -61,6 +61,7 @@ def _flags(options: UpOptions) -> list[str]:
         "port": options.port,
         "capacity": options.capacity,
         "processes": options.processes,
+        "lease-s": options.lease_s,
         "store": asked.store,
         "grace-s": asked.grace_s,
         "collect-every-s": asked.collect_every_s,

@@ -18,6 +18,7 @@ from modelyard.local.programs import HOST, etcd_command, redis_command
 from modelyard.local.settings import Asked, Settings
 from modelyard.local.state import Layout
 from modelyard.local.supervised import Program
+from modelyard.session import LEAST_TTL_S, TTL_S
 
 SERVICE_GRACE_S = 15.0
 FRONT_DOOR, SCHEDULER_METRICS = 8001, 8002
@@ -35,6 +36,7 @@ class UpOptions:
         capacity: what each worker announces, as `cpu=8,memory=32GiB`; empty: what it finds.
         processes: how many front-door processes share the port.
         allow_code: whether workers run the code of users who train.
+        lease_s: so long what a service has announced stays when it is silent.
         asked: what registry and scheduler are told; what is left open is as before.
     """
 
@@ -46,6 +48,7 @@ class UpOptions:
     processes: int = 1
     asked: Asked = field(default_factory=Asked)
     allow_code: bool = True
+    lease_s: int = TTL_S
 
     def check(self) -> None:
         """Raise InvalidInputError if a number is out of its range."""
@@ -53,6 +56,7 @@ class UpOptions:
             ("workers", self.workers, 0, 256),
             ("port", self.port, 0, 65535),
             ("processes", self.processes, 1, 64),
+            ("lease_s", self.lease_s, LEAST_TTL_S, 3600),
         ):
             if not least <= value <= most:
                 raise InvalidInputError(f"{name}: expected {least} to {most}, got {value}")
@@ -129,7 +133,7 @@ def programs(options: UpOptions, settings: Settings, layout: Layout, ports: Port
             redis.address,
             partial(health.redis_answers, redis.address),
         ),
-        *(_service(name, flags, layout) for name, flags in services.items()),
+        *(_service(name, {**flags, "lease-s": str(options.lease_s)}, layout) for name, flags in services.items()),
     ]
 
 

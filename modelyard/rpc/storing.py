@@ -8,6 +8,7 @@ import hashlib
 import io
 from collections.abc import Callable, Iterable
 from functools import partial
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import grpc.aio
@@ -71,6 +72,27 @@ class Storing:
             await self._send(source, chunks[digest], metadata)
         return Stored(size_bytes, file.chunks)
 
+    async def store_files(self, files: Iterable[tuple[File, Path | None]], *, tenant: str, upload: str) -> None:
+        """Store files that are hashed already, without a manifest, as `store` does; the store is asked for all at once.
+
+        Args:
+            files: what each is, and where; None: it should be in the store already.
+            tenant: see `store`.
+            upload: see `store`.
+
+        Raises:
+            DataLossError: a file is not what it is said to be, or should be in the store and is not.
+            Otherwise as `store`.
+        """
+        places = {digest: (path, chunk) for file, path in files for digest, chunk in _chunks(file)}
+        metadata = ((TENANT_KEY, tenant),)
+        for digest in await self._missing(list(places), upload, metadata):
+            path, chunk = places[digest]
+            if path is None:
+                raise DataLossError(f"upload {upload}: a chunk is not in the artifact store any more")
+            data = await to_its_end(partial(_read_at, path, chunk))
+            await patiently(partial(self._upload, data, digest, metadata), self._patience_s)
+
     async def store_artifact(self, path: str, content: bytes, *, tenant: str, upload: str) -> str:
         """Store an artifact of one file; return its manifest's digest. Raises as `store`."""
         file = hashed(path, io.BytesIO(content).read)
@@ -127,6 +149,15 @@ async def _write_message(call: Any, message: pb.UploadChunksRequest) -> None:
 def _hashed(source: BinaryIO) -> File:
     source.seek(0)
     return hashed("", source.read)
+
+
+def _chunks(file: File) -> Iterable[tuple[str, Chunk]]:
+    return distinct_chunks(Manifest((file,))).items()
+
+
+def _read_at(path: Path, chunk: Chunk) -> bytes:
+    with path.open("rb") as source:
+        return _read(source, chunk)
 
 
 def _read(source: BinaryIO, chunk: Chunk) -> bytes:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
+from modelyard.errors import InvalidInputError
+from modelyard.train.computation import on_device
 from modelyard.train.course import EpochRecord
 from modelyard.train.dataset import Dataset
 from modelyard.train.events import Listener, Several
+from modelyard.train.failure import of_recipe
 from modelyard.train.loop import Ending, Loop
 from modelyard.train.options import TrainingOptions
 from modelyard.train.progress import TerminalProgress
@@ -49,10 +54,20 @@ def training(
     """Return what a rank trains, before the first step.
 
     Raises:
-        InvalidInputError: there are no samples, or the recipe refuses them.
+        InvalidInputError: there are no samples, the recipe refuses them, or the model is not what its preprocessing is
+            made for.
         RecipeError: its code raised.
     """
-    return training_of(TrainingState.new(recipe, train, options, device), recipe, train, validation, options)
+    _check_kinds(recipe, train=train, validation=validation)
+    made = training_of(TrainingState.new(recipe, train, options, device), recipe, train, validation, options)
+    with of_recipe("before the first step"):
+        recipe.check_model(made.state.module, lambda: _first(made))
+    return made
+
+
+def _first(made: Training) -> Any:
+    """The first sample's inputs, in a batch of one, where the model is."""
+    return on_device(made.train.plain(np.arange(1)).inputs, made.computation().device)
 
 
 def training_of(
@@ -67,6 +82,16 @@ def training_of(
     samples = Samples(recipe, train, options.seed, shuffled=options.shuffled)
     held_out = Samples(recipe, validation, options.seed) if validation is not None and len(validation) else None
     return Training(recipe, state, options, samples, held_out)
+
+
+def _check_kinds(recipe: object, **datasets: object) -> None:
+    if not isinstance(recipe, Recipe):
+        got = f"the class {recipe.__name__}" if isinstance(recipe, type) else type(recipe).__name__
+        raise InvalidInputError(f"recipe: expected an instance of a Recipe, got {got}")
+    for name, dataset in datasets.items():
+        if dataset is not None and not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+            got = type(dataset).__name__
+            raise InvalidInputError(f"{name}: expected a list or a map-style dataset: len() and [number]; got {got}")
 
 
 def run_local(

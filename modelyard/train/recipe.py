@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import default_collate
 
+from modelyard.errors import InvalidInputError
 from modelyard.train import parameters as declarations
 from modelyard.train.dataset import Dataset
 
@@ -101,18 +103,55 @@ class Recipe(ABC):
         """Return what `prepare` fitted, as data that travels with the model; empty: nothing."""
         return b""
 
+    def check_model(self, model: nn.Module, first: Callable[[], Any]) -> None:
+        """Look at the model before it is trained, once the data are prepared: raise InvalidInputError if it is none.
+
+        Args:
+            model: as `model` returned it, where it is trained.
+            first: returns the first sample's inputs, in a batch of one.
+        """
+        del model, first
+
     def augment(self, sample: Any, generator: np.random.Generator) -> Any:
         """Return a variant of a training sample; random numbers follow from seed, epoch and the sample's number."""
         del generator
         return sample
 
     def collate(self, samples: Sequence[Any]) -> tuple[Any, Any]:
-        """Return (inputs, targets) of samples that are such pairs, their values stacked."""
-        inputs, targets = default_collate(list(samples))
-        return inputs, targets
+        """Return (inputs, targets) of samples that are such pairs, their values stacked.
+
+        Raises:
+            InvalidInputError: they are no pairs.
+        """
+        pair = default_collate(list(samples))
+        if not (isinstance(pair, tuple | list) and len(pair) == 2):
+            raise InvalidInputError(
+                f"collate: expected samples that are pairs (inputs, targets), got {type(samples[0]).__name__}; a table "
+                "has targets once its target column is named"
+            )
+        return pair[0], pair[1]
 
     def forward(self, model: nn.Module, inputs: Any) -> Any:
-        """Return the model's outputs for a batch; inputs by name become arguments by name."""
+        """Return the model's outputs for a batch; inputs by name become arguments by name.
+
+        Raises:
+            InvalidInputError: the model has no such arguments.
+        """
         if isinstance(inputs, Mapping):
-            return model(**inputs)
+            return _by_name(model, inputs)
         return model(*inputs) if isinstance(inputs, tuple | list) else model(inputs)
+
+
+def _by_name(model: nn.Module, inputs: Mapping[str, Any]) -> Any:
+    try:
+        return model(**inputs)
+    except TypeError:
+        taken = inspect.signature(model.forward)
+        try:
+            taken.bind(**inputs)
+        except TypeError:
+            raise InvalidInputError(
+                f"expected a model that takes {', '.join(inputs)} by name, as the data have it; {type(model).__name__} "
+                f"takes {', '.join(taken.parameters) or 'nothing'}. Columns are chosen as features"
+            ) from None
+        raise

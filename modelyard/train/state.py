@@ -110,6 +110,16 @@ class TrainingState:
             "course": self.course.to_json(),
         }
 
+    def destination(self, key: str, like: torch.Tensor) -> torch.Tensor | None:
+        """Return where a tensor of a checkpoint is read to that this becomes: here all of it, on the CPU.
+
+        Args:
+            key: of it (train.checkpoint.structure).
+            like: one of its shape and datatype, without memory.
+        """
+        del key
+        return torch.empty_like(like, device="cpu")
+
     def load_state_dict(self, values: dict[str, Any]) -> None:
         """Become the state that another's `state_dict` returned; parameters remain the objects that they are.
 

@@ -177,8 +177,8 @@ def test_a_killed_process_comes_back_and_says_why(shared: RunningSuite, name: st
 def test_a_suspended_process_is_unresponsive_and_nobody_ends_it(shared: RunningSuite) -> None:
     pid = shared.signal("redis", signal.SIGSTOP)
     try:
-        process = shared.status().process("redis")
-        assert (process.state, process.reason) == (State.UNRESPONSIVE, "stopped by a signal")
+        wait_until(lambda: shared.status().process("redis").state is State.UNRESPONSIVE)
+        assert shared.status().process("redis").reason == "stopped by a signal"
     finally:
         os.kill(pid, signal.SIGCONT)
     wait_until(lambda: shared.status().process("redis").state is State.READY)
@@ -186,8 +186,10 @@ def test_a_suspended_process_is_unresponsive_and_nobody_ends_it(shared: RunningS
 
 
 def test_up_prints_one_line_passes_its_options_on_and_stops_in_order(suite: Callable[..., RunningSuite]) -> None:
-    one = suite(workers=2, capacity="cpu=3,memory=5GiB", processes=2)
+    one = suite(workers=2, capacity="cpu=3,memory=5GiB", processes=2, lease_s=7)
     family = one.tree()
+    for name in ("registry-0", "scheduler-0", "worker-0", "worker-1"):
+        assert "--lease-s=7" in Path(f"/proc/{one.pid(name)}/cmdline").read_text().split("\0")
     with Client(one.address) as client:
         assert {(worker.cpu, worker.memory_bytes) for worker in client.workers()} == {(3, 5 << 30)}
     assert len(kernel.tree(one.pid("scheduler-0"))) > 2
@@ -311,7 +313,8 @@ def test_of_two_started_together_in_one_directory_one_runs(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("flag", "value"), [("--workers", "-1"), ("--workers", "257"), ("--port", "65536"), ("--processes", "0")]
+    ("flag", "value"),
+    [("--workers", "-1"), ("--workers", "257"), ("--port", "65536"), ("--processes", "0"), ("--lease-s", "1")],
 )
 def test_a_number_out_of_range_is_refused(flag: str, value: str, tmp_path: Path) -> None:
     done = ask("up", "--dir", str(tmp_path / "d"), flag, value)

@@ -14,6 +14,8 @@ class Sample:
     port: int = option(8001, "its port")
     grace_s: float = option(1.5, "seconds")
     data_dir: str = option("data", "its directory")
+    lease_s: int = option(15, "seconds", 2)
+    drain_s: float = option(0.0, "seconds", 0)
 
 
 def test_defaults_stand_where_nothing_is_said() -> None:
@@ -29,6 +31,10 @@ def test_where_a_user_has_the_front_door_is_nothing_to_a_service() -> None:
     assert config.load(Sample, [], {config.CLIENT: "127.0.0.1:8001"}) == Sample("sample-0", 8001, 1.5, "data")
 
 
+def test_a_number_may_be_the_least_one() -> None:
+    assert config.load(Sample, ["--lease-s=2"], {"MODELYARD_DRAIN_S": "0"}).lease_s == 2
+
+
 def test_flags_win_over_variables() -> None:
     loaded = config.load(Sample, ["--port=2", "--data-dir", "d"], {"MODELYARD_PORT": "1", "MODELYARD_ID": "x"})
     assert loaded == Sample("x", 2, 1.5, "d")
@@ -39,6 +45,11 @@ def test_flags_win_over_variables() -> None:
     [
         (["--prot=1"], {}, ["--prot=1"]),
         (["--port=http"], {}, ["--port", "http"]),
+        (["--lease-s=1"], {}, ["--lease-s", "finite number of at least 2", "'1'"]),
+        ([], {"MODELYARD_LEASE_S": "1"}, ["--lease-s", "finite number of at least 2", "'1'"]),
+        (["--lease-s=soon"], {}, ["--lease-s", "'soon'"]),
+        (["--drain-s=inf"], {}, ["--drain-s", "finite number of at least 0", "'inf'"]),
+        (["--drain-s=nan"], {}, ["--drain-s", "finite number of at least 0", "'nan'"]),
         ([], {"MODELYARD_PORT": "http"}, ["--port", "http"]),
         ([], {"MODELYARD_PROT": "1"}, ["MODELYARD_PROT", "MODELYARD_PORT"]),
         (["stray"], {}, ["stray"]),

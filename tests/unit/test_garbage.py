@@ -22,11 +22,12 @@ class Cycle:
 def as_before() -> Iterator[None]:
     threshold = gc.get_threshold()
     yield
-    gc.unfreeze()
     gc.set_threshold(*threshold)
+    gc.freeze()  # as it was when the tests had been collected
 
 
 def test_what_is_there_is_not_looked_at_again() -> None:
+    gc.unfreeze()
     stays = Cycle()
     garbage.spare()
     assert gc.get_threshold()[0] == garbage.THRESHOLD

@@ -66,8 +66,8 @@ def submit(  # noqa: PLR0913, PLR0917 (each is an option)
         with session.output.progress() as bars:
             job = client.jobs.submit(name, rows, options, progress=bars)
         session.output.show(text.document(job), f"submitted {job.id}: {text.model(job)}")
-        if watch:
-            follow(session, client, job)
+    if watch:
+        follow(session, job)
 
 
 @app.command("ls")
@@ -149,7 +149,9 @@ def _checkpoint(job: Job) -> str:
     progress = job.progress.training or TrainingProgress()
     step = job.checkpoint.step if job.checkpoint else progress.checkpoint_step
     failure = f"no later one: {progress.checkpoint_failure}" if progress.checkpoint_failure else ""
-    return "; ".join(filter(None, (f"at step {step:,}" if step else "", failure)))
+    is_script = job.spec.training is not None and job.spec.training.code.is_script
+    number = f"{step:,}" if is_script else f"at step {step:,}"  # of a script they are counted, as its steps cannot be
+    return "; ".join(filter(None, (number if step else "", failure)))
 
 
 @app.command()
@@ -161,7 +163,8 @@ def watch(
 ) -> None:
     """Show how a job goes until it has ended; fail unless it has SUCCEEDED."""
     with session.client() as client:
-        follow(session, client, client.jobs.get(job), after)
+        found = client.jobs.get(job)
+    follow(session, found, after)
 
 
 @app.command()

@@ -23,7 +23,7 @@ Key = Annotated[str, typer.Option(metavar="COLUMN", help="a column to be written
 ShardBy = Annotated[str, typer.Option(metavar="COLUMN", help="rows with the same value are executed together")]
 Shards = Annotated[int, typer.Option(min=0, help="of that column's hash; 0: as many as fit")]
 Format = Annotated[str, typer.Option("--format", help="of the results: parquet or npy")]
-Priority = Annotated[int, typer.Option(min=0, max=9, help="among the tenant's jobs, 0 is first")]
+Priority = Annotated[int, typer.Option(min=0, max=9, metavar="N", help="among the tenant's jobs, 0 is first")]
 Deadline = Annotated[float, typer.Option(min=0, metavar="SECONDS", help="it fails if it takes longer; 0: none")]
 MaxAttempts = Annotated[int, typer.Option(min=1, help="of a row, until it is given up")]
 MaxDeadRows = Annotated[int, typer.Option(min=0, help="that may be given up, until the job fails")]

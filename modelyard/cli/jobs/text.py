@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from modelyard.cli.output import span
@@ -61,8 +61,8 @@ def done(job: Job) -> str:
 
 
 def steps(progress: TrainingProgress) -> str:
-    """How far a training is; empty: nobody knows, as of a script."""
-    if not (progress.step or progress.steps or progress.epochs):
+    """How far a training is; empty: it has not begun, or nobody knows, as of a script."""
+    if not (progress.step or progress.steps):
         return ""
     epoch = f", epoch {min(progress.epoch + 1, progress.epochs)} of {progress.epochs}" if progress.epochs else ""
     return f"step {progress.step:,}" + (f" of {progress.steps:,}" if progress.steps else "") + epoch
@@ -79,9 +79,30 @@ def training_course(progress: TrainingProgress, now_s: float) -> str:
     return ", ".join(filter(None, parts))
 
 
+def training_line(job: Job, measured: Iterable[Measurement], now_s: float) -> str:
+    """How far a training is, what was measured, and how it goes."""
+    progress = job.progress.training or TrainingProgress()
+    if is_concluding(job, progress):
+        course = concluding(job)
+    else:
+        course = training_course(progress, now_s) if job.state is JobState.RUNNING else ""
+    return ", ".join(filter(None, (steps(progress), values(measured), course)))
+
+
+def waits(reason: str, waited_s: float = 0.0) -> str:
+    """That nothing answers, and what will be then."""
+    since = f" for {duration(round(waited_s))}" if waited_s >= 1 else ""
+    return f"no news{since}: {reason}; waiting until the suite answers again"
+
+
 def is_concluding(job: Job, progress: TrainingProgress) -> bool:
     """Whether a training has no step left to be done, but its version is not there yet."""
     return job.state is JobState.RUNNING and 0 < progress.steps <= progress.step
+
+
+def concluding(job: Job) -> str:
+    """What is done then, unless the job's reason says more."""
+    return "" if job.reason else CONCLUDING
 
 
 def values(measurements: Iterable[Measurement]) -> str:
@@ -129,22 +150,40 @@ def count(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def ended(job: Job) -> str:
-    """What a job has come to. Why it has not SUCCEEDED is left to the error that ends the command."""
-    shown = state(job) if job.state is JobState.SUCCEEDED else job.state.value
+def ended(job: Job, *, brief: bool = False) -> str:
+    """What a job has come to. Why it has not SUCCEEDED is left to the error that ends the command.
+
+    `brief`: of a training, without what its view shows in the end.
+    """
     if job.spec.training:
-        version = f": {job.spec.model}@{job.version}" if job.version else ""
-        last = values(job.measurements)
-        said = "; ".join(filter(None, (done(job), last and f"last values: {last}")))
-        came = ": ".join(filter(None, (f"{job.id} {shown}{version}", said)))
-        return "\n".join(filter(None, (came, job.traceback.rstrip())))
+        return "\n".join(filter(None, _training_ended(job, brief=brief)))
+    shown = state(job) if job.state is JobState.SUCCEEDED else job.state.value
     if not job.progress.counted:
         return f"{job.id} {shown}"
-    took_s = job.end_time_s - job.start_time_s if job.start_time_s else 0.0
+    took_s = _took_s(job)
     rate = speed(job.progress.done_rows / took_s) if took_s > 0 else ""
     facts = (f"in {duration(took_s)}" if took_s > 0 else "", f"({rate})" if rate else "")
     retries = f", {count(job.progress.retries, 'retry', 'retries')}" if job.progress.retries else ""
     return f"{job.id} {shown}: {' '.join(filter(None, (rows(job.progress), *facts)))}{retries}"
+
+
+def _took_s(job: Job) -> float:
+    return job.end_time_s - job.start_time_s if job.start_time_s else 0.0
+
+
+def _training_ended(job: Job, *, brief: bool) -> Iterator[str]:
+    """Lines, some of them empty."""
+    took_s, succeeded = _took_s(job), job.state is JobState.SUCCEEDED
+    took = f" in {duration(took_s)}" if took_s > 0 else ""
+    version = f": {job.spec.model}@{job.version}" if job.version else ""
+    if succeeded or not brief:
+        yield f"{job.id} {job.state}{took}{version}"
+    if not brief:
+        last = values(job.measurements)
+        yield "; ".join(filter(None, (done(job), last and f"last values: {last}")))
+    yield job.reason if succeeded else job.traceback.rstrip()
+    if job.checkpoint and not succeeded:
+        yield f"--resume {job.id} goes on from the checkpoint at step {job.checkpoint.step:,}"
 
 
 def failure(event: JobEvent) -> str:

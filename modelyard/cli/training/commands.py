@@ -2,93 +2,55 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import functools
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from modelyard.cli.command import Session, remote
-from modelyard.cli.jobs import options as jobs
+from modelyard.cli.grouped import GroupedCommand, grouped
 from modelyard.cli.jobs import text
 from modelyard.cli.jobs.watching import follow
 from modelyard.cli.training import options as given
-from modelyard.client import Client
-from modelyard.jobs import spec
-from modelyard.jobs.job import Job
-from modelyard.jobs.training import Checkpoints, Code, Release, TrainingSpec
 from modelyard.sdk.jobs.training_options import TrainingJobOptions
 
 app = typer.Typer()
+EXAMPLES = """Examples:
+
+\b
+  python -m examples.digits.data .    # writes train.npz and held_out.npz
+  modelyard train examples/digits --data train.npz --target digit \\
+      --held-out 0.2 --epochs 30 --workers 2 --set lr=0.001
+  modelyard train examples/digits --data train.npz --validation held_out.npz \\
+      --target digit --metric accuracy --mode max --deploy --if-better
+  modelyard train . --script train.py --workers 2 --set lr=0.1
+"""
 
 
-@app.command()
+@app.command(cls=GroupedCommand, epilog=EXAMPLES)
 @remote
-def train(  # noqa: PLR0913, PLR0917 (each is an option)
+@grouped
+def train(  # noqa: PLR0913, PLR0917 (each is a group of options)
     session: Session,
-    code: Annotated[Path, typer.Argument(metavar="RECIPE_DIR", help="the directory of a recipe or a script")],
-    data: given.Data = "",
-    model: given.Model = "",
-    entry: given.Entry = "",
-    script: given.Script = "",
-    max_restarts: given.MaxRestarts = Code.max_restarts,
-    parameters: given.Set = None,
-    validation: given.Validation = "",
-    held_out: given.HeldOut = 0.0,
-    kind: jobs.Kind = "",
-    features: given.Features = "",
-    target: given.Target = "",
-    balanced: given.Balanced = False,
-    epochs: given.Epochs = 0,
-    steps: given.Steps = 0,
-    batch_size: given.BatchSize = TrainingSpec.batch_size,
-    accumulation: given.Accumulation = 1,
-    precision: given.Precision = "fp32",
-    seed: given.Seed = 0,
-    workers: given.Workers = 1,
-    min_workers: given.MinWorkers = 0,
-    parallel: given.Parallel = "",
-    metric: given.Metric = "loss",
-    mode: given.Mode = "min",
-    patience: given.Patience = 0,
-    min_delta: given.MinDelta = 0.0,
-    checkpoint_steps: given.CheckpointSteps = 0,
-    checkpoint_seconds: given.CheckpointSeconds = 0.0,
-    keep_last: given.KeepLast = Checkpoints.keep_last,
-    resume: given.Resume = "",
-    stall_seconds: given.StallSeconds = TrainingSpec.stall_s,
-    alias: given.Alias = "",
-    deploy: given.Deploy = False,
-    if_better: given.IfBetter = False,
-    cpu: given.Cpu = 0.0,
-    memory: given.Memory = "",
-    gpu: given.Gpu = 0,
-    priority: jobs.Priority = spec.DEFAULT_PRIORITY,
-    deadline: jobs.Deadline = 0.0,
-    request_id: jobs.RequestId = "",
-    detach: Annotated[bool, typer.Option("--detach", help="do not show how it goes")] = False,
+    directory: Annotated[Path, typer.Argument(metavar="RECIPE_DIR", help="of a recipe, or of a script; it is sent")],
+    code: given.CodeOptions,
+    data: given.DataOptions,
+    length: given.LengthOptions,
+    workers: given.WorkerOptions,
+    best: given.BestOptions,
+    saved: given.CheckpointOptions,
+    release: given.ReleaseOptions,
+    run: given.RunOptions,
 ) -> None:
-    """Train a model with a recipe or a script, which is sent with its directory; show how it goes."""
-    columns = (given.read_features(features), target, held_out)
-    size = (epochs, steps, batch_size, accumulation, precision, seed, workers, min_workers)
-    entry = given.read_entry(entry, script)
-    rows = given.read_data(data, entry)
-    options = TrainingJobOptions(entry, given.read_parameters(parameters), kind, None, *(*columns, *size))
-    saved = Checkpoints(checkpoint_steps, checkpoint_seconds, keep_last)
-    options = replace(options, parallelism=given.read_parallelism(parallel), checkpoints=saved)
-    options = replace(options, metric=metric, mode=mode, patience=patience, min_delta=min_delta, balanced=balanced)
-    options = replace(options, priority=priority, deadline_s=deadline, request_id=request_id)
-    options = replace(options, release=Release(alias, deploy, if_better), max_restarts=max_restarts)
-    options = replace(options, resources=given.read_resources(cpu, memory, gpu), resume_from=resume)
-    options = replace(options, stall_s=stall_seconds)
+    """Train a model on several workers, and show how it goes: docs/training.md."""
+    groups: tuple[given.Group, ...] = (code, data, length, workers, best, saved, release, run)
+    options = functools.reduce(lambda options, group: group.applied(options), groups, TrainingJobOptions())
+    rows, validation = data.read(options.entry), data.validation or None
     with session.client() as client:
         with session.output.progress() as bars:
-            name = model or code.resolve().name
-            job = client.jobs.train(name, code, rows, options, validation=validation or None, progress=bars)
-        _show(session, client, job, detach)
-
-
-def _show(session: Session, client: Client, job: Job, detach: bool) -> None:
-    session.output.show(text.document(job), f"submitted {job.id}: {text.model(job)}")
-    if not detach:
-        follow(session, client, job)
+            name = code.model or directory.resolve().name
+            job = client.jobs.train(name, directory, rows, options, validation=validation, progress=bars)
+        session.output.show(text.document(job), f"submitted {job.id}: {text.model(job)}")
+    if not run.detach:
+        follow(session, job)

@@ -69,7 +69,8 @@ class TrainingView:
 
     def draw(self) -> RenderableType:
         """All of it."""
-        head = visible(f"{self.job.id}  {text.model(self.job)}  {text.state(self.job)}")
+        state = self.job.state if self.job.ended else text.state(self.job)  # `ended` says why
+        head = visible(f"{self.job.id}  {text.model(self.job)}  {state}")
         parts: list[RenderableType] = [head, self._overall()]
         if said := self._course():
             parts.append(said)
@@ -90,17 +91,26 @@ class TrainingView:
     def _course(self) -> str:
         progress = self.progress
         left_s = progress.estimated_end_s - self._clock()
+        if self.job.ended:
+            return ""
         if text.is_concluding(self.job, progress):
-            return text.CONCLUDING
-        if self._is_script and not self.job.ended:
-            return f"`modelyard logs {self.job.id}` shows what the script prints"
+            return text.concluding(self.job)
+        if self._is_script:
+            number = f"checkpoint {progress.checkpoint_step:,}" if progress.checkpoint_step else ""
+            shows = f"`modelyard logs {self.job.id}` shows what the script prints"
+            return ", ".join(filter(None, (shows, number, self._failure())))
         parts = (
             f"{progress.samples_per_s:,.4g} samples/s" if progress.samples_per_s else "",
-            f"{text.duration(left_s)} left" if progress.estimated_end_s and left_s > 0 and not self.job.ended else "",
+            f"{text.duration(left_s)} left" if progress.estimated_end_s and left_s > 0 else "",
             f"checkpoint at step {progress.checkpoint_step:,}" if progress.checkpoint_step else "",
-            visible(f"no later one: {progress.checkpoint_failure}") if progress.checkpoint_failure else "",
+            self._failure(),
         )
         return ", ".join(filter(None, parts))
+
+    def _failure(self) -> str:
+        """Why there is no later checkpoint; empty: there may be."""
+        reason = self.progress.checkpoint_failure
+        return visible(f"no later one: {reason}") if reason else ""
 
     @property
     def _is_script(self) -> bool:

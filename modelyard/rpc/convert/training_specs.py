@@ -43,9 +43,10 @@ def training_from_pb(spec: pb.TrainingSpec) -> values.TrainingSpec:
             as many as they have to be.
     """
     min_workers = spec.min_workers or 1
+    code = _code_from_pb(spec.code)
     return values.TrainingSpec(
         model=spec.model,
-        code=_code_from_pb(spec.code),
+        code=code,
         data=_data_from_pb(spec.data),
         epochs=spec.epochs,
         steps=spec.steps,
@@ -61,7 +62,7 @@ def training_from_pb(spec: pb.TrainingSpec) -> values.TrainingSpec:
         release=_release_from_pb(spec.release),
         resources=resources_from_pb(spec.resources),
         resume_from=spec.resume_from,
-        stall_s=spec.stall_s or values.TrainingSpec.stall_s,
+        stall_s=spec.stall_s or (0.0 if code.is_script else values.TrainingSpec.stall_s),
     )
 
 

@@ -9,6 +9,11 @@ from modelyard.jobs.job import NO_ROW, DeadLetter, Job
 from modelyard.jobs.states import JobState
 
 MOST_NAMED = 5
+_ENDS: dict[JobState, tuple[type[ModelyardError], str]] = {
+    JobState.FAILED: (PreconditionError, "failed"),
+    JobState.CANCELLED: (CancelledError, "was cancelled"),
+    JobState.PARTIALLY_SUCCEEDED: (ModelExecutionError, "succeeded in part"),
+}
 
 
 def check_succeeded(job: Job) -> Job:
@@ -21,12 +26,8 @@ def check_succeeded(job: Job) -> Job:
     """
     if job.state is JobState.SUCCEEDED:
         return job
-    reason = f": {job.reason}" if job.reason else ""
-    kinds: dict[JobState, type[ModelyardError]] = {
-        JobState.PARTIALLY_SUCCEEDED: ModelExecutionError,
-        JobState.CANCELLED: CancelledError,
-    }
-    raise kinds.get(job.state, PreconditionError)(f"job {job.id}: expected it SUCCEEDED, it is {job.state}{reason}")
+    kind, words = _ENDS.get(job.state, (PreconditionError, f"has not ended, it is {job.state}"))
+    raise kind(f"{job.id} {words}" + (f": {job.reason}" if job.reason else ""))
 
 
 def dead_rows(job: Job, letters: Sequence[DeadLetter]) -> ModelExecutionError:

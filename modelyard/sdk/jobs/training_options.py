@@ -56,11 +56,13 @@ class TrainingJobOptions:
         deadline_s: it has FAILED if it has not ended so long after it was submitted; 0: whenever.
         request_id: a name for this submission: the same again finds the same job; empty: one is made up.
         resume_from: another training job, or its id: it goes on from the last checkpoint of that, with the same data
-            and seed; epochs and steps count from the beginning of the first. Empty: it begins anew.
+            and seed; epochs and steps count from the beginning of the first. A script finds the files that the script
+            of that one had left. Empty: it begins anew.
         max_restarts: of a script: how often it is started again because it has failed.
         balanced: whether each label of the target comes as often as any other: an epoch has as many samples as the
             dataset, some of them several times, others not at all.
-        stall_s: a worker that is in one batch for so long, and waits for no other, hangs: the job has failed.
+        stall_s: a worker that is in one batch for so long, and waits for no other, hangs: the job has failed; None: 10
+            minutes. So has that of a script whose workers all do nothing for so long; None: that is not looked at.
     """
 
     entry: str = "recipe"
@@ -92,7 +94,7 @@ class TrainingJobOptions:
     resume_from: Job | str = ""
     max_restarts: int = values.Code.max_restarts
     balanced: bool = False
-    stall_s: float = values.TrainingSpec.stall_s
+    stall_s: float | None = None
 
     def check(self, model: str, has_data: bool = True) -> None:
         """Raise InvalidInputError, naming the value, unless a job can be told all of this.
@@ -130,13 +132,18 @@ class TrainingJobOptions:
             release=self.release,
             resources=self.resources,
             resume_from=self.resume_from if isinstance(self.resume_from, str) else self.resume_from.id,
-            stall_s=self.stall_s,
+            stall_s=self._stall_s(whole),
         )
         return JobSpec(priority=self.priority, deadline_s=self.deadline_s, training=training)
 
     def _data(self, dataset: Dataset, validation: Dataset | None) -> values.TrainingData:
         features = tuple(self.features)
         return values.TrainingData(dataset, validation, self.held_out, features, self.target, self.balanced)
+
+    def _stall_s(self, code: values.Code) -> float:
+        if self.stall_s is not None:
+            return self.stall_s
+        return 0.0 if code.is_script else values.TrainingSpec.stall_s
 
     def _objective(self) -> values.Objective:
         if self.mode not in _MODES:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from modelyard.catalogue import File, Manifest
-from modelyard.chunks import chunks_of, encoded, is_whole, target_path
+from modelyard.chunks import encoded
+from modelyard.datasets.chunked import ChunkedDirectory
+from modelyard.datasets.source import Directory
 from modelyard.jobs.found import Stored
 from modelyard.names import check_name
 from modelyard.rpc.registry import BlockingSource
@@ -53,7 +55,6 @@ class ArtifactCheckpoints:
                 not held is collected a day after it was stored. Raises what `commit` and `remove` may raise.
             names: of the checkpoints that there are, the newest first: as they were held.
         """
-        site.scratch.mkdir(parents=True, exist_ok=True)
         self._site = site
         self._hold = hold
         self._names = list(names)
@@ -61,7 +62,7 @@ class ArtifactCheckpoints:
     def place(self, draft: str) -> Path:
         """See CheckpointStore."""
         path = self._site.scratch / check_name("checkpoint", draft)
-        path.mkdir(exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
         return path
 
     def keep(self, draft: str, paths: Iterable[str]) -> tuple[File, ...]:
@@ -85,24 +86,13 @@ class ArtifactCheckpoints:
         self.discard(draft)
         return name
 
-    def open(self, name: str) -> Path:
-        """See CheckpointStore. Files that are in the scratch directory already are not fetched again.
+    def open(self, name: str) -> Directory:
+        """See CheckpointStore. What is read is fetched and compared then, in whole chunks.
 
-        Raises UnavailableError, too: no registry is there.
+        Raises UnavailableError, too, and so may reading: no registry is there.
         """
-        directory = self._site.scratch / check_name("checkpoint", name)
-        manifest = self._site.source.manifest(name)
-        for file in manifest.files:
-            path = target_path(directory, file.path)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if not is_whole(path, file, manifest.chunk_size_bytes):
-                self._fetch(path, file, manifest.chunk_size_bytes)
-        return directory
-
-    def _fetch(self, path: Path, file: File, chunk_size_bytes: int) -> None:
-        with path.open("wb") as out:
-            for chunk in chunks_of(file, chunk_size_bytes):
-                out.write(self._site.source.fetch(chunk).result())
+        source = self._site.source
+        return ChunkedDirectory(source.manifest(check_name("checkpoint", name)), source.fetch, f"checkpoint {name}")
 
     def names(self) -> list[str]:
         """See CheckpointStore."""
@@ -115,7 +105,7 @@ class ArtifactCheckpoints:
 
     def sweep(self) -> None:
         """See CheckpointStore."""
-        for path in self._site.scratch.iterdir():
+        for path in self._site.scratch.glob("*"):
             shutil.rmtree(path)
 
     def discard(self, draft: str) -> None:

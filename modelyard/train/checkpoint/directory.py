@@ -16,6 +16,7 @@ from pathlib import Path
 from modelyard import codec
 from modelyard.catalogue import File, Manifest
 from modelyard.chunks import encoded, hashed, is_whole, target_path
+from modelyard.datasets.source import Directory, LocalDirectory
 from modelyard.errors import DataLossError, NotFoundError
 from modelyard.names import check_name
 from modelyard.train.checkpoint import durable
@@ -48,8 +49,8 @@ class DirectoryCheckpoints:
         durable.write(self._root / draft / MANIFEST, encoded(manifest))
         return draft
 
-    def open(self, name: str) -> Path:
-        """See CheckpointStore."""
+    def open(self, name: str) -> Directory:
+        """See CheckpointStore. All of it is compared now."""
         path = self._root / check_name("checkpoint", name)
         try:
             manifest = codec.decode(Manifest, (path / MANIFEST).read_bytes())
@@ -60,7 +61,7 @@ class DirectoryCheckpoints:
         for file in manifest.files:
             if not is_whole(target_path(path, file.path), file, manifest.chunk_size_bytes):
                 raise DataLossError(f"checkpoint {name}: {file.path}: expected what its digests say")
-        return path
+        return LocalDirectory(path)
 
     def names(self) -> list[str]:
         """See CheckpointStore."""

@@ -1,56 +1,127 @@
-"""What the ranks that save or load together tell each other: Python values, over their process group."""
+"""What the ranks that save or load together tell each other: Python values, over a group that can be lost."""
 
 from __future__ import annotations
 
-import warnings
+import pickle
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-import torch.distributed as dist
-from torch.distributed import ProcessGroup
+import torch
+
+from modelyard.errors import InternalError
+from modelyard.train.reduction import GroupLost
 
 T = TypeVar("T")
+Outcome = tuple[T | None, Exception | None]
+_MOST = 1000
+"""More than what is said of one matter."""
+
+
+class Peers(Protocol):
+    """The ranks of a group: modelyard.train.elastic.group.Group. Once it is lost nobody waits in it any more.
+
+    Attributes:
+        rank: of this process.
+        world: how many there are.
+    """
+
+    rank: int
+    world: int
+
+    @property
+    def lost(self) -> bool:
+        """Whether it is."""
+        ...
+
+    def all_gather(self, values: torch.Tensor) -> list[torch.Tensor]:
+        """Return what each rank has, by rank. Raises GroupLost."""
+        ...
+
+    def broadcast(self, tensor: torch.Tensor, source: int) -> None:
+        """Write the tensor of one rank into those of the others. Raises GroupLost."""
+        ...
+
+    def lose(self, reason: str) -> None:
+        """End all waiting, now and later."""
+        ...
 
 
 class Ranks:
-    """The ranks of a group; without one, this process alone.
+    """The ranks that have a state together; without peers, this process alone.
 
-    What fails on one rank is raised on all that wait for it.
+    All of them call the same methods in the same order, each by one thread at a time. What fails on one rank is raised
+    on all that wait for it. What comes of the others is as much to be trusted as the run's code.
     """
 
-    def __init__(self, group: ProcessGroup | None) -> None:
-        self._group = group
-        self.rank = 0 if group is None else dist.get_rank(group)
-        self.world = 1 if group is None else dist.get_world_size(group)
+    def __init__(self, peers: Peers | None = None, agreed: Callable[[bool], bool] = lambda said: said) -> None:
+        """`agreed`: returns what rank 0 says, on all ranks; of the thread that trains, whatever else is going on."""
+        self._peers = peers
+        self._at = 0
+        self.agreed = agreed
+        self.rank = 0 if peers is None else peers.rank
+        self.world = 1 if peers is None else peers.world
+
+    @property
+    def lost(self) -> bool:
+        """Whether no more can come of what they do together."""
+        return self._peers is not None and self._peers.lost
+
+    def begin(self, number: int) -> None:
+        """What follows is about the matter of that number; the group is lost if another rank is at something else.
+
+        That can be if one of them failed outside of what they do together: it must not take the others' answers for
+        those to its own questions, and a checkpoint be made of parts of two steps.
+        """
+        self._at = number * _MOST
 
     def from_first(self, make: Callable[[], T]) -> T:
-        """Return on all ranks what `make` returns on rank 0."""
+        """Return on all ranks what `make` returns on rank 0. Raises GroupLost, or what `make` raises."""
         (value,) = self._shared(make if self.rank == 0 else None)[:1]
         return value
 
     def gathered(self, make: Callable[[], T]) -> list[T]:
-        """Return on all ranks what `make` returns on each, in their order."""
+        """Return on all ranks what `make` returns on each, in their order. Raises as `from_first`."""
         return self._shared(make)
 
     def _shared(self, make: Callable[[], T] | None) -> list[T]:
-        if self._group is None:
+        if self._peers is None:
             return [make()] if make else []
-        outcomes: list[tuple[T | None, Exception | None]] = [(None, None)] * self.world
-        dist.all_gather_object(outcomes, _attempt(make), group=self._group)
+        self._at += 1
+        outcomes: list[Outcome[T]] = _exchanged(self._peers, self._at, _attempt(make) if make else b"")
         for _, error in outcomes:
             if error is not None:
                 raise error
         return [value for value, _ in outcomes]  # type: ignore[misc]
 
 
-def expect_no_group() -> None:
-    """Have torch not warn of saving and loading without a group: it does so each time, and in threads of its own."""
-    warnings.filterwarnings("ignore", "torch.distributed is disabled, unavailable or uninitialized", UserWarning)
+def _exchanged(peers: Peers, at: int, said: bytes) -> list[Outcome[T]]:
+    """What those have said that have something to say, by rank."""
+    headers = [tuple(header.tolist()) for header in peers.all_gather(torch.tensor([at, len(said)]))]
+    if any(other != at for other, _ in headers):
+        reason = f"ranks save different checkpoints: they are at {[other for other, _ in headers]!s:.100}"
+        peers.lose(reason)
+        raise GroupLost(reason)
+    outcomes: list[Outcome[T]] = []
+    for rank, (_, size) in enumerate(headers):
+        if size:
+            content = bytearray(said) if rank == peers.rank else bytearray(size)
+            peers.broadcast(torch.frombuffer(content, dtype=torch.uint8), rank)
+            outcomes.append(pickle.loads(content))  # noqa: S301 (as the class says)
+    return outcomes
 
 
-def _attempt(make: Callable[[], T] | None) -> tuple[T | None, Exception | None]:
+def _attempt(make: Callable[[], T]) -> bytes:
     """What it returns, or raises: the others hear of that before this rank goes down with it."""
     try:
-        return (make() if make else None), None
+        return pickle.dumps((make(), None))
     except Exception as error:
-        return None, error
+        return pickle.dumps((None, _portable(error)))
+
+
+def _portable(error: Exception) -> Exception:
+    """The error, or one that says the same: not all can be sent."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 (made here)
+    except Exception:
+        return InternalError(f"{type(error).__name__}: {error}")
+    return error

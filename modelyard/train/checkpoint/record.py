@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from modelyard import codec
-from modelyard.errors import DataLossError
+from modelyard.datasets.source import Directory
+from modelyard.errors import DataLossError, NotFoundError
 from modelyard.train.position import Position
 
 RECORD = "checkpoint.json"
@@ -39,16 +39,18 @@ def encode(record: Record) -> bytes:
     return json.dumps(codec.to_json(record), ensure_ascii=False, allow_nan=False).encode()
 
 
-def read(directory: Path) -> Record:
+def read(directory: Directory) -> Record:
     """Return the record of the checkpoint in a directory.
 
     Raises:
         DataLossError: there is none, or it is not of this format.
+        ModelyardError: it cannot be read.
     """
     try:
-        document = json.loads((directory / RECORD).read_bytes())
+        source = directory.open(RECORD)
+        document = json.loads(source.read(0, source.size_bytes))
         record = msgspec.convert(document, Record)
-    except (OSError, ValueError, RecursionError, msgspec.ValidationError) as error:
+    except (NotFoundError, ValueError, RecursionError, msgspec.ValidationError) as error:
         raise DataLossError(f"checkpoint: {RECORD}: expected a record: {str(error)[:200]}") from error
     if record.format != FORMAT:
         raise DataLossError(f"checkpoint: {RECORD}: expected format {FORMAT}, got {record.format}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from torch.distributed import ProcessGroup
+import torch
 
 from modelyard.train.checkpoint.loading import load, newest
+from modelyard.train.checkpoint.record import Record
 from modelyard.train.checkpoint.saver import Checkpoints
 from modelyard.train.checkpoint.store import CheckpointStore
 from modelyard.train.events import Listener
@@ -25,10 +26,10 @@ class Saving(Listener):
 
 
 class Resumable(Protocol):
-    """What has all of a run's state: a TrainingState."""
+    """What has a run's state, or this rank's part of it: a TrainingState."""
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state."""
+    def destination(self, key: str, like: torch.Tensor) -> torch.Tensor | None:
+        """See train.checkpoint.loading.Destination."""
         ...
 
     def load_state_dict(self, values: dict[str, Any]) -> None:
@@ -36,20 +37,34 @@ class Resumable(Protocol):
         ...
 
 
-def resume(store: CheckpointStore, state: Resumable, group: ProcessGroup | None = None, name: str = "") -> str:
-    """Have a state become that of a checkpoint; return its name, or nothing where there is none to resume from.
+def restore(store: CheckpointStore, state: Resumable, name: str) -> Record:
+    """Have a state become that of a checkpoint, and return what this says of itself.
 
     Args:
         store: this rank's.
-        state: of the same recipe, as new; with a group each rank's, sharded as it will be.
-        group: as of `loading.load`.
-        name: of the checkpoint; empty: the newest that is whole.
+        state: of the same recipe, as new; a part of one if ranks share it. If this raises it is neither.
+        name: of the checkpoint.
 
     Raises:
         As `loading.load` and `state.load_state_dict`.
     """
-    name = name or newest(store, group)
+    record, values = load(store, name, state.destination)
+    state.load_state_dict(values)
+    return record
+
+
+def resume(store: CheckpointStore, state: Resumable, name: str = "") -> str:
+    """Have a state become that of a checkpoint; return its name, or nothing where there is none to resume from.
+
+    Args:
+        store: this rank's.
+        state: as of `restore`.
+        name: of the checkpoint; empty: the newest that is whole.
+
+    Raises:
+        As `restore`.
+    """
+    name = name or newest(store)
     if name:
-        _, values = load(store, name, state.state_dict(), group)
-        state.load_state_dict(values)
+        restore(store, state, name)
     return name

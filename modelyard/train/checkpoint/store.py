@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from modelyard.catalogue import File, Manifest
+from modelyard.datasets.source import Directory
 
 
 class CheckpointStore(Protocol):
@@ -47,12 +48,12 @@ class CheckpointStore(Protocol):
         """
         ...
 
-    def open(self, name: str) -> Path:
-        """Return a directory with the files of a checkpoint, each of which has been compared with its digests.
+    def open(self, name: str) -> Directory:
+        """Return the files of a checkpoint. What is read has been compared with its digests: now, or then.
 
         Raises:
             NotFoundError: there is none of that name.
-            DataLossError: it is damaged.
+            DataLossError: it is damaged; so may reading.
         """
         ...
 

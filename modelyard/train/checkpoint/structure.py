@@ -8,7 +8,7 @@ is not finite), `tuple`, or `items` of a dict, in their order, as keys may be nu
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,8 +62,23 @@ def _join(path: str, step: str | int) -> str:
     return f"{path}/{name}" if path else name
 
 
-def put_together(structure: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
-    """Return the state that `take_apart` took apart, dicts as dict.
+def merged(structures: Sequence[Any]) -> Any:
+    """Return the JSON of a state of which each of several has a part: dicts have what any of them has there.
+
+    What else is of several is the same on all.
+    """
+    first = structures[0]
+    if not isinstance(first, dict) or "items" not in first:
+        return first
+    found: dict[str | int, list[Any]] = {}
+    for structure in structures:
+        for key, part in structure["items"]:
+            found.setdefault(key, []).append(part)
+    return {"items": [[key, merged(parts)] for key, parts in found.items()]}
+
+
+def put_together(structure: Any, tensors: Mapping[str, torch.Tensor | None]) -> Any:
+    """Return the state that `take_apart` took apart, dicts as dict; None stands for a tensor that is not wanted.
 
     Raises:
         DataLossError: it is not of that form, or a tensor is missing.
@@ -74,7 +89,7 @@ def put_together(structure: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
         raise DataLossError(f"state: expected what a checkpoint has of a state: {str(error)[:200]}") from error
 
 
-def _together(value: Any, tensors: Mapping[str, torch.Tensor]) -> Any:
+def _together(value: Any, tensors: Mapping[str, torch.Tensor | None]) -> Any:
     if isinstance(value, list):
         return [_together(part, tensors) for part in value]
     if not isinstance(value, dict):

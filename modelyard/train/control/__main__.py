@@ -28,7 +28,7 @@ from modelyard import log as logs
 from modelyard.config import load
 from modelyard.deployment import Member
 from modelyard.errors import PASSING, InvalidInputError, ModelyardError
-from modelyard.etcd import Etcd
+from modelyard.etcd import Etcd, Mirror
 from modelyard.process import Parent, allow_descriptors
 from modelyard.rpc.server import on_termination
 from modelyard.session import Election, Term
@@ -96,7 +96,8 @@ async def serve(config: Config, parent: Parent) -> None:
         await service.start(listener)
         stack.push_async_callback(service.close)
         parent.report(state="ready", address=address)
-        async with background(progress.run(), reporting.run(), _follow(parent, service)):
+        places = _places(etcd, config.job, service)
+        async with background(progress.run(), reporting.run(), _follow(parent, service), places.run()):
             await _until_end(service, term, stop)
             await _unless_deposed(term, service.conclude())
         await progress.flush()
@@ -153,6 +154,13 @@ async def _follow(parent: Parent, service: Service) -> None:
     async for line in parent.orders():
         order = codec.decode(Stop, line)
         service.stop(order.reason, save=order.save)
+
+
+def _places(etcd: Etcd, job: str, service: Service) -> Mirror[int]:
+    """Tell the service for how many ranks there are places, as the leading scheduler writes it down."""
+    key = keys.training_places(job)
+    mirror = Mirror(etcd, key, lambda data: codec.decode(int, data), lambda: service.place(mirror.items.get("")))
+    return mirror
 
 
 async def _until_end(service: Service, term: Term, stop: asyncio.Event) -> None:

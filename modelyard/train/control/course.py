@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from modelyard.jobs.training_progress import Measurement, TrainingProgress, TrainingReport
 from modelyard.train.control.config import Config
 from modelyard.train.control.messages import Committed, Evaluated
 from modelyard.train.control.progress import News
+from modelyard.train.control.spending import Spending
 
 VALIDATION = "validation "
 """How the names of values begin that were measured on validation data."""
@@ -23,8 +24,16 @@ class Course:
         report: as of the last time that it was told.
     """
 
-    def __init__(self, config: Config, before: TrainingReport) -> None:
-        """`before`: what was reported last, by another process perhaps."""
+    def __init__(
+        self,
+        config: Config,
+        before: TrainingReport,
+        elapsed: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`before`: what was reported last, by another process perhaps; see Spending."""
+        self._spending = Spending(before, elapsed, clock)
+        self._clock = clock
         progress = dataclasses.replace(
             before.progress,
             epochs=config.epochs,
@@ -32,7 +41,7 @@ class Course:
             min_workers=config.min_workers,
             max_workers=config.max_workers,
         )
-        self.report = dataclasses.replace(before, progress=progress)
+        self.report = self._last = dataclasses.replace(before, progress=progress)
         self._epochs = config.epochs
         self._committed: list[Committed] = []
         self._latest = {_is_validation(measurement): measurement for measurement in before.latest}
@@ -44,6 +53,7 @@ class Course:
         self._committed += news.committed
         self._evaluated = news.evaluated or self._evaluated
         self._news = news
+        self._spending.change(len(news.state.members))
 
     def told(self, *, stopped: bool = False) -> TrainingReport:
         """Return the report as of now.
@@ -53,9 +63,13 @@ class Course:
         """
         if (news := self._news) is not None:
             self._note(news)
-        self.report = dataclasses.replace(self.report, stopped=stopped and not self.report.finished)
+        ended = stopped and not self.report.finished
+        now = dataclasses.replace(self.report, stopped=ended, compute_s=self._spending.spent_s())
+        if now != self._last:
+            now = dataclasses.replace(now, reported_s=self._clock())
+        self.report = self._last = now
         self._committed.clear()
-        return self.report
+        return now
 
     def _note(self, news: News) -> None:
         progress = self._progressed(self.report.progress, news)
@@ -69,10 +83,13 @@ class Course:
             progress,
             latest=tuple(self._latest[kind] for kind in sorted(self._latest)),
             waiting=news.state.waiting,
+            waits_for=news.waits.reason,
+            waits_since_s=news.waits.since_s,
             finished=finished.reason or "FINISHED" if finished else "",
             version=finished.version if finished else "",
             failed=failed.reason if failed else "",
             traceback=failed.traceback if failed else "",
+            reported_s=self.report.reported_s,
         )
 
     def _progressed(self, before: TrainingProgress, news: News) -> TrainingProgress:

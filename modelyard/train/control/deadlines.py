@@ -62,6 +62,8 @@ def dates(group: Group, limits: Limits) -> Iterator[float]:
     """The times at which one of these may change."""
     if group.those(Stage.FORMING):
         yield group.since_s + limits.form_s
+    if group.found:
+        yield group.since_s + limits.alone_s
     if group.ending_s is not None:
         yield group.ending_s + limits.form_s
     if group.whole_s is not None:

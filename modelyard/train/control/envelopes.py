@@ -10,6 +10,7 @@ from modelyard.errors import InvalidInputError
 from modelyard.rpc.frames import Buffer
 from modelyard.train.control import messages
 from modelyard.train.control.messages import Envelope
+from modelyard.train.control.waiting import Waits
 
 Message = (
     messages.Hello
@@ -23,6 +24,7 @@ Message = (
     | messages.Evaluated
     | messages.Saved
     | messages.Unsaved
+    | Waits
     | messages.Finished
     | messages.Failed
     | messages.Stop

@@ -29,7 +29,7 @@ class Group:
         ending_s: when the first member left or dropped it.
         leaving: whether all were told to leave at a boundary.
         given_up: whether a new one is to take its place though nobody has left it.
-        excused: whether that is the fault of members that are left out, not of the others.
+        excused: whether it ends for a reason that says nothing against its members, or not against those that stay.
         judged: whether it was noted that it has failed.
         replaced: members that are dead for certain: their workers have started other processes in their place.
     """

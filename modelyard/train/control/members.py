@@ -30,6 +30,8 @@ class Members(ABC):
         self._came_s = now_s
         self._not_before_s = now_s
         self._orders: list[Order] = []
+        self.places: int | None = None
+        """For how many ranks the leading scheduler has places on workers: no others can come. None: it did not say."""
         self.over = False
         """Whether nobody forms any more: a member has finished, or the job is stopped."""
 
@@ -47,6 +49,15 @@ class Members(ABC):
     def waiting(self) -> list[str]:
         """Members that are there and do not belong to the formation, as they came."""
         return [member for member in self._hellos if member not in self._group.stages]
+
+    def seen(self, now_s: float) -> tuple[str, ...]:
+        """The members of the formation that are there, by rank; all of one that was found while nobody of it has come
+        yet, as long as they may train without a control process.
+        """
+        group, members = self._group, self._group.formation.members
+        there = tuple(member for member in members if member in self._hellos)
+        alone = group.found and not there and now_s < group.since_s + self._limits.alone_s
+        return tuple(member for member in members if member not in group.replaced) if alone else there
 
     def leads(self, member: str) -> bool:
         """Whether it is rank 0 of the formation: what it says of the training counts, also after it left the group."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from modelyard.train.control.waiting import Waits
 from modelyard.train.position import Position
 
 ALONE_S = 30.0
@@ -198,12 +199,13 @@ class Failed:
 
 @dataclass(frozen=True)
 class Stop:
-    """Control to members: end.
+    """Control to members: end. Told again when it changes: who saves, or that nothing is left to be saved.
 
     Attributes:
         reason: why.
         save: with a checkpoint, after the step that is being done.
-        keeps: whether this member saves its state also if no step is being done: one of them is told so.
+        keeps: whether this member saves its state also if no step is being done: one of them is told so. The others
+            that have a state wait until they are told so, or that there is nothing to `save` any more.
     """
 
     reason: str
@@ -238,6 +240,7 @@ class Envelope:
     evaluated: Evaluated | None = None
     saved: Saved | None = None
     unsaved: Unsaved | None = None
+    waits: Waits | None = None
     finished: Finished | None = None
     failed: Failed | None = None
     stop: Stop | None = None

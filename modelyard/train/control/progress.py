@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from modelyard.train.control.messages import Committed, Evaluated, Failed, Finished, Saved, Unsaved
+from modelyard.train.control.waiting import Waits
 
 MOST_COMMITTED = 10_000
 """Kept for a listener that is behind; older ones are dropped."""
@@ -19,15 +20,17 @@ class State:
 
     Attributes:
         number: of its formation; 0: there was none.
-        members: of the formation, by rank.
+        members: of the formation, by rank, as Members has seen them.
         waiting: how many others are there.
         trains: whether all of the formation do.
+        lead: its rank 0; empty: there is none.
     """
 
     number: int = 0
     members: tuple[str, ...] = ()
     waiting: int = 0
     trains: bool = False
+    lead: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class News:
         evaluated: the last epoch that has ended; None: none was heard of since the last news.
         saved: the last checkpoint, of all times.
         unsaved: a later one that could not be saved; None: there is none.
+        waits: what rank 0 waits for.
         finished: the first member that has.
         failed: the first member that has.
     """
@@ -49,8 +53,12 @@ class News:
     evaluated: Evaluated | None = None
     saved: Saved | None = None
     unsaved: Unsaved | None = None
+    waits: Waits = field(default_factory=Waits)
     finished: Finished | None = None
     failed: Failed | None = None
+
+
+Report = Committed | Evaluated | Saved | Unsaved | Waits | Finished | Failed | State
 
 
 class Listener(Protocol):
@@ -69,6 +77,7 @@ class Progress:
         position: the last committed one; None: there is none.
         saved: the last checkpoint.
         unsaved: a later one that could not be saved.
+        waits: what rank 0 waits for; nothing as soon as another member is that.
         finished: the first member that has.
         failed: the first member that has.
     """
@@ -83,10 +92,11 @@ class Progress:
         self._evaluated: Evaluated | None = None
         self.saved = saved
         self.unsaved: Unsaved | None = None
+        self.waits = Waits()
         self.finished: Finished | None = None
         self.failed: Failed | None = None
 
-    def take(self, report: Committed | Evaluated | Saved | Unsaved | Finished | Failed | State) -> None:
+    def take(self, report: Report) -> None:
         """Take in a report. What is committed again is not handed on twice."""
         match report:
             case Committed() if self.last is None or report.position.step > self.last.position.step:
@@ -98,11 +108,14 @@ class Progress:
                 self.saved, self.unsaved = replace(report, instead=""), None
             case Unsaved():
                 self.unsaved = report
+            case Waits():
+                self.waits = report
             case Finished():
                 self.finished = self.finished or report
             case Failed() if self.finished is None:  # a rank that failed later has changed nothing about that
                 self.failed = self.failed or report
             case State():
+                self.waits = self.waits if report.lead == self.state.lead else Waits()
                 self.state = report
             case _:
                 return
@@ -126,5 +139,5 @@ class Progress:
         committed = tuple(self._committed)
         self._committed.clear()
         evaluated, self._evaluated = self._evaluated, None
-        news = News(self.state, committed, evaluated, self.saved, self.unsaved, self.finished, self.failed)
-        await self._listener.hear(news)
+        told = (self.saved, self.unsaved, self.waits, self.finished, self.failed)
+        await self._listener.hear(News(self.state, committed, evaluated, *told))

@@ -6,10 +6,12 @@ What such ranks have begun together cannot be taken back, and none of them has t
 - A formation has a multiple of `limits.replica` members; who is left over waits.
 - At first all that are expected form, or min_workers once nobody came for a while.
 - When a member of the formation drops the group, or is lost for adopt_s, all are told to drop it. When all have, the
-  next one is formed as soon as as many are there as before, or after return_s: they resume from a checkpoint.
+  next one is formed as soon as as many are there as before, or as have places on workers, or after return_s: they
+  resume from a checkpoint.
 - Whose worker is in formations that fail is left out for a while (modelyard.train.control.selection).
 - When enough for another replica wait and there is room, all leave at the end of a step, and save.
-- If nobody has said that the group is dropped (all connections broke), it may train on for alone_s.
+- If nobody has said that the group is dropped (all connections broke), it may train on for alone_s; unless there is
+  another process in the place of one of them, which proves that that one is dead.
 """
 
 from __future__ import annotations
@@ -53,10 +55,19 @@ class Replicas(Members):
             self._absent_s = now_s if group.those(Stage.ABSENT) else None
             if group.leaving:
                 self._order(member, Leave(group.number, at_boundary=True))
-        elif hello.formation:
+        elif not hello.formation:
+            self._bury(hello.member, now_s)
+        else:
             if member in group.stages:
                 group.note(member, Stage.GONE, now_s)
             self._order(member, Leave(hello.formation, at_boundary=False))
+
+    def _bury(self, newcomer: str, now_s: float) -> None:
+        """Note who is dead for certain, as there is a process in its place: without it none of the others can go on."""
+        self._group.note_start(newcomer)
+        for member in self._group.replaced:
+            self._group.note(member, Stage.GONE, now_s)
+            self._group.excused = True  # it is known why it ends: nobody is suspect
 
     def lose(self, member: str, now_s: float) -> None:
         """A member's connection is gone; it may train on."""
@@ -169,6 +180,7 @@ class Replicas(Members):
             return math.inf
         held = self._selection.held(self._group.stages, now_s)
         before = min(len(self._group.stages) - held + self._spare, limits.max_workers)
+        before = before if self.places is None else min(before, self.places)
         free = len(self._selection.free(self._candidates(), now_s))
         return self._ended_s + (0.0 if free >= self._whole_replicas(before) else limits.return_s)
 

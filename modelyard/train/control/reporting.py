@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 
@@ -19,6 +20,8 @@ from modelyard.train.control.progress import News
 log = logging.getLogger(__name__)
 PAUSE_S = 1.0
 """Between two reports at least: etcd writes each to disk."""
+LONGEST_PAUSE_S = 10.0
+"""Between two at most while there are members, for what these spend."""
 RETRY_S = 0.5
 
 
@@ -59,7 +62,9 @@ class Reporting:
     async def run(self) -> None:
         """Write what is new, not too often, until cancelled, or until this process may not any more."""
         while True:
-            await self._changed.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LONGEST_PAUSE_S):
+                    await self._changed.wait()
             self._changed.clear()
             if not await self._try(self._course.told()):
                 return

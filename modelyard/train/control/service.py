@@ -12,11 +12,13 @@ from dataclasses import replace
 
 from modelyard.errors import PASSING, InvalidInputError
 from modelyard.train.control.admission import Admission
+from modelyard.train.control.conclusion import RETRY_S, conclude
 from modelyard.train.control.connection import Connection
 from modelyard.train.control.decision import Order
 from modelyard.train.control.ending import FINISHED, Ending
 from modelyard.train.control.envelopes import Message
 from modelyard.train.control.fence import Fence, Record
+from modelyard.train.control.group import Stage
 from modelyard.train.control.members import Members
 from modelyard.train.control.messages import (
     Broken,
@@ -24,7 +26,6 @@ from modelyard.train.control.messages import (
     Evaluated,
     Failed,
     Finished,
-    Formation,
     Formed,
     Healing,
     Hello,
@@ -33,11 +34,9 @@ from modelyard.train.control.messages import (
     Unsaved,
 )
 from modelyard.train.control.progress import Progress, State
+from modelyard.train.control.waiting import Waits
 
 log = logging.getLogger(__name__)
-
-RETRY_S = 0.5
-"""Between two tries to write a formation while etcd is away."""
 
 
 class Service:
@@ -56,7 +55,7 @@ class Service:
         self._members: dict[str, Connection] = {}
         self._changed = asyncio.Event()
         self._server: asyncio.Server | None = None
-        self._ending = Ending(membership, self._members)
+        self._ending = Ending(membership, self._members, lambda: progress.saved.position.step if progress.saved else -1)
         self.ended = self._ending.reached
 
     async def start(self, listener: socket.socket) -> None:
@@ -85,6 +84,11 @@ class Service:
         self._ending.stop(reason, save=save)
         self._changed.set()
 
+    def place(self, ranks: int | None) -> None:
+        """There are places for so many ranks; see Members."""
+        self._membership.places = ranks
+        self._changed.set()
+
     @property
     def stopped(self) -> bool:
         """Whether the job was stopped, and has ended by that alone."""
@@ -106,26 +110,8 @@ class Service:
             await asyncio.wait(waits)
 
     async def conclude(self) -> None:
-        """Note in etcd the last checkpoint and, if every member of the formation says so, that nobody trains any more,
-        so that who goes on need not wait for them. Returns as soon as etcd has it.
-
-        Raises:
-            DeposedError: another control process has taken the place of this one.
-        """
-        while True:
-            try:
-                if await self._concluded():
-                    return
-            except PASSING as error:
-                log.warning("the end waits for etcd", extra={"reason": str(error)})
-                await asyncio.sleep(RETRY_S)
-
-    async def _concluded(self) -> bool:
-        """Whether it is noted. If not, a write has come through whose answer was lost, which is known by now."""
-        if not self._ending.is_parted:
-            return await self._fence.note(self._progress.saved)
-        nobody = Formation(self._fence.last.formation.number + 1, (), (), "", self._progress.saved)
-        return await self._fence.write(Record(nobody, self._admission.agreement))
+        """Note the end in etcd; see modelyard.train.control.conclusion. DeposedError: another one is in its place."""
+        await conclude(self._fence, self._ending, self._progress, self._admission)
 
     async def _decide(self) -> float:
         """Have the membership decide, and do it; return when that is due again."""
@@ -163,7 +149,8 @@ class Service:
 
     def _report(self) -> None:
         group = self._membership.group
-        state = State(group.number, group.formation.members, len(self._membership.waiting), group.whole)
+        seen, lead = self._membership.seen(time.monotonic()), next(iter(group.formation.members), "")
+        state = State(group.number, seen, len(self._membership.waiting), group.whole, lead)
         if state != self._progress.state:
             self._progress.take(state)
 
@@ -182,9 +169,11 @@ class Service:
             self._ending.look()
 
     def _lose(self, connection: Connection) -> None:
+        held = self._membership.group.stages.get(connection.name) in {Stage.FORMING, Stage.WHOLE}
         del self._members[connection.name]
         if connection.name in self._membership.connected:
             self._membership.lose(connection.name, time.monotonic())
+        self._ending.lose(connection.name, held=held)
         self._changed.set()
 
     def _receive(self, connection: Connection, message: Message) -> None:
@@ -222,7 +211,10 @@ class Service:
             case Saved():
                 if message.instead or self._membership.leads(member) or member == self._ending.keeper:
                     self._progress.take(message)
-            case Committed() | Evaluated() | Unsaved():
+            case Unsaved() if member == self._ending.keeper:
+                self._ending.tried = message.step
+                self._progress.take(message)
+            case Committed() | Evaluated() | Unsaved() | Waits():
                 if self._membership.leads(member):
                     self._progress.take(message)
             case Finished():
@@ -237,8 +229,8 @@ class Service:
     def _note_parted(self, connection: Connection, message: Left | Broken) -> None:
         if isinstance(message, Broken):
             log.warning("group dropped", extra={"member": connection.name, "reason": message.reason})
-        self._ending.part(connection.name)
         self._membership.take(connection.name, message, time.monotonic())
+        self._ending.part(connection.name, message.formation)
         if self._progress.finished:
             connection.send(FINISHED)
 
@@ -246,5 +238,5 @@ class Service:
         connection.finished = True
         self._progress.take(message)
         self._membership.take(connection.name, message, time.monotonic())
-        self._ending.part(connection.name)
+        self._ending.part(connection.name, self._membership.group.number)
         self._ending.finish()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
+from torch import nn
 
 from modelyard.errors import InvalidInputError
 from modelyard.preprocessing.options import Options
 from modelyard.preprocessing.preprocessing import Preprocessing
 from modelyard.train.data.prepared import Prepared
 from modelyard.train.data.sampling import class_counts, class_weights
+from modelyard.train.data.served import check_served
 from modelyard.train.data.table import Table
 from modelyard.train.dataset import Dataset
 from modelyard.train.recipe import Recipe
@@ -63,6 +66,11 @@ class TableRecipe(Recipe):
     def samples(self, data: Dataset) -> Dataset:
         """The table, encoded."""
         return Prepared(_table(data), self.fitted)
+
+    def check_model(self, model: nn.Module, first: Callable[[], Any]) -> None:
+        """Raise InvalidInputError unless arguments and outputs have the names that `options` say, or by default say."""
+        if type(self).forward is Recipe.forward:
+            check_served(self.fitted, model, first())
 
     def preprocessing(self) -> bytes:
         """What was fitted, as Preprocessing.of_bytes reads it."""

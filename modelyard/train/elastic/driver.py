@@ -107,11 +107,13 @@ class Driver:
             self._member.part(Envelope(failed=failed(error)))
 
     def _keep(self, stopped: StoppedError) -> None:
-        """Save the state if that is for this rank to do, and nobody has done so after the last step."""
-        if stopped.keeps and self._step() >= 0 and self._reports.saved != self._state.position.step:
+        """Have the state be saved: by this rank, if it is told to and has not; or by another, which may die before."""
+        self._host.settle()
+        step = self._step()
+        if stopped.save and step >= 0 and self._reports.saved != step and self._member.keeps():
             self._host.enter(0, None)
             self._reports.save(self._state)
-        self._host.settle()
+            self._host.settle()
 
     def _let_go(self) -> None:
         ends_s = time.monotonic() + GONE_S

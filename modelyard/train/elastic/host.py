@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from modelyard.train.checkpoint.ranks import Ranks
 from modelyard.train.control.messages import Saved
 from modelyard.train.loop import Ending
 
@@ -21,6 +22,12 @@ class Host:
         """
         raise NotImplementedError(f"expected to be told of no checkpoint, got {saved.name}")
 
+    def share(self, ranks: Ranks) -> None:
+        """From now on the state that is trained is these ranks' together, each of which has a part of it.
+
+        All of them are asked for the same then, in the same order: to `restore`, after a step to save, to `complete`.
+        """
+
     @property
     def saves(self) -> bool:
         """Whether a checkpoint is due for another reason than the number of steps. Asked before every step."""
@@ -36,6 +43,11 @@ class Host:
         """
         del ending
         return ""
+
+    def complete(self) -> None:
+        """Have a checkpoint of what is trained, if there is none; nothing more is done to it. Asked where it is shared,
+        before it is put together for `conclude`, which is then asked of another host.
+        """
 
     def settle(self) -> None:
         """Wait for what is being written. The control process can still be told of it."""

@@ -13,13 +13,14 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from threading import Condition, Thread
+from threading import Event, Thread
 from typing import Any
 
 from modelyard import codec
 from modelyard.backoff import Backoff
 from modelyard.rpc.frames import Buffer, Frames
 from modelyard.train.control.messages import ALONE_S, Broken, Envelope, Formation, Formed, Healing, Hello, Left, Saved
+from modelyard.train.control.waiting import Waits
 from modelyard.train.elastic.group import Group
 from modelyard.train.elastic.orders import Orders
 
@@ -30,6 +31,8 @@ LAST_RETRY_S = 1.0
 LOST_S = 1.2 * ALONE_S
 """After 1.5 * ALONE_S others may form without those that are alone: these apply no step any more by then."""
 LOOK_S = 0.5
+AGAIN = SAVED, WAITS, PARTING = "saved", "waits", "parting"
+"""What is said again on each connection, in this order."""
 
 
 class Member:
@@ -54,10 +57,8 @@ class Member:
         self._orders = Orders()
         self._loop = asyncio.new_event_loop()
         self._frames: Frames | None = None
-        self._saved: Envelope | None = None
-        self._parting: Envelope | None = None
-        self._parted = Condition()
-        self._over = False
+        self._kept: dict[str, Envelope] = {}
+        self._over = Event()
         self._alone_since_s: float | None = time.monotonic()
         self._patience_s = math.inf
         self._closing = asyncio.Event()
@@ -88,12 +89,7 @@ class Member:
         return formation
 
     def check(self) -> None:
-        """See whether this member is to go on.
-
-        Raises:
-            StoppedError: the job ends.
-            RefusedError: the control process will not have this member.
-        """
+        """See whether this member is to go on; StoppedError, RefusedError: it is not."""
         self._orders.check()
 
     def attend(self, group: Group, alone_s: float = math.inf) -> None:
@@ -110,6 +106,10 @@ class Member:
     def saving(self) -> bool:
         """Whether a checkpoint is wanted at the end of a step."""
         return self._orders.saving
+
+    def keeps(self) -> bool:
+        """Of a job that is stopped: wait until it is known whether this member is to save its state; see Orders."""
+        return self._orders.keeps(lambda: self._alone(ALONE_S))
 
     @property
     def connected(self) -> bool:
@@ -142,10 +142,15 @@ class Member:
         self.send(Envelope(left=Left(self._hello.formation, self._step())))
 
     def saved(self, report: Saved) -> None:
-        """A checkpoint is whole. The last one is told to every control process that comes: if all ranks died, and it
-        were not known, the steps before it would be done again. In any thread.
-        """
-        self._saved = envelope = Envelope(saved=report)
+        """A checkpoint is whole. In any thread. If all ranks died its steps would be done again, were it not known."""
+        self._keep(SAVED, Envelope(saved=report))
+
+    def waits(self, report: Waits) -> None:
+        """This rank waits for something, or no more. In any thread."""
+        self._keep(WAITS, Envelope(waits=report))
+
+    def _keep(self, name: str, envelope: Envelope) -> None:
+        self._kept[name] = envelope
         self.send(envelope)
 
     def send(self, envelope: Envelope) -> None:
@@ -162,8 +167,7 @@ class Member:
         is written down. In any thread; if there is never one again this does not return.
         """
         self._loop.call_soon_threadsafe(self._begin_parting, envelope)
-        with self._parted:
-            self._parted.wait_for(lambda: self._over)
+        self._over.wait()
 
     # The member's thread.
 
@@ -214,8 +218,8 @@ class Member:
             return None
         self._frames, self._alone_since_s = frames, None
         self._send(Envelope(hello=replace(self._hello, step=self._step())))
-        for kept in filter(None, (self._saved, self._parting)):
-            self._send(kept)
+        for name in sorted(self._kept, key=AGAIN.index):
+            self._send(self._kept[name])
         return frames
 
     async def _disconnected(self, frames: Frames) -> None:
@@ -231,7 +235,7 @@ class Member:
             log.error("message not understood", extra={"reason": str(error)})
             return
         if message.over is not None:
-            self._end()
+            self._over.set()
         self._orders.take(message)
 
     def _send(self, envelope: Envelope) -> None:
@@ -241,10 +245,5 @@ class Member:
     def _begin_parting(self, envelope: Envelope) -> None:
         if envelope.failed is not None:  # that is heard of whoever has the job's secret
             self._hello = replace(self._hello, agreement="")
-        self._parting = envelope
+        self._kept[PARTING] = envelope
         self._send(envelope)
-
-    def _end(self) -> None:
-        with self._parted:
-            self._over = True
-            self._parted.notify_all()

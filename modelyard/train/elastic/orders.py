@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import Condition
 
 from modelyard.errors import PreconditionError, UnavailableError
 from modelyard.train.control.messages import Envelope, Formation, Leave, Stop
 from modelyard.train.elastic.group import Group
+
+LOOK_S = 0.5
 
 
 class StoppedError(Exception):
@@ -15,7 +18,7 @@ class StoppedError(Exception):
     Attributes:
         reason: that the control process has given.
         save: whether a checkpoint was asked for.
-        keeps: whether this member is to save its state if nobody has since.
+        keeps: whether this member was to save its state when this was raised; see also Orders.keeps.
     """
 
     def __init__(self, stop: Stop) -> None:
@@ -110,6 +113,20 @@ class Orders:
             raise RefusedError(f"the job refused this worker: {self._refusal}")
         if self._stop is not None:
             raise StoppedError(self._stop)
+
+    def keeps(self, alone: Callable[[], bool]) -> bool:
+        """Wait until it is known whether this member is to save its state, of a job that is stopped.
+
+        Args:
+            alone: whether nobody will say so any more; asked again and again.
+
+        Returns:
+            False: another one has saved it, or nobody will say so.
+        """
+        with self._changed:
+            while (stop := self._stop) and stop.save and not stop.keeps and not alone():
+                self._changed.wait(LOOK_S)
+            return stop is not None and stop.save and stop.keeps
 
     def attend(self, group: Group) -> None:
         """Lose a group as soon as it is to be dropped, which it may be already."""

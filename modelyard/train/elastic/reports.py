@@ -23,7 +23,7 @@ class Reports(Listener):
     """Of the loop of a rank that goes from group to group.
 
     Attributes:
-        saved: after which step a checkpoint was last due; -1: none was.
+        saved: after which step this rank was last to save a checkpoint; -1: after none.
     """
 
     def __init__(self, member: Member, listener: Listener) -> None:
@@ -74,7 +74,7 @@ class Reports(Listener):
 
     def save(self, state: TrainingState) -> None:
         """Pass it on."""
-        self.saved = state.position.step
+        self.saved = state.position.step if self._leads else self.saved
         self._listener.save(state)
 
     def _tell(self) -> None:

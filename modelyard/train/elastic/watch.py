@@ -6,12 +6,27 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 
+from modelyard import datasets
 from modelyard.train.failure import RecipeError, inner_frames, users_frames
 
+BEFORE = "before the first step"
+"""Where a recipe is that prepares its data, or makes its model."""
 LOOKS = 10
 """A time limit is measured in so many looks, so that a pause of this very process does not count."""
+_DATASETS = str(Path(datasets.__file__).parent) + "/"
+
+
+def is_reading(thread: int) -> bool:
+    """Whether a thread waits for data, which may be away for long: that is not the code's fault that asked for them."""
+    frame = sys._current_frames().get(thread)
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(_DATASETS):
+            return True
+        frame = frame.f_back
+    return False
 
 
 class Periodic:

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from modelyard.jobs.training import Parallelism
+from modelyard.train.checkpoint.ranks import Ranks
 from modelyard.train.control.messages import Envelope, Finished, Formation
 from modelyard.train.dataset import Dataset
 from modelyard.train.elastic.failures import failed, told
@@ -28,7 +29,7 @@ from modelyard.train.elastic.orders import RestartError
 from modelyard.train.elastic.rendezvous import Timeouts
 from modelyard.train.elastic.reports import Reports
 from modelyard.train.elastic.version import made_by_first
-from modelyard.train.elastic.watch import Periodic, Watch, stalled
+from modelyard.train.elastic.watch import BEFORE, Periodic, Watch, is_reading, stalled
 from modelyard.train.events import Listener
 from modelyard.train.local import training_of
 from modelyard.train.loop import Ending, Loop
@@ -36,8 +37,7 @@ from modelyard.train.options import TrainingOptions
 from modelyard.train.parallel.evaluation import ParallelEvaluation
 from modelyard.train.parallel.formation import ToldGroup, join, of_group
 from modelyard.train.parallel.reduction import GridReduction
-from modelyard.train.parallel.saving import PartialSaving
-from modelyard.train.parallel.state import PartialState, restored
+from modelyard.train.parallel.state import PartialState
 from modelyard.train.parallel.step import ParallelStep
 from modelyard.train.recipe import Recipe
 from modelyard.train.reduction import GroupLost
@@ -47,6 +47,8 @@ from modelyard.train.tally import Wish
 log = logging.getLogger(__name__)
 FORMING_S = 5.0
 """Between two words of a rank that is about to train; the control process waits for a minute."""
+PATIENCE_S = 24 * 3600.0
+"""How long ranks wait for the parts of a checkpoint that others store, or for what rank 0 makes of the end."""
 _ENDS = {Ending.FINISHED, Ending.STOPPED_EARLY}
 _TORCH = str(Path(str(torch.__file__)).parent) + "/"
 
@@ -87,20 +89,21 @@ class ReplicaDriver:
             member: not started yet.
             plan: what is done.
             host: returns who is asked for checkpoints, and what to do with what was trained. Of what is asked for its
-                checkpoints the state is a PartialState; the one that concludes has the whole state.
-            listener: is told what the loop tells; rank 0's saves WholeStates.
-            timeouts: of groups.
+                checkpoints the state is a PartialState; the one that concludes has all weights.
+            listener: is told what the loop tells; each rank's saves a PartialState.
+            timeouts: of groups; None: what waits in them waits until the group is lost.
         """
         self._member = member
         self._plan = plan
         self._new_host = host
         self._listener = listener or Listener()
-        self._timeouts = timeouts
+        self._timeouts = timeouts or Timeouts(collective=PATIENCE_S)
         self._host = Host()
         self._state: PartialState | None = None
         self._version = ""
         self._outcome: Future[Ending] = Future()
         self._trains: Training | None = None
+        self._makes = False
         self._thread = threading.Thread()
 
     def run(self) -> Ending:
@@ -151,16 +154,21 @@ class ReplicaDriver:
 
     def _activity(self) -> object:
         """What this rank is at that none but itself can bring further; None: nothing. It waits for others in torch."""
-        training, frame = self._trains, sys._current_frames().get(self._thread.ident or 0)
-        if training is None or frame is None or frame.f_code.co_filename.startswith(_TORCH):
+        training, thread = self._trains, self._thread.ident or 0
+        frame = sys._current_frames().get(thread)
+        if frame is None or frame.f_code.co_filename.startswith(_TORCH):
             return None
+        if training is None:
+            reads = getattr(self._plan.train, "reads", 0)
+            return (BEFORE, reads) if self._makes and not is_reading(thread) else None
         reads = [samples.reads for samples in (training.train, training.validation) if samples is not None]
         return (*reads, *training.state.progress)
 
     def _look(self, watch: Watch) -> None:
         training = self._trains
-        if watch.stalls() and training is not None:
-            error = stalled(f"step {training.state.position.step}", self._plan.options.stall_s, self._thread.ident or 0)
+        if watch.stalls():
+            where = f"step {training.state.position.step}" if training else BEFORE
+            error = stalled(where, self._plan.options.stall_s, self._thread.ident or 0)
             log.error("training stalls", extra={"reason": error.message})
             self._member.part(Envelope(failed=failed(error)))
 
@@ -184,7 +192,7 @@ class ReplicaDriver:
     def _train(self, group: ToldGroup, seat: Seat) -> Ending:
         with Periodic(FORMING_S, self._member.healing, "forming"):
             training, state = self._begin(group, seat)
-        reports = Reports(self._member, PartialSaving(self._listener))
+        reports = Reports(self._member, self._listener)
         loop = Loop(
             training,
             reports,
@@ -208,10 +216,13 @@ class ReplicaDriver:
         plan = self._plan
         group.connect()
         grid = join(seat, plan.parallelism, plan.device, plan.interface)
+        self._makes = True
         state = PartialState.cut(plan.recipe, plan.train, plan.options, grid, plan.device)
         training = training_of(state, plan.recipe, plan.train, plan.validation, plan.options)
+        self._makes = False
         self._state, self._host = state, self._new_host(training)
         self._host.enter(group.rank, seat.formation.checkpoint)
+        self._host.share(Ranks(group, GridReduction(grid).said_by_first))
         if seat.formation.checkpoint is not None:
             self._host.restore(seat.formation.checkpoint)
         return training, state
@@ -221,12 +232,12 @@ class ReplicaDriver:
         return Wish(leave=leaving, save=leaving or self._host.saves)  # what is not saved is done again
 
     def _concluded(self, group: ToldGroup, training: Training, state: PartialState, ending: Ending) -> str:
-        """Return the version that rank 0 has made of the whole state, on all ranks; they wait for it."""
-        values = state.assemble()
+        """Return the version that rank 0 has made of all weights, on all ranks; they wait for it."""
+        self._host.complete()
+        whole = state.whole(training.recipe)
 
         def make() -> str:
-            self._host.settle()
-            whole = replace(training, state=restored(training.recipe, values))
-            return self._new_host(whole).conclude(ending)
+            assert whole is not None  # noqa: S101 (this is rank 0)
+            return self._new_host(replace(training, state=whole)).conclude(ending)
 
         return made_by_first(group, make)

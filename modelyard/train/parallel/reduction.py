@@ -59,6 +59,12 @@ class GridReduction:
         dist.all_gather_object(found, names)
         return next(filter(None, found), [])
 
+    def said_by_first(self, said: bool) -> bool:
+        """Return what rank 0 says."""
+        flag = torch.tensor([said], dtype=torch.int32, device=self._grid.device_type)
+        dist.broadcast(flag, src=0)
+        return bool(flag)
+
     def norm(self, parameters: Iterable[torch.Tensor]) -> torch.Tensor:
         """Return the 2-norm of all gradients of all ranks, FP64 []: each element counts once, however many have it."""
         squares = torch.zeros(1, dtype=torch.float64)

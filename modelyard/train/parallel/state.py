@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+import torch
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 
+from modelyard.errors import InvalidInputError
+from modelyard.train.checkpoint.structure import take_apart
 from modelyard.train.dataset import Dataset
 from modelyard.train.options import TrainingOptions
-from modelyard.train.parallel.gathering import gather, parts_of, scatter
+from modelyard.train.parallel.gathering import gather, part_of
 from modelyard.train.parallel.optimization import Groups, PartialOptimizer, groups_of
 from modelyard.train.parallel.placement import Placement, place
 from modelyard.train.recipe import Recipe
 from modelyard.train.state import TrainingState
 
+_CUT = ("module/", "best_weights/", "optimizer/state/")
+_OF_PARAMETER = 3
+"""So many steps of a key name a parameter of the optimizer's: optimizer, state, its number."""
+
 
 @dataclass
 class PartialState(TrainingState):
-    """Like a TrainingState, with parts of weights and of what the optimizer keeps; saved and loaded as a whole one.
+    """Like a TrainingState, with parts of weights and of what the optimizer keeps, named as the whole one names them.
 
-    So a checkpoint of it is as one of a run on one process, and resumed on any grid.
+    So a checkpoint that all ranks save is as one of a run on one process, and resumed on any grid.
     """
 
     _cuts: list[tuple[Placement, Groups]] = field(default_factory=list)
@@ -58,50 +66,55 @@ class PartialState(TrainingState):
         placement, groups = self._cuts[0]
         return PartialOptimizer(self.optimizer, placement, groups)
 
-    def assemble(self) -> dict[str, Any]:
-        """Return the whole state, copied to the CPU, on rank 0; on all others nothing. All ranks call it."""
+    def whole(self, recipe: Recipe) -> TrainingState | None:
+        """Return what came of training, on rank 0: all weights, on the CPU, without what the optimizer and the
+        scheduler keep; None on all others. All ranks call it.
+        """
         weights = gather(self.placement)
         best = gather(self.placement, self.best_weights) if self.best_weights else {}
-        optimizer = self._partial_optimizer().gather()
         if not weights:
-            return {}
-        return {"module": weights, "optimizer": optimizer, "best_weights": best, **self._equal()}
+            return None
+        module = recipe.model()
+        module.load_state_dict(weights)
+        return TrainingState(module, self.optimizer, None, self.preprocessing, self.position, self.course, best)
 
     def state_dict(self) -> dict[str, Any]:
-        """There is none of a part: `assemble` returns the whole."""
-        raise RuntimeError("expected the state of all ranks, got that of one: assemble it")
+        """Return this rank's part: DTensors where the whole is cut."""
+        return {
+            "module": self._known(self.module.state_dict()),
+            "optimizer": self._partial_optimizer().state_dict(),
+            "best_weights": self._known(self.best_weights),
+            **self._equal(),
+        }
+
+    def _known(self, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """As the whole model names them."""
+        return {self.placement.names[name]: value for name, value in weights.items()}
+
+    @cached_property
+    def _likes(self) -> dict[str, torch.Tensor]:
+        """As what tensors are cut, by the beginnings of their keys in a checkpoint."""
+        weights = self._known(self.module.state_dict())
+        parameters = self._partial_optimizer().parameters()
+        said = {"module": weights, "best_weights": weights, "optimizer": {"state": parameters}}
+        return take_apart(said)[0]
+
+    def destination(self, key: str, like: torch.Tensor) -> torch.Tensor | None:
+        """Return where a tensor of a checkpoint is read to, of which this rank may have a part; None: it has none.
+
+        Raises:
+            InvalidInputError: it has another shape than this recipe's.
+        """
+        begins = "/".join(key.split("/")[:_OF_PARAMETER]) if key.startswith("optimizer/state/") else key
+        if begins in self._likes:
+            found = self._likes[begins].detach()
+            return part_of(key, like, found, "cpu" if key.startswith("best_weights/") else found.device)
+        return None if key.startswith(_CUT) else super().destination(key, like)
 
     def _load_model(self, values: dict[str, Any]) -> None:
-        scatter(self.placement, values["module"])
-        self._partial_optimizer().scatter(copy.deepcopy(values["optimizer"]))
-        best, here = values["best_weights"], self.module.state_dict()
-        named = {name: best[known] for name, known in self.placement.names.items()} if best else {}
-        self.best_weights = parts_of({name: here[name] for name in named}, named)
-
-
-@dataclass
-class WholeState(TrainingState):
-    """The state of all ranks as it was, on rank 0: what is saved of it does not change any more.
-
-    Attributes:
-        values: that were assembled.
-    """
-
-    values: dict[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, part: PartialState, values: dict[str, Any]) -> WholeState:
-        """The state that was assembled when rank 0 had this part."""
-        return cls(nn.Module(), part.optimizer, None, part.preprocessing, part.position, part.course, values=values)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what was assembled."""
-        return self.values
-
-
-def restored(recipe: Recipe, values: dict[str, Any]) -> TrainingState:
-    """Return a whole state, as a run on one process has it, on the CPU; without a scheduler."""
-    module = recipe.model()
-    state = TrainingState(module, recipe.optimizer(module))
-    state.load_state_dict(values)
-    return state
+        names, best = self.placement.names, values["best_weights"]
+        if unknown := values["module"].keys() - set(self.placement.order):
+            raise InvalidInputError(f"weights: expected those of this recipe's model, got {min(unknown)}")
+        self.module.load_state_dict({name: values["module"][known] for name, known in names.items()})
+        self._partial_optimizer().load_state_dict(values["optimizer"])
+        self.best_weights = {name: best[known] for name, known in names.items()} if best else {}

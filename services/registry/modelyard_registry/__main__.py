@@ -75,7 +75,7 @@ async def serve(config: Config, environ: Mapping[str, str], parent: Parent) -> N
         bound = await server.start(f"{config.host}:{config.port}")
         stack.push_async_callback(server.stop)
         address = f"{config.advertise or config.host}:{bound.rpartition(':')[2]}"
-        session = Session(etcd)
+        session = Session(etcd, config.lease_s)
         await session.start()
         stack.push_async_callback(session.close)
         await session.put(keys.member("registry", config.id), codec.encode(Member(config.id, address)))

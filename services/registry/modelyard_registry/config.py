@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from modelyard.config import option
+from modelyard.session import LEAST_TTL_S, TTL_S
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class Config:
     metrics_dir: str = option("", "directory of what is counted; empty: below the system's for temporary files")
     advertise: str = option("", "host under which others reach this replica; empty: as --host")
     etcd: str = option("127.0.0.1:2379", "etcd endpoints, host:port, separated by commas")
+    lease_s: int = option(TTL_S, "so long what it has announced stays in etcd when it is silent", LEAST_TTL_S)
     store: str = option("modelyard-store", "where chunks are kept: a directory or an fsspec URL")
     allow_unsafe: bool = option(False, "whether artifacts may hold pickles and custom code, which run when loaded")
     grace_s: float = option(7 * 86_400.0, "seconds for which what was deleted can be brought back")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from modelyard.config import option
+from modelyard.session import LEAST_TTL_S, TTL_S
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Config:
     metrics_dir: str = option("", "directory of what is counted; empty: below the system's for temporary files")
     advertise: str = option("", "host under which others reach this replica; empty: as --host")
     etcd: str = option("127.0.0.1:2379", "etcd endpoints, host:port, separated by commas")
+    lease_s: int = option(TTL_S, "so long what it has announced stays in etcd when it is silent", LEAST_TTL_S)
     redis: str = option("127.0.0.1:6379", "Redis, host:port")
     processes: int = option(1, "front-door processes on the one port")
     dataset_urls: str = option(

@@ -14,7 +14,7 @@ from modelyard import codec, keys
 from modelyard.deployment import Member, Placement
 from modelyard.errors import PASSING
 from modelyard.etcd import Etcd
-from modelyard.session import Election, Term
+from modelyard.session import TTL_S, Election, Term
 from modelyard_scheduler.decision import decide
 from modelyard_scheduler.observer import Observer, refuses
 from modelyard_scheduler.state import State
@@ -30,7 +30,13 @@ class Leader:
     """Campaigns, and decides while it leads."""
 
     def __init__(
-        self, etcd: Etcd, state: State, member: Member, changed: asyncio.Event, *duties: Callable[[Term], Work]
+        self,
+        etcd: Etcd,
+        state: State,
+        member: Member,
+        changed: asyncio.Event,
+        *duties: Callable[[Term], Work],
+        lease_s: int = TTL_S,
     ) -> None:
         """Nothing is begun.
 
@@ -40,11 +46,12 @@ class Leader:
             member: this replica.
             changed: set after every change of the state.
             duties: what else is done for as long as a term lasts, and cancelled then.
+            lease_s: so long a leader that is silent is still the leader.
         """
         self._etcd = etcd
         self._state = state
         self._member = member
-        self.election = Election(etcd, keys.LEADER, codec.encode(member))
+        self.election = Election(etcd, keys.LEADER, codec.encode(member), lease_s)
         self._changed = changed
         self._duties = duties
         self._observer = Observer(state)

@@ -93,7 +93,7 @@ async def serve(start: Start, parent: Parent) -> None:
         registries = Mirror(etcd, keys.members("registry"), lambda data: codec.decode(Member, data), announcing)
         source = RegistrySource(live)
         stack.push_async_callback(source.close)
-        session = Session(etcd)
+        session = Session(etcd, config.lease_s)
         agent = _agent(start, etcd, session, source, logs, metrics)
         agent.admit, agent.gangs = puller.admit, gangs
         server = Server(config.id)
@@ -160,6 +160,7 @@ def _training(start: Start, logs: RunnerLogs, registries: Callable[[], list[str]
         allows_code=config.allow_code,
         environ=start.environ,
         gpus=tuple(device.name for device in start.capacity.devices),
+        lease_s=config.lease_s,
     )
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from modelyard.config import option
+from modelyard.session import LEAST_TTL_S, TTL_S
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,7 @@ class Config:
     metrics_port: int = option(8006, "port of the page that Prometheus scrapes, over HTTP; 0: any")
     advertise: str = option("", "host under which others reach this worker; empty: as --host")
     etcd: str = option("127.0.0.1:2379", "etcd endpoints, host:port, separated by commas")
+    lease_s: int = option(TTL_S, "so long what it has announced stays in etcd when it is silent", LEAST_TTL_S)
     redis: str = option("127.0.0.1:6379", "Redis, host:port; tasks of jobs are pulled from it")
     data_dir: str = option("modelyard-worker", "directory of the artifact cache and the runners' logs")
     capacity: str = option("", "override what was found, as cpu=8,memory=32GiB,gpu=0")

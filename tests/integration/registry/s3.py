@@ -55,7 +55,7 @@ class S3Server(ProgramServer):
 
 def _call(url: str, method: str, data: bytes | None) -> bytes:
     request = urllib.request.Request(url, data, {"Content-Type": "application/octet-stream"}, method=method)
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return bytes(answer.read())
 
 

@@ -64,7 +64,7 @@ async def test_damaged_and_unknown_ones(site: Site, server: RegistryServer) -> N
     server.chunk(weights.chunks[0]).unlink()
     store = ArtifactCheckpoints(site, held.append, ["0" * 64, *held[-1]])
     with pytest.raises(DataLossError, match="not in the artifact store any more"):
-        await asyncio.to_thread(store.open, held[-1][0])
+        await asyncio.to_thread(load, store, held[-1][0])
     with pytest.raises(NotFoundError):
         await asyncio.to_thread(store.open, "0" * 64)
     assert await asyncio.to_thread(newest, store) == held[-1][1]

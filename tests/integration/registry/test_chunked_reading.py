@@ -114,7 +114,7 @@ async def test_a_registry_that_is_away_is_waited_for_so_long(
     await server.wait_ready()
     digest = await pushed(server, scratch, SHORT)
     noted, loop = Noted(server.endpoint), asyncio.get_running_loop()
-    patient, hasty = [await opened(BlockingSource(noted, loop, wait_s), digest, "large.bin") for wait_s in (30, 0.2)]
+    patient, hasty = [await opened(BlockingSource(noted, loop, wait_s), digest, "large.bin") for wait_s in (60, 0.2)]
     server.kill()
     with pytest.raises(UnavailableError):
         await asyncio.to_thread(hasty.read, 100, 1000)

@@ -171,7 +171,7 @@ async def test_the_deadline_comes_first(pair: Pair) -> None:
     writer = pair.clients[0]
     pair.replicas[1].hold()
     await writer.register_model("m")
-    async with Client(pair.clients[1]._connection.address, timeout_s=1.5) as hurried:
+    async with Client(pair.clients[1]._connection.address, timeout_s=3) as hurried:
         await hurried.model("m")
         with pytest.raises(DeadlineError):
             await hurried.search()

@@ -6,6 +6,7 @@ import asyncio
 import io
 import random
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +50,25 @@ async def test_an_artifact_of_one_file_can_be_read_as_any_other(storing: Storing
         assert (await source.manifest(digest)).files == (File("rows.csv", 4, (sha256(b"x\n1\n"),)),)
     finally:
         await source.close()
+
+
+async def test_files_are_stored_together(storing: Storing, server: RegistryServer, etcd: Etcd, tmp_path: Path) -> None:
+    stored = await storing.store(b"before", 6, tenant="acme", upload="job-1.a")
+    before = File("before", 6, stored.chunks)
+    (tmp_path / "large").write_bytes(LARGE[::-1])
+    large = File("large", len(LARGE), tuple(map(sha256, split(LARGE[::-1]))))
+    files = [(before, None), (large, tmp_path / "large"), (File("empty", 0, ()), None)]
+    await storing.store_files(files, tenant="acme", upload="job-1.b")
+    assert all(server.chunk(digest).exists() for digest in large.chunks)
+    holds = [codec.decode(Hold, kv.value) for kv in (await etcd.list(keys.hold("upload/acme/job-1.b/"))).items.values()]
+    marks = {digest[:16] for digest in (*before.chunks, *large.chunks)}
+    assert {mark for hold in holds for mark in hold.chunks} == marks
+    with pytest.raises(DataLossError, match="a chunk is not in the artifact store any more"):
+        await storing.store_files([(File("gone", 1, (sha256(b"never sent"),)), None)], tenant="acme", upload="job-1.c")
+    (tmp_path / "changed").write_bytes(b"changed since")
+    other = File("changed", 5, (sha256(b"other"),))
+    with pytest.raises(DataLossError, match="changed while it was being read"):
+        await storing.store_files([(other, tmp_path / "changed")], tenant="acme", upload="job-1.c")
 
 
 async def test_nothing_is_nothing(storing: Storing) -> None:

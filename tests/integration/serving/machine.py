@@ -46,7 +46,7 @@ class Machine:
     def __init__(self, etcd: Etcd, directory: Path) -> None:
         self.etcd = etcd
         self.directory = directory
-        self.session = Session(etcd, ttl_s=5)
+        self.session = Session(etcd, ttl_s=10)
         settings = RunnerSettings("127.0.0.1", "127.0.0.1", 1, RunnerLogs(directory / "logs"), os.environ)
         cache = ArtifactCache(directory / "artifacts", NoSource())
         self.agent = Agent(Host("w0", Capacity(4.0, MEMORY_BYTES)), etcd, self.session, cache, Runners(settings))

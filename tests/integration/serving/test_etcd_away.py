@@ -23,12 +23,13 @@ from tests.waiting import eventually
 
 BOTH = ("worker-0", "worker-1")
 SERVICES = ("registry-0", "scheduler-0", *BOTH)
+LEASE_S = 6
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSuite]:
     """A suite of two workers that both serve the model."""
-    suite = RunningSuite(tmp_path_factory.mktemp("etcd-away"), workers=2)
+    suite = RunningSuite(tmp_path_factory.mktemp("etcd-away"), workers=2, lease_s=LEASE_S)
     with SyncClient(suite.address, timeout_s=120) as client:
         client.push(MODEL, models.save(models.mlp(), tmp_path_factory.mktemp("models") / "mlp.onnx"))
         client.deploy(MODEL, replicas=2, timeout_s=120)
@@ -110,8 +111,8 @@ async def test_etcd_is_suspended_for_longer_than_the_leases(
 
 
 def _leases_have_run_out() -> Callable[[], bool]:
-    """etcd's clock goes on while it is suspended: 15 s is what a lease lasts, so here time itself is the condition."""
-    ends_s = time.monotonic() + 18
+    """etcd's clock goes on while it is suspended, and nothing renews a lease: here time itself is the condition."""
+    ends_s = time.monotonic() + LEASE_S + 2
     return lambda: time.monotonic() > ends_s
 
 

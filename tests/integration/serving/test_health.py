@@ -70,7 +70,7 @@ class Servers:
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSuite]:
-    made = RunningSuite(tmp_path_factory.mktemp("health"))
+    made = RunningSuite(tmp_path_factory.mktemp("health"), lease_s=5)
     with SyncClient(made.address, timeout_s=120) as client:
         client.push(MODEL, models.save(models.mlp(), tmp_path_factory.mktemp("models") / "mlp.onnx"))
         client.deploy(MODEL, timeout_s=120)

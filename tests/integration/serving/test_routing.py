@@ -76,6 +76,7 @@ async def test_while_etcd_is_away_the_last_known_are_told(
         assert await aliases.find("n", "prod") is None
     finally:
         etcd_server.resume()
+    await etcd.wait_ready()
     await name(etcd, "n", Alias("prod", "1"))
     await eventually(lambda: aliases.known("n", "prod"))
 

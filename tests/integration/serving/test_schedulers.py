@@ -30,7 +30,7 @@ class Scheduler:
 
     def __init__(self, suite: RunningSuite, log: Path) -> None:
         read_fd, write_fd = os.pipe()
-        flags = {"id": "scheduler-1", "port": 0, "control-port": 0, "metrics-port": 0}
+        flags = {"id": "scheduler-1", "port": 0, "control-port": 0, "metrics-port": 0, "lease-s": 5}
         flags |= {name: suite.process(name).address for name in ("etcd", "redis")}
         with log.open("wb") as output, os.fdopen(read_fd) as reports:
             self.process = subprocess.Popen(

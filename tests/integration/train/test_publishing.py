@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -25,6 +26,7 @@ from modelyard.train import TrainingOptions
 from modelyard.train.checkpoint.artifacts import ArtifactCheckpoints, Site
 from modelyard.train.checkpoint.loading import load
 from modelyard.train.control.messages import Saved, Unsaved
+from modelyard.train.control.waiting import Waits
 from modelyard.train.course import EpochRecord
 from modelyard.train.export.trained import Trained
 from modelyard.train.local import training
@@ -33,6 +35,7 @@ from modelyard_worker.trainer.checkpoints import Keeping
 from modelyard_worker.trainer.data import Opened
 from modelyard_worker.trainer.exporting import Exported, Exporter
 from modelyard_worker.trainer.host import JobHost, Press
+from modelyard_worker.trainer.waiting import Waiting
 from tests.integration.registry.remote import RegistryServer
 from tests.unit.train.recipes import Small, pairs
 from tests.waiting import eventually
@@ -77,13 +80,15 @@ class Finished:
         measured = {"loss": 0.5, "acc@1": 0.9}
         self.training.state.course.history.append(EpochRecord(0, 1, 8, measured, {}, best=True))
         self.told: list[object] = []
+        self.waits: list[Waits] = []
         self.site = self._site(server, directory, stack)
         keeping = Keeping(self.site, Checkpoints(), self.told.append)
         exporter = Counted(self, directory, self.site.loop)
         self.registries, self.asked = [server.endpoint], 0
         publishing = Publishing(self._addresses, 0.0)
         stack.push_async_callback(publishing.close)
-        press = Press(publishing, self.site.loop, directory / "outcome", exporter)
+        waiting = Waiting(self.waits.append, 0.01)
+        press = Press(publishing, self.site.loop, directory / "outcome", exporter, waiting)
         data = Opened(pairs(8), None, "")  # type: ignore[arg-type] # any dataset will do
         self._host = JobHost(Charter("job-1", TENANT, SPEC, "s"), (self.training, data), keeping, press)
         self._host.enter(0, None)
@@ -136,9 +141,14 @@ async def test_a_registry_that_is_away_is_waited_for(finished: Finished) -> None
     there, finished.registries = finished.registries, []
     concluding = asyncio.ensure_future(finished.conclude())
     await eventually(lambda: finished.asked > 1)
+    await eventually(lambda: finished.waits)
+    (waits,) = finished.waits
+    assert waits.reason == "its version is being made: no registry is live"
+    assert 0 < waits.since_s <= time.time()
     finished.registries = there
     assert await concluding == "1"
     assert finished.exports == 1
+    assert finished.waits == [waits, Waits()]
 
 
 async def test_what_is_neither_published_nor_saved_is_not_said_to_be_saved(finished: Finished, etcd: Etcd) -> None:

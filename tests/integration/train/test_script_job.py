@@ -70,3 +70,39 @@ async def test_a_script_is_killed_and_its_files_are_a_version(client: Client, be
     logs = b"".join([part.data async for part in client.jobs.logs(job)]).decode()
     assert "rank 0 of 2, start 1" in logs
     assert "rank 1 of 2, start 1" in logs
+
+
+COUNTS = """
+import json, os
+from pathlib import Path
+
+from safetensors.numpy import save_file
+import numpy as np
+
+snapshot, output = Path("snapshot"), Path(os.environ["MODELYARD_OUTPUT"])
+begun = int(snapshot.read_text()) if snapshot.exists() else 0
+snapshot.write_text(f"{begun + 1}")
+save_file({"zero": np.zeros(1)}, output / "model.safetensors")
+(output / "metrics.json").write_text(json.dumps({"begun": begun}))
+"""
+
+
+@pytest.mark.chaos
+async def test_another_job_goes_on_with_what_the_script_has_left(
+    client: Client, bench: Workbench, tmp_path: Path
+) -> None:
+    bench.names.add(NAME)
+    code, found = tmp_path / "code", []
+    code.mkdir()
+    (code / "train.py").write_text(COUNTS)
+    source = ""
+    for _ in range(3):
+        (code / "train.py").write_text(f"{COUNTS}# {source}")
+        job = await client.jobs.train(NAME, code, options=TrainingJobOptions("train.py", resume_from=source))
+        await eventually(partial(has_ended, client, job.id), TIMEOUT_S)
+        job = await client.jobs.get(job.id)
+        assert job.state is JobState.SUCCEEDED, job.reason
+        assert job.checkpoint
+        found.append((job.checkpoint.step, (await client.version(NAME, job.version)).metrics["begun"]))
+        source = job.id
+    assert found == [(1, 0.0), (2, 1.0), (3, 2.0)]

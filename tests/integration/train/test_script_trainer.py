@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,9 @@ from modelyard.etcd import Etcd
 from modelyard.jobs.dataset import Artifact
 from modelyard.jobs.training import Code, TrainingData
 from tests.integration.train import scripted
-from tests.integration.train.workshop import Workshop
+from tests.integration.train.test_resumption import saved
+from tests.integration.train.workshop import START_S, Workshop
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
 
@@ -68,3 +71,36 @@ async def test_a_rank_is_killed_and_the_result_is_that_of_torchrun(
     for name, values in expected.items():
         assert torch.equal(values, weights[name])
     print(workshop.log())
+
+
+async def test_all_workers_are_lost_with_their_disks(workshop: Workshop, etcd: Etcd, tmp_path: Path) -> None:
+    await submit(workshop)
+    await workshop.start("w0", "w1")
+    await workshop.at_gate(2)
+    await eventually(partial(saved, etcd), START_S)
+    for process in workshop.processes():
+        process.send_signal(signal.SIGKILL)
+    await workshop.close()
+    for worker in ("w0", "w1"):
+        shutil.rmtree(tmp_path / worker)
+    workshop.open_gate()
+    await workshop.start("w2", "w3")
+    report = await workshop.ends()
+    assert (report.finished, report.failed) == ("FINISHED", ""), workshop.log()
+    assert "rank 0 of 2 begins at step 2, 0 restarts" in workshop.log()
+    found = await etcd.get(keys.version("numbers", report.version))
+    assert found
+    version = codec.decode(Version, found.value)
+    weights = load_file(await workshop.fetched(version.manifest_digest) / "model.safetensors")
+    for name, values in under_torchrun(tmp_path / "torchrun").items():
+        assert torch.equal(values, weights[name])
+
+
+async def test_scripts_that_hang_fail_the_job(workshop: Workshop) -> None:
+    code = Code(Artifact("c" * 64), "hangs.py")
+    (workshop.code / "hangs.py").write_text("import time\n\ndef waits():\n    time.sleep(600)\n\nwaits()\n")
+    await submit(workshop, code=code, stall_s=3.0)
+    await workshop.start("w0", "w1")
+    report = await workshop.ends()
+    assert report.failed == "hangs.py: for 3 s no rank printed, changed a file, or computed: it hangs"
+    assert report.traceback.count("in waits") == 2

@@ -17,16 +17,19 @@ from tests.waiting import eventually
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
 STALL_S = 3.0
+SEIZING = 'import re\nre.match(r"(a+)+$", "a" * 64 + "b")\n'
+"""A module whose import never ends: no other thread runs, and it begins before the process has told that it lives."""
 
 
 @pytest.fixture
 def workshop(workshop: Workshop) -> Workshop:
     shutil.copy(stubborn.__file__, workshop.code / "stubborn.py")
+    (workshop.code / "seizing.py").write_text(SEIZING)
     return workshop
 
 
 async def begin(workshop: Workshop, does: str) -> None:
-    code = Code(Artifact("c" * 64), "stubborn", (("does", does),))
+    code = Code(Artifact("c" * 64), *(("seizing",) if does == "seize" else ("stubborn", (("does", does),))))
     await workshop.submit(max_workers=1, code=code, stall_s=STALL_S)
     await workshop.start("w0")
 
@@ -57,6 +60,7 @@ async def test_code_that_leaves_or_hangs_fails_the_job(workshop: Workshop, does:
         ("kill", "killed by SIGKILL (out of memory?)", ""),
         ("crash", "killed by SIGSEGV", "in _crash"),
         ("hold", "it was silent for 5 s and was killed", "in _hold"),
+        ("seize", "it was silent for 5 s and was killed", 'seizing.py", line 2'),
     ],
 )
 async def test_ranks_that_die_at_the_same_step_fail_the_job(

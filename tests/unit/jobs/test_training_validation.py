@@ -54,6 +54,7 @@ def test_what_makes_sense_is_accepted(changes: dict[str, Any]) -> None:
         {"data": TrainingData(Dataset(), ROWS)},
         {"code": replace(SCRIPT.code, parameters=(("batch-size", "8"), ("amp", "")), max_restarts=0)},
         {"min_workers": 2, "max_workers": 4},
+        {"resume_from": "job-1", "checkpoints": Checkpoints(0, 5.0, 1), "stall_s": 0.0},
     ],
 )
 def test_a_script_that_makes_sense_is_accepted(changes: dict[str, Any]) -> None:
@@ -67,7 +68,7 @@ def test_a_script_that_makes_sense_is_accepted(changes: dict[str, Any]) -> None:
         ({"data": TrainingData(ROWS, Dataset())}, "job: validation: expected one of artifact, url, inline; got none"),
         ({"data": TrainingData(ROWS, target="y")}, "target or balanced: a script reads its data itself"),
         ({"data": TrainingData(ROWS, held_out=0.5)}, "expected no held_out, features,"),
-        ({"resume_from": "job-1"}, "job: resume_from: expected none: a script goes on from snapshots of its own"),
+        ({"checkpoints": Checkpoints(1)}, "job: checkpoints: every_steps: expected none: nobody knows of a script's"),
         ({"parallelism": Parallelism(1)}, "job: parallelism: expected none: a script shares the work"),
         ({"parallelism": Parallelism(tensor=2), "min_workers": 2, "max_workers": 2}, "job: parallelism: expected none"),
         ({"code": replace(SCRIPT.code, parameters=(("--lr", "1"),))}, "expected the name of a keyword, got '--lr'"),

@@ -57,7 +57,7 @@ class Model:
 
     async def has_begun(self, count: int) -> list[str]:
         async with self.changed:
-            await asyncio.wait_for(self.changed.wait_for(lambda: len(self.begun) >= count), 10)
+            await asyncio.wait_for(self.changed.wait_for(lambda: len(self.begun) >= count), 60)
         return self.begun
 
 
@@ -88,7 +88,7 @@ class Conversation:
         return self
 
     async def hear(self) -> messages.ModelStreamInferResponse:
-        return messages.ModelStreamInferResponse.FromString(await asyncio.wait_for(anext(self.answers), 10))
+        return messages.ModelStreamInferResponse.FromString(await asyncio.wait_for(anext(self.answers), 60))
 
     async def rest(self) -> list[messages.ModelStreamInferResponse]:
         return [messages.ModelStreamInferResponse.FromString(answer) async for answer in self.answers]
@@ -263,12 +263,12 @@ async def test_a_message_that_is_no_text_is_answered_all_the_same() -> None:
         yield request("a")
 
     answers = StreamedCalls(infer, None, asyncio.Event()).answers(said())
-    failed = messages.ModelStreamInferResponse.FromString(await asyncio.wait_for(anext(answers), 5))
+    failed = messages.ModelStreamInferResponse.FromString(await asyncio.wait_for(anext(answers), 60))
     assert failed.error_message.startswith("bad ? byte")
     assert len(failed.error_message) == MAX_DETAILS_BYTES
 
 
 async def test_a_call_is_answered_even_if_its_failure_cannot_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streaming, "_failure", lambda *said: 1 // 0)
-    (answer,) = await asyncio.wait_for(Conversation(Model()).say(request("bug")).end().rest(), 5)
+    (answer,) = await asyncio.wait_for(Conversation(Model()).say(request("bug")).end().rest(), 60)
     assert answer.error_message == "internal error"

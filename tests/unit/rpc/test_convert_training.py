@@ -72,6 +72,12 @@ def test_what_is_not_set_has_its_default() -> None:
     assert convert.spec_from_pb(pb.JobSpec(training=said)).training == replace(PLAIN, min_workers=2, max_workers=2)
 
 
+def test_whether_a_script_hangs_is_not_looked_at_unless_it_is_said() -> None:
+    for stall_s in (0.0, 5.0):
+        script = JobSpec(training=replace(SCRIPT, stall_s=stall_s))
+        assert sent(script) == script
+
+
 def test_a_record_of_no_kind_is_malformed() -> None:
     for record in (b"{}", b'{"inference": {"model": "m", "dataset": {}}}'):
         with pytest.raises(MalformedError, match="a job is of one kind"):

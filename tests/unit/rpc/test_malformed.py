@@ -42,7 +42,7 @@ async def channel() -> AsyncIterator[grpc.aio.Channel]:
 
 
 async def unary(channel: grpc.aio.Channel, name: str, request: bytes) -> Any:
-    return await channel.unary_unary(method_path(SERVICE.methods_by_name[name]), None, None)(request, timeout=10)
+    return await channel.unary_unary(method_path(SERVICE.methods_by_name[name]), None, None)(request, timeout=60)
 
 
 async def test_a_good_request_is_answered(channel: grpc.aio.Channel) -> None:
@@ -54,6 +54,6 @@ async def test_a_good_request_is_answered(channel: grpc.aio.Channel) -> None:
 async def test_a_malformed_request_is_an_invalid_argument(channel: grpc.aio.Channel, kind: str) -> None:
     name = {"unary_unary": "GetModel", "unary_stream": "DownloadChunks", "stream_unary": "UploadChunks"}[kind]
     method = getattr(channel, kind)(method_path(SERVICE.methods_by_name[name]), None, None)
-    call = method(iter([NONE]) if kind == "stream_unary" else NONE, timeout=10)
+    call = method(iter([NONE]) if kind == "stream_unary" else NONE, timeout=60)
     assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert await call.details() == f"expected a {name}Request, got 3 bytes that are none"

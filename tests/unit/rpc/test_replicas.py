@@ -114,7 +114,7 @@ async def test_what_is_under_way_at_a_replica_that_left_goes_on(opened: list[str
             async with replicas.stub(SERVICE) as stub:
                 live = [other]
                 assert await asked(replicas) == "b"
-                assert (await stub.GetModel(pb.GetModelRequest(name="m"), timeout=10)).name == "a"
+                assert (await stub.GetModel(pb.GetModelRequest(name="m"), timeout=60)).name == "a"
         await eventually(lambda: asked_until_closed(replicas, stub))
         assert opened == [one, other]
         await replicas.close()
@@ -124,7 +124,7 @@ async def asked_until_closed(replicas: Replicas, stub: Stub) -> bool:
     """Whether a call closes the channel of the stub, which has broken."""
     assert await asked(replicas) == "b"
     try:
-        await stub.GetModel(pb.GetModelRequest(name="m"), timeout=10)
+        await stub.GetModel(pb.GetModelRequest(name="m"), timeout=60)
     except UsageError:
         return True
     except AioRpcError:

@@ -4,11 +4,13 @@ import io
 import re
 from pathlib import Path
 from types import CodeType
+from typing import Any
 
 import pytest
 import torch
 from rich.console import Console
 
+from modelyard.errors import InvalidInputError
 from modelyard.train import Recipe, TrainingOptions, run_local
 from modelyard.train.course import EpochRecord
 from modelyard.train.events import StepCommitted
@@ -85,3 +87,15 @@ def test_the_script_of_the_document_trains_and_goes_on(
     assert float(lines[-1].removeprefix("epoch 49: loss ")) < 0.1
     outputs = torch.export.load("model.pt2").module()(torch.linspace(-1, 1, 3).unsqueeze(1))
     assert outputs.squeeze(1).tolist() == pytest.approx([-2.0, 1.0, 4.0], abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "train", "message"),
+    [
+        (Small, [1], "recipe: expected an instance of a Recipe, got the class Small"),
+        (Small(), (n for n in [1]), r"train: expected a list or a map-style dataset: .*; got generator"),
+    ],
+)
+def test_what_is_no_recipe_or_no_dataset_is_named(recipe: Any, train: Any, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        run_local(recipe, train)

@@ -37,8 +37,8 @@ from modelyard_worker.training.deaths import AGAIN_STATUS, RESTART_STATUS
 from modelyard_worker.training.orders import Begin, Order
 from modelyard_worker.training.scratch import STACKS
 
-PUBLISH_PATIENCE_S = 3600.0
-"""What was trained for hours is not given up because a registry is away."""
+PUBLISH_PATIENCE_S = 10.0
+"""A registry that is away for longer is told of, then waited for again (modelyard_worker.trainer.waiting)."""
 TERMINATED = 128 + 15
 
 logger = logging.getLogger(__name__)
@@ -70,6 +70,7 @@ async def serve(parent: Parent, stacks: Stacks) -> int:
     await asyncio.wait([told.begin, *ends], return_when=asyncio.FIRST_COMPLETED)
     if not told.begin.done():
         return TERMINATED
+    stacks.alive()  # the first beat comes later, and the user's code may be stuck by then
     parent.report(state="ready")
     pulse = Pulse()
 

@@ -1,4 +1,4 @@
-"""Checkpoints of a job, saved by rank 0 into the artifact store while training goes on.
+"""Checkpoints of a job, saved into the artifact store while training goes on: by rank 0, or by all that share a state.
 
 What is stored is held for a day; the leading scheduler holds those that count, which it reads from etcd, for as long as
 they do, and lets go older ones. A store that is full or away costs the checkpoint, never the job.
@@ -10,13 +10,14 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from threading import Lock
-from typing import Any
 
 from modelyard.errors import DataLossError, ModelyardError, NotFoundError, UnavailableError
 from modelyard.jobs.training import Checkpoints as Cadence
 from modelyard.train.checkpoint.artifacts import ArtifactCheckpoints, Site
-from modelyard.train.checkpoint.loading import load
+from modelyard.train.checkpoint.ranks import Ranks
+from modelyard.train.checkpoint.resumption import restore
 from modelyard.train.checkpoint.saver import Checkpoints
 from modelyard.train.control.messages import Saved, Unsaved
 from modelyard.train.events import Listener
@@ -29,7 +30,7 @@ MOST_REASON = 500
 
 
 class Keeping(Listener):
-    """Saves while this process is rank 0; all ranks have the whole state.
+    """Saves while this process is rank 0, as all ranks have the whole state; or, where they share it, with the others.
 
     Attributes:
         leads: whether it is.
@@ -41,6 +42,8 @@ class Keeping(Listener):
         self._site = site
         self._cadence = cadence
         self._told = told
+        self._ranks = Ranks()
+        self._completed = False
         self._checkpoints: Checkpoints | None = None
         self._last: Saved | None = None
         self._damaged: set[str] = set()
@@ -55,6 +58,14 @@ class Keeping(Listener):
             known = self._last.position.step if self._last else -1
             if checkpoint and checkpoint.position.step >= known and checkpoint.name not in self._damaged:
                 self._last = checkpoint
+
+    def share(self, ranks: Ranks) -> None:
+        """Before anything is read or saved: each of these ranks has a part of the state. See Host.share."""
+        self._ranks = ranks
+
+    @property
+    def _saves(self) -> bool:
+        return self.leads or self._ranks.world > 1
 
     @property
     def due(self) -> bool:
@@ -76,9 +87,9 @@ class Keeping(Listener):
         it is done as soon as that has ended.
         """
         self._last_s = time.monotonic()
-        if not self.leads:
+        if not self._saves:
             return
-        if self._is_busy:
+        if self._ranks.agreed(self._is_busy):  # where rank 0 is not, the others soon are not either
             log.info("checkpoint postponed: one is being written", extra={"step": state.position.step})
             self._postponed = state
             return
@@ -86,33 +97,30 @@ class Keeping(Listener):
 
     def _begin(self, state: TrainingState) -> None:
         self._postponed = None
-        try:
-            self._saver().save(state.state_dict(), state.position)
-        except OSError as error:
-            log.error("checkpoint not begun", extra={"step": state.position.step, "reason": str(error)})
-            self._failed(state.position, error)
+        self._saver().save(state.state_dict(), state.position)
 
     def restore(self, saved: Saved, state: TrainingState) -> None:
         """Have a state become that of a checkpoint; where it is damaged or gone, of the newest before it that is not.
+
+        Of ranks that share a state each reads its part; what one of them cannot read none goes on from.
 
         Raises:
             DataLossError: none is whole.
             GroupLost: no registry is there; later it may be.
             InvalidInputError: it is of another recipe.
         """
-        found, values = self._newest_whole(saved)
-        state.load_state_dict(values)
+        found = self._newest_whole(saved, state)
         log.info("resumed", extra={"step": found.position.step, "checkpoint": found.name})
         if found.instead:
             with self._lock:
                 self._last = found
             self._told(found)
 
-    def _newest_whole(self, saved: Saved) -> tuple[Saved, dict[str, Any]]:
+    def _newest_whole(self, saved: Saved, state: TrainingState) -> Saved:
         names, reasons = (saved.name, *saved.before), list[str]()
         for name in names:
             try:
-                record, values = load(self._store(), name)
+                position, *_ = self._ranks.gathered(partial(self._read, name, state))
             except UnavailableError as error:
                 raise GroupLost(f"the checkpoint cannot be read yet: {error.message}") from error
             except (DataLossError, NotFoundError) as error:
@@ -121,26 +129,34 @@ class Keeping(Listener):
                 reasons.append(error.message)
             else:
                 before = names[len(reasons) + 1 :]
-                return Saved(record.position, name, before, saved.name if reasons else ""), values
+                return Saved(position, name, before, saved.name if reasons else "")
         raise DataLossError(
             f"expected to go on from step {saved.position.step}, but none of {len(names)} checkpoints is whole: "
             f"{reasons[0]:.{MOST_REASON}}"
         )
 
+    def _read(self, name: str, state: TrainingState) -> Position:
+        return restore(self._store(), state, name).position
+
     def settle(self) -> None:
-        """Wait until none is being written, and none is left to be."""
+        """Wait until none is being written, and none is left to be; or until a shared one cannot count any more."""
         if self._checkpoints is not None:
             self._checkpoints.settle()
-        if self.leads and self._postponed is not None:
+        if self._saves and self._postponed is not None and not self._ranks.lost:
             self._begin(self._postponed)
             self._saver().settle()
 
     def complete(self, state: TrainingState) -> bool:
-        """Wait until a state that nothing more is done to has its checkpoint; return whether it has one."""
-        self.settle()
-        if self.leads and not self._has(state.position):
-            self.save(state)
+        """Wait until a state that nothing more is done to has its checkpoint; return whether it has one, on rank 0.
+
+        A shared one is saved while all have their parts: what is put together of it afterwards is not all of it.
+        """
+        if not self._completed:
             self.settle()
+            if not self._ranks.agreed(self._has(state.position)):
+                self.save(state)
+                self.settle()
+            self._completed = self._ranks.world > 1
         return self._has(state.position)
 
     def _has(self, position: Position) -> bool:
@@ -151,7 +167,7 @@ class Keeping(Listener):
         if self._checkpoints is None:
             keep_last = self._cadence.keep_last
             self._checkpoints = Checkpoints(
-                self._store(), keep_last=keep_last, on_saved=self._saved, on_failed=self._failed
+                self._store(), ranks=self._ranks, keep_last=keep_last, on_saved=self._saved, on_failed=self._failed
             )
         return self._checkpoints
 
@@ -167,5 +183,7 @@ class Keeping(Listener):
         self._told(saved)
 
     def _failed(self, position: Position, error: Exception) -> None:
+        if self._ranks.rank:
+            return  # rank 0 tells of it
         reason = error.message if isinstance(error, ModelyardError) else f"{type(error).__name__}: {error}"
         self._told(Unsaved(position.step, " ".join(reason.split())[:MOST_REASON]))

@@ -12,7 +12,7 @@ from typing import TypeGuard
 
 from modelyard.errors import InvalidInputError
 from modelyard.jobs.training import Code
-from modelyard.train.failure import RecipeError
+from modelyard.train.failure import RecipeError, raised, written
 from modelyard.train.recipe import Recipe
 
 
@@ -54,24 +54,28 @@ def _class(module: ModuleType, name: str) -> type[Recipe]:
             raise InvalidInputError(f"recipe: expected {module.__name__}:{name} to be a Recipe, got {found!r:.100}")
         return found
     recipes: list[type[Recipe]] = [kind for kind in vars(module).values() if _is_recipe_of(module, kind)]
-    if len(recipes) != 1:
-        names = ", ".join(kind.__name__ for kind in recipes) or "none"
-        raise InvalidInputError(f"recipe: expected one Recipe in {module.__name__}, got {names}; write MODULE:CLASS")
-    return recipes[0]
+    whole = [kind for kind in recipes if not inspect.isabstract(kind)]
+    if len(whole) != 1:
+        got = _several(whole or recipes)
+        raise InvalidInputError(f"{module.__name__}: expected one class that is a whole Recipe, got {got}")
+    return whole[0]
+
+
+def _several(recipes: list[type[Recipe]]) -> str:
+    """Which there are, and what is to be done about that."""
+    if not recipes:
+        return "none"
+    if len(recipes) == 1:
+        lacking = sorted(getattr(recipes[0], "__abstractmethods__", ()))
+        return f"{recipes[0].__name__}, which lacks {', '.join(lacking)}"
+    names = [kind.__name__ for kind in recipes]
+    return f"{', '.join(names)}: name one as --entry {recipes[0].__module__}:{names[0]}"
 
 
 def _is_recipe_of(module: ModuleType, kind: object) -> TypeGuard[type[Recipe]]:
-    return (
-        isinstance(kind, type)
-        and issubclass(kind, Recipe)
-        and not inspect.isabstract(kind)
-        and kind.__module__ == module.__name__
-    )
+    return isinstance(kind, type) and issubclass(kind, Recipe) and kind.__module__ == module.__name__
 
 
 def _raised(where: str, error: BaseException, directory: Path) -> RecipeError:
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(str(directory))]
-    lines = traceback.StackSummary.from_list(frames).format()
-    told = ["Traceback (most recent call last):\n", *lines, *traceback.format_exception_only(error)]
-    reason = (str(error).strip().splitlines() or [""])[0]
-    return RecipeError(f"{where}: the recipe raised {type(error).__name__}: {reason:.300}", "".join(told))
+    return RecipeError(f"{where}: {raised(error)}", written(traceback.StackSummary.from_list(frames), error))

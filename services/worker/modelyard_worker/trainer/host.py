@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelyard.backoff import Backoff
-from modelyard.errors import PASSING, ModelyardError, PreconditionError
+from modelyard.errors import ModelyardError, PreconditionError
 from modelyard.jobs.gang import Charter
 from modelyard.rpc.publishing import Publishing
+from modelyard.train.checkpoint.ranks import Ranks
 from modelyard.train.control.messages import Saved
 from modelyard.train.elastic.host import Host
 from modelyard.train.loop import Ending
@@ -20,9 +19,10 @@ from modelyard_worker.trainer.checkpoints import Keeping
 from modelyard_worker.trainer.data import Opened
 from modelyard_worker.trainer.exporting import Exporter
 from modelyard_worker.trainer.outcome import Outcome, outcome, publication
+from modelyard_worker.trainer.waiting import Waiting
 
 log = logging.getLogger(__name__)
-FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 30.0
+MAKING = "its version is being made"
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Press:
     loop: asyncio.AbstractEventLoop
     scratch: Path
     exporter: Exporter
+    waiting: Waiting
 
 
 class JobHost(Host):
@@ -54,6 +55,14 @@ class JobHost(Host):
     def enter(self, rank: int, checkpoint: Saved | None) -> None:
         """See Host."""
         self._keeping.enter(rank, checkpoint)
+
+    def share(self, ranks: Ranks) -> None:
+        """See Host."""
+        self._keeping.share(ranks)
+
+    def complete(self) -> None:
+        """See Host."""
+        self._keeping.complete(self._training.state)
 
     def restore(self, saved: Saved) -> None:
         """See Host."""
@@ -80,15 +89,10 @@ class JobHost(Host):
 
     def _published(self) -> str:
         """What was trained for hours is not given up because a registry is away, or its disk full."""
-        backoff = Backoff(FIRST_DELAY_S, LONGEST_DELAY_S)
-        while True:
-            try:
-                return self._publish()
-            except PASSING as error:
-                log.warning("published later", extra={"reason": error.message})
-                time.sleep(backoff.next())
-            except ModelyardError as error:
-                raise self._unpublished(error) from error
+        try:
+            return self._press.waiting.through(MAKING, self._publish)
+        except ModelyardError as error:
+            raise self._unpublished(error) from error
 
     def _publish(self) -> str:
         press = self._press

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from modelyard import datasets
-from modelyard.train.elastic.watch import Periodic, Watch, stalled
+from modelyard.train.elastic.watch import Periodic, Watch, is_reading, stalled
 from modelyard.train.failure import RecipeError
 
 log = logging.getLogger(__name__)
-_DATASETS = str(Path(datasets.__file__).parent) + "/"
 
 
 @contextmanager
@@ -30,7 +26,7 @@ def watched(
         reads: how much of the data it has read.
     """
     thread = threading.get_ident()
-    watch = Watch(limit_s, lambda: None if _is_reading(thread) else (where, reads()))
+    watch = Watch(limit_s, lambda: None if is_reading(thread) else (where, reads()))
 
     def look() -> None:
         if watch.stalls():
@@ -40,12 +36,3 @@ def watched(
 
     with Periodic(watch.pause_s, look, "preparation"):
         yield
-
-
-def _is_reading(thread: int) -> bool:
-    frame = sys._current_frames().get(thread)
-    while frame is not None:
-        if frame.f_code.co_filename.startswith(_DATASETS):
-            return True
-        frame = frame.f_back
-    return False

@@ -20,6 +20,7 @@ from modelyard.train.elastic.driver import Driver
 from modelyard.train.elastic.failures import failed, passes
 from modelyard.train.elastic.member import Member
 from modelyard.train.elastic.orders import StoppedError
+from modelyard.train.elastic.watch import BEFORE
 from modelyard.train.local import training
 from modelyard.train.step import Training
 from modelyard_worker.trainer.checkpoints import Keeping
@@ -27,12 +28,14 @@ from modelyard_worker.trainer.code import recipe
 from modelyard_worker.trainer.data import Opened, open_data
 from modelyard_worker.trainer.exporting import Exporter
 from modelyard_worker.trainer.failing import tell
-from modelyard_worker.trainer.host import JobHost, Press
+from modelyard_worker.trainer.host import MAKING, JobHost, Press
 from modelyard_worker.trainer.preparation import watched
 from modelyard_worker.trainer.script.driver import ScriptDriver
+from modelyard_worker.trainer.script.keeping import ScriptKeeping
 from modelyard_worker.trainer.script.outcome import Outcome
 from modelyard_worker.trainer.script.terms import terms
 from modelyard_worker.trainer.terms import agreement, cadence, options, take_cores
+from modelyard_worker.trainer.waiting import Waiting
 from modelyard_worker.training.orders import Begin
 
 if TYPE_CHECKING:
@@ -103,7 +106,8 @@ class Rank:
         member = self._member(data)
         keeping = Keeping(self._site(), cadence(spec), partial(_tell_of, member))
         exporter = Exporter(Path(self._begin.directory), connections.loop)
-        press = Press(connections.publishing, connections.loop, Path(self._begin.scratch) / "outcome", exporter)
+        scratch, waiting = Path(self._begin.scratch) / "outcome", Waiting(member.waits)
+        press = Press(connections.publishing, connections.loop, scratch, exporter, waiting)
 
         def host(trains: Training) -> JobHost:
             return JobHost(self._charter, (trains, data), keeping, press)
@@ -112,14 +116,22 @@ class Rank:
             from modelyard_worker.trainer import shared  # noqa: PLC0415 (it takes seconds, and few jobs need it)
 
             return shared.driver(self._begin, member, (made, data, said), host, keeping)
-        with watched("before the first step", spec.stall_s, self._tell, lambda: data.train.reads):
+        with watched(BEFORE, spec.stall_s, self._tell, lambda: data.train.reads):
             trains = training(made, data.train, data.validation, said, self._begin.device)
         return Driver(member, trains, host(trains), keeping)
 
     def _script_driver(self) -> ScriptDriver:
         found = terms(self._begin, self._connections.source)
-        outcome = Outcome(self._charter, found.folder.output, found.scratch / "outcome", self._publish)
-        return ScriptDriver(self._member(None), found, outcome)
+        member = self._member(None)
+        waiting = Waiting(member.waits)
+
+        def publish(directory: Path, said: Publication) -> str:
+            return waiting.through(MAKING, partial(self._publish, directory, said))
+
+        outcome = Outcome(self._charter, found.folder.output, found.scratch / "outcome", publish)
+        code, saves = Path(self._begin.directory), self._charter.spec.checkpoints
+        keeping = ScriptKeeping(self._site(), found.folder, code, saves, partial(_tell_of, member))
+        return ScriptDriver(member, found, outcome, keeping)
 
     def _publish(self, directory: Path, said: Publication) -> str:
         call = self._connections.publishing.publish(directory, said)

@@ -54,7 +54,7 @@ def _reads_of_store(spec: TrainingSpec) -> bool:
     return any(not url.startswith(("http://", "https://", "file:")) for url in urls)
 
 
-def control(begin: Begin, command: Sequence[str], etcd: str) -> Launch:
+def control(begin: Begin, command: Sequence[str], etcd: str, lease_s: int) -> Launch:
     """Of a control process (modelyard.train.control.config), whose orders are Stops."""
     charter = begin.charter
     options = {
@@ -67,6 +67,7 @@ def control(begin: Begin, command: Sequence[str], etcd: str) -> Launch:
         "steps": charter.spec.steps,
         "host": begin.host,
         "etcd": etcd,
+        "lease-s": lease_s,
     }
     line = (*command, *(f"--{name}={value}" for name, value in options.items()))
     return Launch(line, begin.scratch, {SECRET: charter.secret})

@@ -15,6 +15,7 @@ import psutil
 
 from modelyard import process
 from modelyard.jobs.gang import CONTROL, RANKS
+from modelyard.session import TTL_S
 from modelyard.tasks import stop_on_failure
 from modelyard_worker.logs import RunnerLogs
 from modelyard_worker.training import scratch, started
@@ -50,6 +51,7 @@ class TrainingSettings:
         environ: what they get; our own settings are not among it.
         gpus: names of those that ranks run on.
         commands: how the command line of a process begins, by the format of its placement.
+        lease_s: so long a control process that is silent is still its job's.
     """
 
     worker: str
@@ -62,6 +64,7 @@ class TrainingSettings:
     environ: Mapping[str, str] = field(default_factory=dict)
     gpus: tuple[str, ...] = ()
     commands: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: COMMANDS)
+    lease_s: int = TTL_S
 
 
 class TrainingProcess:

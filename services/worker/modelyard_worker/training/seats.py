@@ -142,7 +142,7 @@ class TrainingSeat:
         command = self._settings.commands[self._placement.format]
         if self._placement.format == gang.RANKS:
             return launch.rank(begin, command)
-        return launch.control(begin, command, self._settings.etcd)
+        return launch.control(begin, command, self._settings.etcd, self._settings.lease_s)
 
     def _note(self) -> None:
         self._changed.set()

@@ -12,20 +12,20 @@ _ROUNDS = 10
 """Who is being started while others are ended is found in the next one."""
 
 
-def marked(mark: str) -> list[psutil.Process]:
-    """Return the processes of this user that have the mark; who has ended has none."""
+def marked(mark: str, variable: str = MARK) -> list[psutil.Process]:
+    """Return the processes of this user that have the mark in that variable; who has ended has none."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(MARK) == mark:
+            if process.environ().get(variable) == mark:
                 found.append(process)
     return found
 
 
-def end(mark: str) -> None:
+def end(mark: str, variable: str = MARK) -> None:
     """Send SIGKILL to all that have the mark, in whatever session they are. Call it once who has started them ended."""
     for _ in range(_ROUNDS):
-        found = marked(mark)
+        found = marked(mark, variable)
         for process in found:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,8 +13,21 @@ from modelyard.errors import UnavailableError
 from modelyard.etcd import Etcd
 from modelyard.train.control.ending import FINISHED
 from modelyard.train.control.fence import Record
+from modelyard.train.control.group import Stage
 from modelyard.train.control.limits import Limits
-from modelyard.train.control.messages import Broken, Envelope, Failed, Finished, Formation, Hello, Left, Saved, Stop
+from modelyard.train.control.messages import (
+    Broken,
+    Envelope,
+    Failed,
+    Finished,
+    Formation,
+    Hello,
+    Leave,
+    Left,
+    Saved,
+    Stop,
+    Unsaved,
+)
 from modelyard.train.elastic.member import Member
 from modelyard.train.position import Position
 from tests.integration.train.control.controls import Control, recorded
@@ -56,12 +70,112 @@ async def test_those_that_left_because_the_job_is_stopped_need_not_be_waited_for
     assert (await recorded(etcd)).formation == Formation(2, (), (), "", Saved(Position(4), "last"))
 
 
+@pytest.fixture
+async def wide(etcd: Etcd) -> AsyncIterator[Control]:
+    """A control process of up to three members."""
+    one = Control(etcd)
+    await one.start(Limits(min_workers=1, max_workers=3, settle_s=0.1))
+    yield one
+    await one.close()
+
+
+async def stopped_in_a_step(control: Control, *names: str) -> list[FakeMember]:
+    """Members of which the first one is to save the state."""
+    members = await control.members(*names)
+    await eventually(lambda: control.membership.group.whole)
+    control.service.stop("paused")
+    for member in members:
+        assert await member.hear(Stop) == Stop("paused", keeps=member is members[0])
+    return members
+
+
+async def test_if_who_saves_is_killed_before_it_has_another_one_does(wide: Control, etcd: Etcd) -> None:
+    one, two, three = await stopped_in_a_step(wide, "r0", "r1", "r2")
+    for member in (one, two, three):
+        member.say(Left(1, 4))
+    await eventually(lambda: not wide.membership.group.those(Stage.WHOLE))
+    one.cut()
+    assert await two.hear(Stop) == Stop("paused", keeps=True)
+    assert three.nothing_heard
+    two.say(Saved(Position(4), "last"))
+    await eventually(lambda: wide.progress.saved)
+    two.cut()
+    assert await three.hear(Stop) == Stop("paused", save=False)
+    three.cut()
+    await asyncio.wait_for(wide.service.ended.wait(), 30)
+    await wide.service.conclude()
+    assert (await recorded(etcd)).formation == Formation(2, (), (), "", Saved(Position(4), "last"))
+
+
+async def test_if_who_saves_is_lost_in_a_step_the_others_drop_it_and_the_furthest_of_them_saves(
+    wide: Control,
+) -> None:
+    one, two, three = await stopped_in_a_step(wide, "r0", "r1", "r2")
+    one.cut()
+    for member in (two, three):
+        assert await member.hear(Leave) == Leave(1, at_boundary=False)
+    two.say(Broken(1, 3, "told to leave"))
+    await eventually(lambda: wide.membership.connected["r1"].step == 3)
+    assert two.nothing_heard
+    three.say(Broken(1, 4, "told to leave"))
+    assert await three.hear(Stop) == Stop("paused", keeps=True)
+
+
+async def test_what_cannot_be_saved_is_not_tried_by_one_after_the_other(control: Control) -> None:
+    one, two = await stopped_in_a_step(control, "r0", "r1")
+    for member in (one, two):
+        member.say(Left(1, 4))
+    one.say(Unsaved(4, "the store is full"))
+    await eventually(lambda: control.progress.unsaved)
+    one.cut()
+    assert await two.hear(Stop) == Stop("paused", save=False)
+
+
+async def test_what_could_not_be_saved_before_is_tried_again_when_the_job_is_stopped(control: Control) -> None:
+    (one,) = await control.members("r0")
+    await eventually(lambda: control.membership.group.whole)
+    one.say(Unsaved(4, "the store is full"))
+    control.membership.over = True
+    one.say(Broken(1, 4, "it is lost"))
+    await eventually(lambda: control.membership.connected["r0"].step == 4)
+    control.service.stop("paused")
+    assert await one.hear(Stop) == Stop("paused", keeps=True)
+
+
+async def test_one_that_comes_with_a_later_state_than_what_is_saved_saves_it(control: Control) -> None:
+    control.service.stop("paused")
+    for name, step in (("r0", -1), ("r1", 7)):
+        member = FakeMember(name)
+        await member.greet(control.address, step=step)
+        assert await member.hear(Stop) == Stop("paused", save=step >= 0, keeps=step >= 0)
+
+
 async def test_a_job_of_which_a_member_was_lost_at_the_end_is_not_noted_as_left_by_all(
     control: Control, etcd: Etcd
 ) -> None:
     one, two = await control.members("r0", "r1")
     control.service.stop("cancelled")
     one.say(Finished(Position(3)))
+    two.cut()
+    await asyncio.wait_for(control.service.ended.wait(), 30)
+    await control.service.conclude()
+    assert (await recorded(etcd)).formation.members == ("r0", "r1")
+
+
+async def test_what_is_said_late_of_a_formation_before_does_not_mean_that_this_one_is_left(
+    control: Control, etcd: Etcd
+) -> None:
+    one, two = await control.members("r0", "r1")
+    await eventually(lambda: control.membership.group.whole)
+    two.say(Broken(1, 3, "a collective failed"))
+    for member in (one, two):
+        await member.form()
+    await eventually(lambda: control.membership.group.whole)
+    control.service.stop("paused")
+    one.say(Broken(1, 3, "a collective failed"))
+    two.say(Broken(2, 4, "stopped"))
+    await eventually(lambda: control.membership.connected["r1"].step == 4)
+    one.cut()
     two.cut()
     await asyncio.wait_for(control.service.ended.wait(), 30)
     await control.service.conclude()

@@ -18,11 +18,12 @@ from modelyard import codec, keys, process
 from modelyard.deployment import Member
 from modelyard.errors import InvalidInputError
 from modelyard.etcd import Etcd
-from modelyard.train.control.__main__ import serve
+from modelyard.train.control.__main__ import _places, serve
 from modelyard.train.control.config import Config
 from modelyard.train.control.fence import DeposedError
 from modelyard.train.control.messages import Finished, Stop
 from modelyard.train.position import Position
+from tests.integration.train.control.controls import Control
 from tests.integration.train.control.members import JOB, SECRET, FakeMember
 from tests.servers import ProgramServer
 from tests.waiting import eventually
@@ -106,7 +107,7 @@ async def test_members_survive_the_death_of_control_processes(control: Any, etcd
     await members[0].greet(address, step=1, whole=True)
     await members[1].greet(address)
     assert {(await member.form()).number for member in members} == {2}
-    state = {"number": 2, "members": ["r0", "r1"], "waiting": 0, "trains": True}
+    state = {"number": 2, "members": ["r0", "r1"], "waiting": 0, "trains": True, "lead": "r0"}
     await eventually(lambda: two.reports[-1].get("news", {}).get("state") == state)
 
     # While they train: the next one adopts them.
@@ -157,6 +158,20 @@ async def test_one_that_loses_its_lease_ends(etcd: Etcd) -> None:
     await etcd.revoke(found.lease_id)
     with pytest.raises(DeposedError, match="run out"):
         await asyncio.wait_for(serving, 30)
+
+
+async def test_it_follows_for_how_many_ranks_there_are_places(etcd: Etcd) -> None:
+    one, key = Control(etcd), keys.training_places(JOB)
+    await one.start()
+    following = asyncio.create_task(_places(etcd, JOB, one.service).run())
+    for places in (2, 1):
+        await etcd.put(key, codec.encode(places))
+        await eventually(lambda: one.membership.places == places)  # noqa: B023 (it is awaited)
+    await etcd.delete(key)
+    await eventually(lambda: one.membership.places is None)
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    await one.close()
 
 
 @pytest.mark.parametrize(

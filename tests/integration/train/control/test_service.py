@@ -21,6 +21,7 @@ from modelyard.train.control.messages import (
     Refused,
     Saved,
 )
+from modelyard.train.control.waiting import Waits
 from modelyard.train.position import Position
 from tests.integration.train.control.controls import Control, recorded
 from tests.integration.train.control.members import JOB, SECRET, FakeMember
@@ -129,10 +130,13 @@ async def test_progress_is_what_rank_0_says(control: Control) -> None:
     await eventually(lambda: control.membership.group.whole)
     two.say(Committed(Position(9), {}, 1, 1.0))
     two.say(Saved(Position(9), "not"))
+    two.say(Waits("nothing"))
+    one.say(Waits("no registry is live", 7.0))
     one.say(Committed(Position(1), {"loss": 0.5}, 8, 0.1))
     one.say(Saved(Position(1), "first"))
     await eventually(lambda: control.progress.saved)
     assert control.progress.saved == Saved(Position(1), "first")
+    assert control.progress.waits == Waits("no registry is live", 7.0)
     await eventually(lambda: control.heard.news[-1].saved)
     assert [one.position.step for news in control.heard.news for one in news.committed] == [1]
     state = control.heard.news[-1].state

@@ -47,7 +47,7 @@ class Plan:
         epochs: how many.
         at: the step (that is, as many were applied) in which it does something of its own; -1: never, or as is written
             into the file "at-" with its name.
-        where: "forward", "reduce", "sum", "optimizer", "heal" or "conclude"; "away": it concludes in vain.
+        where: "forward", "reduce", "sum", "optimizer", "heal", "save" or "conclude"; "away": it concludes in vain.
         signal: that it sends itself there; 0: none, it does nothing any more; CUT: none, its connections to the other
             ranks and to the store break.
         stall_s: how long it may do nothing.
@@ -96,7 +96,7 @@ class Diary(Listener):
     def reach(self, where: str) -> None:
         """Do what the plan says of this place."""
         at = self._at()
-        due = self.step == at or (where == "heal" and self.step > at >= 0)  # where it forms is not sure to the step
+        due = self.step == at or (where in {"heal", "save"} and self.step > at >= 0)  # which it is then is not sure
         if due and where == self.plan.where:
             self.note(reached=where, step=self.step)
             while not self.plan.signal:
@@ -140,6 +140,7 @@ class Diary(Listener):
 
     def save(self, state: TrainingState) -> None:
         self.note(saved=state.position.step)
+        self.reach("save")
 
 
 class Watched:

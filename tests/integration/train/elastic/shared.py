@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import torch
 from modelyard.errors import ModelyardError
 from modelyard.jobs.training import Parallelism
 from modelyard.train.checkpoint.directory import DirectoryCheckpoints
-from modelyard.train.checkpoint.loading import load
+from modelyard.train.checkpoint.ranks import Ranks
+from modelyard.train.checkpoint.resumption import restore
 from modelyard.train.checkpoint.saver import Checkpoints
 from modelyard.train.control.messages import Envelope, Hello, Saved
 from modelyard.train.elastic.host import Host
@@ -51,10 +53,22 @@ class Gated:
         return [self._points[index] for index in indices]
 
 
-class Kept(Diary):
-    """Saves rank 0's states into a directory."""
+class Hanging(Net):
+    """A recipe that waits at a gate for its model."""
 
-    leads = False
+    _diary: Diary
+
+    def model(self) -> torch.nn.Module:
+        gate = Path(self._diary.plan.directory) / "gate-model"
+        while self._diary.plan.where == "model" and not gate.exists():
+            time.sleep(0.05)
+        return super().model()
+
+
+class Kept(Diary):
+    """Saves states, of each rank its part, into a directory."""
+
+    ranks = Ranks()
     _checkpoints: Checkpoints | None = None
 
     @property
@@ -62,9 +76,8 @@ class Kept(Diary):
         return DirectoryCheckpoints(Path(self.plan.directory) / "checkpoints")
 
     def save(self, state: TrainingState) -> None:
-        if self.leads:
-            self._checkpoints = self._checkpoints or Checkpoints(self.store, on_saved=self._saved)
-            self._checkpoints.save(state.state_dict(), state.position)
+        self._checkpoints = self._checkpoints or Checkpoints(self.store, ranks=self.ranks, on_saved=self._saved)
+        self._checkpoints.save(state.state_dict(), state.position)
 
     def _saved(self, position: Position, name: str) -> None:
         assert self.member is not None
@@ -84,11 +97,16 @@ class Directed(Host):
         self._diary = diary
 
     def enter(self, rank: int, checkpoint: Saved | None) -> None:
-        self._diary.leads = rank == 0
         self._diary.note(entered=rank, from_step=checkpoint.position.step if checkpoint else 0)
 
+    def share(self, ranks: Ranks) -> None:
+        self._diary.ranks = ranks
+
     def restore(self, saved: Saved) -> None:
-        self._state.load_state_dict(load(self._diary.store, saved.name)[1])
+        restore(self._diary.store, self._state, saved.name)
+
+    def complete(self) -> None:
+        self._diary.settle()
 
     def conclude(self, ending: Ending) -> str:
         torch.save(self._state.module.state_dict(), Path(self._diary.plan.directory) / "result.pt")
@@ -99,17 +117,19 @@ class Directed(Host):
 
 
 def options(plan: Plan) -> TrainingOptions:
-    return TrainingOptions(epochs=plan.epochs, batch_size=8, seed=3, checkpoint_steps=1)
+    return TrainingOptions(epochs=plan.epochs, batch_size=8, seed=3, checkpoint_steps=1, stall_s=plan.stall_s)
 
 
 def main(plan: Plan) -> None:
     """Be a rank in one formation."""
     torch.set_num_threads(1)
-    diary = Kept(plan)
+    diary = Hanging._diary = Kept(plan)
     control = Path(plan.directory) / "control"
     hello = Hello("job", plan.name, SECRET, "127.0.0.1", "agreed")
     member = diary.member = Member(hello, lambda: control.read_text() if control.exists() else "")
-    told = driver.Plan(Net(), Gated(diary), Points(HELD_OUT), options(plan), Parallelism(0, *plan.shape), "cpu", "lo")
+    told = driver.Plan(
+        Hanging(), Gated(diary), Points(HELD_OUT), options(plan), Parallelism(0, *plan.shape), "cpu", "lo"
+    )
     try:
         ending = ReplicaDriver(member, told, lambda training: Directed(training, diary), diary).run()
     except RestartError as restart:

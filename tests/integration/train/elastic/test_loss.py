@@ -10,7 +10,7 @@ import torch
 
 from modelyard.train.local import run_local
 from tests.integration.train.elastic.conftest import NewGang
-from tests.integration.train.elastic.gang import Gang
+from tests.integration.train.elastic.gang import SETTLE_S, Gang
 from tests.integration.train.elastic.rank import BATCH, SAMPLES, Plan, options
 from tests.unit.train.recipes import Small, pairs
 
@@ -60,7 +60,7 @@ async def test_killed_ranks_cost_no_sample_and_no_step(gang: NewGang) -> None:
 
 
 async def test_a_stopped_rank_is_left_behind_and_comes_back(gang: NewGang) -> None:
-    job = await gang(min_workers=2, max_workers=3)
+    job = await gang(min_workers=2, max_workers=3, settle_s=SETTLE_S)
     last = STEPS - 2
     job.start("a", at=random.randrange(STEPS // 2), where=random.choice(WHERE[:3]), signal=signal.SIGSTOP)
     job.start("b", gates=(last,))
@@ -110,7 +110,7 @@ async def test_who_heals_is_killed_in_the_middle_of_it(gang: NewGang) -> None:
 
 @pytest.mark.chaos
 async def test_who_makes_a_version_is_killed_in_the_middle_of_it(gang: NewGang) -> None:
-    job = await gang(min_workers=2, max_workers=3)
+    job = await gang(min_workers=2, max_workers=3, settle_s=SETTLE_S)
     for name in "abc":
         job.start(name, gates=(8,), where="conclude")
     await job.reaches("a", "step", 8)

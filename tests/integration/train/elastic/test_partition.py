@@ -13,7 +13,7 @@ import pytest
 from modelyard import codec, keys
 from modelyard.etcd import Etcd
 from modelyard.train.control.fence import Record
-from tests.integration.train.elastic.gang import Control, Gang, Nursery
+from tests.integration.train.elastic.gang import SETTLE_S, Control, Gang, Nursery
 from tests.integration.train.elastic.links import Link
 from tests.integration.train.elastic.rank import CUT
 from tests.integration.train.elastic.test_loss import check, formed
@@ -28,7 +28,7 @@ class Divided(Gang):
     """One job of two ranks, a and b, that reach the control process, and this etcd, by links of their own."""
 
     def __init__(self, nursery: Nursery, directory: Path, etcd: Etcd, link: Link) -> None:
-        super().__init__(nursery, directory, link.address, **LIMITS)
+        super().__init__(nursery, directory, link.address, settle_s=SETTLE_S, **LIMITS)
         self.etcd_link = link
         self.links: dict[str, Link] = {}
         self._etcd = etcd

@@ -51,6 +51,7 @@ async def test_a_rank_is_killed_and_all_go_on_from_the_last_checkpoint(gang: New
         job.start(name, gates=(GATE,), **plan)
     for name in "ab":
         await job.reaches(name, "step", GATE)
+    await eventually(lambda: any(event["saved"] == GATE - 1 for name in "ab" for event in job.found(name, "saved")))
     job.signal("a", signal.SIGKILL)
     job.open_gate(GATE)
     job.start("a'", **plan)

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from modelyard.cli.app import app
+from modelyard.cli.jobs import watching
 from modelyard.cli.jobs.view import JobView
+from modelyard.errors import UnavailableError
 from tests.unit.fakes import FakeSuite
 
 
@@ -60,7 +63,8 @@ def test_a_job_that_has_not_succeeded_fails_the_command(told: FakeSuite, rows: s
     status, lines, error = watch(told, "watch", "job-1")
     assert (status, lines[-1].partition(":")[0]) == (1, f"job-1 {state}")
     assert "because" not in "".join(lines)
-    assert error == f"error: job job-1: expected it SUCCEEDED, it is {state}: because\n"
+    words = {"FAILED": "failed", "CANCELLED": "was cancelled", "PARTIALLY_SUCCEEDED": "succeeded in part"}
+    assert error == f"error: job-1 {words[state]}: because\n"
 
 
 def test_ctrl_c_ends_the_watch_and_says_that_the_job_goes_on(
@@ -71,7 +75,62 @@ def test_ctrl_c_ends_the_watch_and_says_that_the_job_goes_on(
 
     monkeypatch.setattr(JobView, "take", interrupted)
     status, _, error = watch(told, "submit", "digits", rows, "--watch")
-    assert (status, error) == (130, "job-1 goes on: `modelyard jobs watch job-1`, or `cancel`\n")
+    at = f"job-1 --address {told.address}"
+    assert status == 130
+    said, *commands = error.splitlines()
+    assert said == "job-1 goes on: show it again, or end it, by"
+    assert commands == [f"  modelyard jobs watch {at}", f"  modelyard jobs cancel {at}"]
+
+
+@pytest.fixture
+def gone(told: FakeSuite, rows: str, monkeypatch: pytest.MonkeyPatch) -> FakeSuite:
+    """A job that was submitted, of which for a while nothing is told."""
+    monkeypatch.setattr(watching, "ANSWER_S", 0.1)
+    told.jobs.end(done_rows=2000)
+    watch(told, "submit", "digits", rows)
+    told.jobs.failures["WatchJob"] = [UnavailableError("etcd: away") for _ in range(12)]
+    return told
+
+
+def test_where_nothing_answers_it_says_so_and_goes_on(gone: FakeSuite) -> None:
+    status, lines, error = watch(gone, "watch", "job-1")
+    assert (status, error, gone.jobs.failures["WatchJob"]) == (0, "", [])
+    waited = [line.partition("  ")[2] for line in lines if "waiting" in line]
+    assert waited == ["no news: etcd: away; waiting until the suite answers again"]
+    assert lines[-1] == "job-1 SUCCEEDED: 2,000 of 2,000 rows (100.0%), 2 retries"
+
+
+def test_each_event_is_told_once_where_nothing_answers_in_between(
+    gone: FakeSuite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = gone.jobs.failures.pop("WatchJob")
+    gone.jobs.failures["told"] = [UnavailableError("etcd: away")]
+    called = gone.jobs.called
+
+    def called_in_vain(method: str, context: Any) -> None:
+        called(method, context)
+        if method == "WatchJob" and not gone.jobs.failures["told"] and away:
+            raise away.pop()
+
+    monkeypatch.setattr(gone.jobs, "called", called_in_vain)
+    status, lines, error = watch(gone, "watch", "job-1", "--json")
+    assert (status, json.loads(error), away) == (0, {"waiting": "etcd: away"}, [])
+    assert [json.loads(line)["event"] for line in lines] == list(range(1, 12))
+
+
+def test_for_programs_what_is_waited_for_is_on_standard_error(gone: FakeSuite) -> None:
+    status, lines, error = watch(gone, "watch", "job-1", "--json")
+    assert (status, json.loads(error)) == (0, {"waiting": "etcd: away"})
+    assert [json.loads(line)["event"] for line in lines] == list(range(1, 12))
+
+
+def test_ctrl_c_while_nothing_answers(gone: FakeSuite, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", interrupted)
+    status, _, error = watch(gone, "watch", "job-1")
+    assert (status, error.partition(":")[0]) == (130, "job-1 goes on when the suite answers again")
 
 
 def test_each_event_is_a_line_of_json(told: FakeSuite, rows: str) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from modelyard.v1 import jobs_pb2 as pb
 from tests.unit.fakes import FakeSuite
 
 Run = Callable[..., str]
+EXAMPLES = Path(__file__).parents[4] / "examples"
 
 
 @pytest.fixture
@@ -83,6 +85,26 @@ def test_train_with_all_options(fakes: FakeSuite, run: Run, recipe: str) -> None
     assert training.release == pb.Release(alias="prod", deploy=True, if_better=True)
 
 
+def test_the_help_is_in_sections_and_its_examples_run(
+    fakes: FakeSuite, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    told = run("train", "--help")
+    assert max(map(len, told.splitlines())) <= 80
+    for title in ("Arguments:", "What is run:", "What it learns from:", "Checkpoints:", "Server and output:"):
+        assert f"\n{title}\n" in told
+    assert "passes over the data  [default: 1]" in told
+    (tmp_path / "examples").symlink_to(EXAMPLES)
+    for name in ("train.npz", "held_out.npz", "train.py"):
+        (tmp_path / name).write_bytes(b"any")
+    monkeypatch.chdir(tmp_path)
+    examples = told.partition("Examples:")[2].replace("\\\n", " ").splitlines()
+    commands = [shlex.split(line) for line in examples if line.strip().startswith("modelyard train")]
+    for command in commands:
+        run(*command[1:], "--detach")
+    assert len(commands) == len(fakes.jobs.requests) == 3
+
+
 def test_train_a_script(fakes: FakeSuite, run: Run, recipe: str) -> None:
     (Path(recipe) / "train.py").write_text("print(1)")
     said = ("--script", "train.py", "--workers", "2", "--set", "lr=0.1", "--set", "batch-size=8", "--set", "amp=")
@@ -109,7 +131,7 @@ def test_how_it_goes_is_told_line_by_line_and_what_came_of_it(fakes: FakeSuite, 
     fakes.jobs.end(training=pb.TrainingProgress(step=10, steps=10))
     said = run("train", recipe, "--data", "s3://b/x.csv").splitlines()
     assert said[1].partition("  ")[2] == "RUNNING: step 5 of 10, loss 0.25, 12.5 samples/s, 2 workers"
-    assert said[2:] == ["job-1 SUCCEEDED: step 10 of 10"]
+    assert said[2:] == ["job-1 SUCCEEDED", "step 10 of 10"]
     told = [json.loads(line) for line in run("train", recipe, "--data", "s3://b/x.csv", "--json").splitlines()]
     assert told[1]["measurements"] == [{"step": 5, "values": {"loss": 0.25}}]
     assert told[1]["job"]["progress"]["training"]["members"] == ["w1", "w2"]
@@ -120,11 +142,14 @@ def test_a_failure_is_told_with_its_traceback(fakes: FakeSuite, recipe: str) -> 
     arguments = ["train", recipe, "--data", "s3://b/x.csv", "--detach"]
     runner = CliRunner(env={"MODELYARD_ADDRESS": fakes.address})
     assert runner.invoke(app, arguments).exit_code == 0
-    fakes.jobs.jobs["job-1"].traceback = "Traceback:\n  recipe.py\nValueError: odd\n"
+    job = fakes.jobs.jobs["job-1"]
+    job.traceback = "Traceback:\n  recipe.py\nValueError: odd\n"
+    job.checkpoint.step = 2
     result = runner.invoke(app, ["jobs", "watch", "job-1"])
     assert result.exit_code == 1
-    assert result.stdout.splitlines() == ["job-1 FAILED", "Traceback:", "  recipe.py", "ValueError: odd"]
-    assert result.stderr == "error: job job-1: expected it SUCCEEDED, it is FAILED: it raised in step 3\n"
+    told = ["job-1 FAILED", "Traceback:", "  recipe.py", "ValueError: odd"]
+    assert result.stdout.splitlines() == [*told, "--resume job-1 goes on from the checkpoint at step 2"]
+    assert result.stderr == "error: job-1 failed: it raised in step 3\n"
 
 
 def test_jobs_that_train_are_listed_and_shown(fakes: FakeSuite, run: Run, recipe: str) -> None:
@@ -175,6 +200,14 @@ def test_why_a_job_waits(fakes: FakeSuite, run: Run, recipe: str) -> None:
     ("options", "message"),
     [
         (("--set", "lr"), "--set: expected key=value, got 'lr'"),
+        (("--memory", "4Gb"), "--memory: expected a size such as 512MiB or 4GiB, got '4Gb'"),
+        (("--epochs", "-1"), "epochs: expected "),
+        (("--workers", "0"), "workers: expected "),
+        (("--gpu", "2"), "gpu: expected "),
+        (("--keep-last", "0"), "keep_last: expected "),
+        (("--stall-seconds", "0"), "--stall-seconds: expected at least 1, got 0"),
+        (("--patience", "-1"), "patience: expected "),
+        (("--parallel", "shard"), "--parallel: expected data, shard, tensor, pipeline as shard=2; got shard"),
         (("--parallel", "shard=two"), "--parallel: expected data, shard, tensor, pipeline as shard=2; got shard=two"),
         (("--parallel", "row=2"), "--parallel: expected data, shard, tensor, pipeline as shard=2; got row=2"),
         (("--workers", "3", "--parallel", "shard=2"), "expected a multiple of 2 ranks, got 3"),

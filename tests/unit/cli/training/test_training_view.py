@@ -64,6 +64,9 @@ def test_nobody_is_expected_while_it_is_paused() -> None:
 def test_of_a_script_it_says_where_its_output_is() -> None:
     script = JobSpec(training=replace(SPEC, code=Code(Artifact("ab" * 32), "train.py")))
     assert drawn(view_of(spec=script))[2] == "`modelyard logs job-1` shows what the script prints"
+    saved = TrainingProgress(max_workers=2, checkpoint_step=3, checkpoint_failure="the store is full")
+    course = drawn(view_of(saved, spec=script))[2]
+    assert course.endswith("script prints, checkpoint 3, no later one: the store is full")
 
 
 def test_when_all_steps_are_done_it_says_what_takes_time() -> None:
@@ -79,7 +82,7 @@ def test_when_it_has_ended_nothing_is_expected_any_more() -> None:
     lines = drawn(view_of(replace(GOING, step=200, epoch=2), state=JobState.SUCCEEDED))
     assert lines[0] == "job-1  digits  SUCCEEDED"
     assert lines[1].endswith(" step 200 of 200, epoch 2 of 2")
-    assert lines[2:] == ["1,234 samples/s, checkpoint at step 100"]
+    assert lines[2:] == []
 
 
 def test_curves() -> None:

@@ -316,7 +316,7 @@ class Leading:
         await self.group.__aenter__()
         self.stage.now_s += 0.6
         await self.loop.look(self.group)
-        await eventually(done, 5.0)
+        await eventually(done)
 
     async def settle(self) -> None:
         """Wait for what was begun so."""

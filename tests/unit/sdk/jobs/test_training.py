@@ -143,6 +143,18 @@ def test_labels_are_balanced_where_that_is_asked_for() -> None:
         assert training.data.balanced is balanced
 
 
+@pytest.mark.parametrize(
+    ("entry", "said", "stall_s"),
+    [("recipe", None, 600.0), ("recipe", 5.0, 5.0), ("train.py", None, 0.0), ("train.py", 5.0, 5.0)],
+)
+def test_a_script_is_looked_at_whether_it_hangs_only_if_it_is_said(
+    entry: str, said: float | None, stall_s: float
+) -> None:
+    training = TrainingJobOptions(entry, stall_s=said).spec("digits", CODE, ROWS).training
+    assert training
+    assert training.stall_s == stall_s
+
+
 def test_it_goes_on_from_a_job_or_from_one_of_that_id() -> None:
     job = Job("job-7", "acme", TrainingJobOptions().spec("digits", CODE, ROWS))
     for source in (job, job.id):

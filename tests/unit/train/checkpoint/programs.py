@@ -19,6 +19,7 @@ from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 
 from modelyard.train.checkpoint.directory import DirectoryCheckpoints
 from modelyard.train.checkpoint.loading import load, newest
+from modelyard.train.checkpoint.ranks import Ranks
 from modelyard.train.checkpoint.saver import Checkpoints
 from modelyard.train.position import Position
 
@@ -81,6 +82,26 @@ def rank(work: Callable[[Path, Connection], None], root: Path, told: Connection,
     dist.destroy_process_group()
 
 
+class Everybody:
+    """The default group, as Peers."""
+
+    lost = False
+
+    def __init__(self) -> None:
+        self.rank, self.world = dist.get_rank(), dist.get_world_size()
+
+    def all_gather(self, values: torch.Tensor) -> list[torch.Tensor]:
+        gathered = [torch.empty_like(values) for _ in range(self.world)]
+        dist.all_gather(gathered, values)
+        return gathered
+
+    def broadcast(self, tensor: torch.Tensor, source: int) -> None:
+        dist.broadcast(tensor, source)
+
+    def lose(self, reason: str) -> None:
+        raise AssertionError(reason)
+
+
 def sharded(scale: float) -> DTensor:
     """FP32 [7, 3], of which each rank has some rows."""
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
@@ -89,7 +110,7 @@ def sharded(scale: float) -> DTensor:
 
 def save_sharded(root: Path, told: Connection) -> None:
     """Save a sharded and a replicated tensor, thrice; tell the names."""
-    checkpoints = Checkpoints(DirectoryCheckpoints(root), group=dist.new_group(backend="gloo"), keep_last=2)
+    checkpoints = Checkpoints(DirectoryCheckpoints(root), ranks=Ranks(Everybody()), keep_last=2)
     names = []
     for step in (1, 2, 3):
         state = {"sharded": sharded(step), "replicated": torch.full((50_000,), step), "step": step}
@@ -100,10 +121,10 @@ def save_sharded(root: Path, told: Connection) -> None:
 
 def load_sharded(root: Path, told: Connection) -> None:
     """Load the newest into tensors of this group; tell what this rank has, its rows first."""
-    group = dist.new_group(backend="gloo")
     store = DirectoryCheckpoints(root)
-    current = {"sharded": sharded(0), "replicated": torch.zeros(50_000, dtype=torch.int64), "step": 0}
-    record, state = load(store, newest(store, group), current, group)
+    record, state = load(
+        store, newest(store), lambda key, like: sharded(0) if key == "sharded" else torch.empty_like(like, device="cpu")
+    )
     found = state["sharded"]
     assert isinstance(found, DTensor)
     told.send((found.to_local().tolist(), state["replicated"][0].item(), record.world, state["step"]))
@@ -111,7 +132,7 @@ def load_sharded(root: Path, told: Connection) -> None:
 
 def fail_on_one(root: Path, told: Connection) -> None:
     """Rank 1's store fails once, when it is to keep its files; tell how the first save and the next ended here."""
-    checkpoints = Checkpoints(_Failing(root, dist.get_rank() == 1), group=dist.new_group(backend="gloo"))
+    checkpoints = Checkpoints(_Failing(root, dist.get_rank() == 1), ranks=Ranks(Everybody()))
     error = checkpoints.save({"step": 1, "w": torch.ones(4)}, Position(1)).exception()
     name = checkpoints.save({"step": 2, "w": torch.ones(4)}, Position(2)).result()
     checkpoints.close()

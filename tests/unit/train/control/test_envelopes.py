@@ -6,6 +6,7 @@ from modelyard import codec
 from modelyard.errors import InvalidInputError
 from modelyard.train.control import messages as m
 from modelyard.train.control.envelopes import Message, packed, unpacked
+from modelyard.train.control.waiting import Waits
 from modelyard.train.position import Position
 
 SAVED = m.Saved(Position(3, 1, 2), "c")
@@ -21,6 +22,7 @@ MESSAGES: list[Message] = [
     SAVED,
     m.Saved(Position(3, 1, 2), "c", ("b", "a"), "d"),
     m.Unsaved(3, "full"),
+    Waits("no registry is live", 7.0),
     m.Finished(Position(3, 1, 2)),
     m.Failed("why", "Traceback"),
     m.Stop("why"),

@@ -228,6 +228,27 @@ def test_a_new_control_process_adopts_what_trains_and_disturbs_nobody(trained: W
     assert (trained.number, trained.members) == (2, ("r0", "r2"))
 
 
+def test_those_are_seen_that_are_there_and_while_nobody_came_yet_those_that_may_train(trained: World) -> None:
+    trained.cut("r2")
+    trained.form("r0", "r1")
+    trained.die("r1")  # too few are left to form
+    assert (trained.members, trained.membership.seen(trained.now_s)) == (("r0", "r1"), ("r0",))
+    trained.restart()
+    assert trained.membership.seen(trained.now_s) == ("r0", "r1")
+    assert trained.wake_s <= trained.now_s + LIMITS.alone_s
+    trained.wait(LIMITS.alone_s)
+    assert trained.membership.seen(trained.now_s) == ()
+    trained.come("r0")
+    assert trained.membership.seen(trained.now_s) == ("r0",)
+
+
+def test_who_is_dead_for_certain_is_not_seen() -> None:
+    world = trained_by("w0/a", "w1/b", "w2/c")
+    world.restart()
+    world.come("w1/d")
+    assert world.membership.seen(world.now_s) == ("w0/a", "w2/c")
+
+
 def test_a_new_control_process_goes_on_without_those_that_do_not_come(trained: World) -> None:
     trained.restart()
     trained.come("r0", "r1")

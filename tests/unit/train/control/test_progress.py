@@ -5,6 +5,7 @@ import contextlib
 
 from modelyard.train.control.messages import Committed, Failed, Finished, Saved
 from modelyard.train.control.progress import News, Progress, State
+from modelyard.train.control.waiting import Waits
 from modelyard.train.position import Position
 from tests.waiting import eventually
 
@@ -63,3 +64,13 @@ async def test_who_fails_when_training_has_finished_changes_nothing_about_that()
     progress.take(Finished(Position(3), "FINISHED", "v"))
     progress.take(Failed("ranks died 5 times in a row"))
     assert (progress.finished, progress.failed) == (Finished(Position(3), "FINISHED", "v"), None)
+
+
+async def test_what_a_rank_0_waits_for_is_forgotten_once_another_one_is_that() -> None:
+    progress, waits = Progress(Slow()), Waits("no registry is live", 7.0)
+    progress.take(State(1, ("a", "b"), lead="a"))
+    progress.take(waits)
+    progress.take(State(2, ("b",), lead="a"))
+    assert progress.waits == waits
+    progress.take(State(3, ("b", "a"), lead="b"))
+    assert progress.waits == Waits()

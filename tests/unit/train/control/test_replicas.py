@@ -30,6 +30,11 @@ class Job:
             self.replicas.join(hello(name, formation=formation, whole=whole), self.now_s)
             self.settle()
 
+    def place(self, ranks: int) -> None:
+        """The leading scheduler says for how many there are places."""
+        self.replicas.places = ranks
+        self.settle()
+
     def die(self, *names: str) -> None:
         for name in names:
             self.replicas.lose(name, self.now_s)
@@ -110,6 +115,69 @@ def test_a_group_that_one_has_dropped_is_dropped_by_all_and_new_members_form(tra
     trained.come("h")
     assert [one.members for one in trained.formations] == [("a", "b", "c", "d"), ("e", "f", "g", "h")]
     assert trained.formations[1].number == 2
+
+
+def test_those_that_are_there_form_at_once_when_no_others_are_placed_any_more(trained: Job) -> None:
+    trained.say(Broken, "a", "b", "c", "d")
+    trained.die("a", "b", "c", "d")
+    trained.place(4)
+    trained.come("e", "f")
+    assert len(trained.formations) == 1
+    trained.place(3)
+    assert (trained.members, trained.now_s) == (("e", "f"), 0.0)
+
+
+def test_that_few_are_placed_is_no_reason_to_form_while_others_may_train_on(trained: Job) -> None:
+    trained.die("a", "b", "c", "d")
+    trained.come("e", "f")
+    trained.place(2)
+    trained.wait(LIMITS.alone_s * 0.9)
+    assert len(trained.formations) == 1
+    trained.wait(LIMITS.alone_s * 0.1)
+    assert trained.members == ("e", "f")
+
+
+def test_fewer_than_the_least_never_form_however_few_are_placed(trained: Job) -> None:
+    trained.replicas._limits = replace(LIMITS, min_workers=4)
+    trained.say(Broken, "a", "b", "c", "d")
+    trained.die("a", "b", "c", "d")
+    trained.come("e", "f")
+    trained.place(2)
+    assert len(trained.formations) == 1
+
+
+def test_a_process_in_the_place_of_one_proves_that_the_group_of_all_has_ended() -> None:
+    job = Job()
+    job.come("w1/a", "w2/a", "w3/a", "w4/a")
+    job.say(Formed, "w1/a", "w2/a", "w3/a", "w4/a")
+    job.die("w1/a", "w2/a", "w3/a", "w4/a")
+    job.come("w2/b")
+    assert job.replicas.group.those(Stage.GONE) == ["w2/a"]
+    job.come("w1/b", "w3/b")
+    assert len(job.formations) == 1
+    job.come("w4/b")
+    assert (job.members, job.now_s) == (("w2/b", "w1/b", "w3/b", "w4/b"), 0.0)
+
+
+def test_a_process_in_the_place_of_one_that_seems_to_train_has_all_others_drop_the_group() -> None:
+    job = Job()
+    job.come("w1/a", "w2/a", "w3/a", "w4/a")
+    job.say(Formed, "w1/a", "w2/a", "w3/a", "w4/a")
+    for number, new in enumerate("bcd", 1):  # again and again, and nobody is left out for it
+        job.come(f"w2/{new}")
+        others = [name for name in job.members if not name.startswith("w2/")]
+        assert job.leave(number, at_boundary=False) >= set(others)
+        job.say(Broken, *others)
+        job.die(*job.members)
+        job.come(*(f"{name.partition('/')[0]}/{new}" for name in others))
+        job.say(Formed, *job.members)
+        assert (len(job.formations), job.now_s) == (number + 1, 0.0)
+
+
+def test_one_that_comes_back_from_another_formation_is_no_process_in_the_place_of_another() -> None:
+    job = Job(last=Formation(3, ("w1/a", "w2/a"), ("", ""), ""))
+    job.come("w1/a", formation=3, whole=True)
+    assert not job.replicas.group.those(Stage.GONE)
 
 
 def test_those_that_are_there_form_when_the_others_do_not_return(trained: Job) -> None:

@@ -56,6 +56,23 @@ def test_it_is_trained_on_what_is_encoded_and_leaves_what_it_has_fitted(tmp_path
     assert fitted.to_bytes() == again.to_bytes()
 
 
+@pytest.mark.parametrize(
+    ("side", "message"),
+    [
+        ("to", "an argument 'x', .* Linear has input: rename it in the model, or say to='input' in"),
+        ("output", "an output 'logits', .* Linear has output: rename it in the model, or say output='output' in"),
+    ],
+)
+def test_a_model_that_could_not_be_served_is_not_trained(tmp_path: Path, side: str, message: str) -> None:
+    class Unnamed(Fitted):
+        def options(self, train: Table) -> Sequence[Options]:
+            scaling = ScalingOptions(train.view.features, to="x" if side == "to" else "input")
+            return [scaling, LabelOptions("y", output="logits" if side == "output" else "output")]
+
+    with pytest.raises(InvalidInputError, match=f"^before the first step: expected a model with {message}"):
+        run_local(Unnamed(), table(tmp_path))
+
+
 def test_samples_are_scaled_and_labelled(tmp_path: Path) -> None:
     rows = table(tmp_path)
     recipe = Fitted()

@@ -10,6 +10,7 @@ import pytest
 from modelyard.rpc.frames import Frames
 from modelyard.train.control.envelopes import Message, unpacked
 from modelyard.train.control.messages import Formation, Hello, Saved
+from modelyard.train.control.waiting import Waits
 from modelyard.train.elastic.group import Group, Seat
 from modelyard.train.elastic.member import Member
 from modelyard.train.position import Position
@@ -61,10 +62,12 @@ async def test_a_checkpoint_that_nobody_heard_of_is_told_to_who_comes_next(contr
         await eventually(lambda: not member.connected)
         member.saved(Saved(Position(6), "older"))
         member.saved(Saved(Position(7), "last", ("older",)))
+        member.waits(Waits("no registry is live", 7.0))
         where = await second.listen()
-        await eventually(lambda: len(second.heard) == 2)
-        hello, saved = second.heard
+        await eventually(lambda: len(second.heard) == 3)
+        hello, saved, waits = second.heard
         assert isinstance(hello, Hello)
+        assert waits == Waits("no registry is live", 7.0)
         assert saved == Saved(Position(7), "last", ("older",))
     finally:
         await asyncio.to_thread(member.close)

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler, StepLR
 from modelyard.errors import ModelyardError
 from modelyard.jobs.training import Parallelism
 from modelyard.train.options import TrainingOptions
-from modelyard.train.parallel.gathering import gather, scatter
+from modelyard.train.parallel.gathering import gather
 from modelyard.train.parallel.mesh import mesh
 from modelyard.train.parallel.placement import Placement, place
 from modelyard.train.parallel.step import ParallelStep
@@ -84,6 +84,14 @@ class Normed(Net):
 
     def model(self) -> nn.Module:
         return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 3))
+
+
+class Wide(Net):
+    """What is said of tensors is short beside them."""
+
+    def model(self) -> nn.Module:
+        first, last = nn.Linear(6, 512), nn.Linear(512, 3)
+        return nn.Sequential(first, nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), last)
 
 
 class Broken(Net):
@@ -208,19 +216,6 @@ def difference(
         "whole": sum(p.numel() for p in expected.values()),
         "epoch": state.position.epoch,
     }
-
-
-def restored(recipe: type[Recipe], shape: Parallelism) -> float:
-    """How far weights are from what was scattered; -1 on ranks that gather nothing."""
-    options, made = TrainingOptions(seed=5), recipe()
-    _, placement = state_of(made, TrainingOptions(seed=6), mesh(shape))
-    assert placement
-    wanted = state_of(made, options)[0].module.state_dict()
-    before = gather(placement)
-    assert not before or any(bool((before[n] != wanted[n]).any()) for n in wanted)
-    scatter(placement, wanted)
-    found = gather(placement)
-    return max((float((found[n] - wanted[n]).abs().max()) for n in found), default=-1.0)
 
 
 def buffers(recipe: type[Recipe], shape: Parallelism) -> tuple[list[float], int]:

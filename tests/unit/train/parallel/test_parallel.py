@@ -53,11 +53,6 @@ def test_each_rank_has_its_part_of_the_parameters(two: Ranks, four: Ranks) -> No
         assert sum(rank["elements"] for rank in found) >= found[0]["whole"]
 
 
-@pytest.mark.parametrize("shape", [HYBRID, CUT_LAYERS, CUT_STAGES, LAYERS_OF_STAGES])
-def test_weights_are_scattered_as_they_are_gathered(four: Ranks, shape: Parallelism) -> None:
-    assert four.run(cases.restored, cases.Net, shape) == [0.0, -1.0, -1.0, -1.0]
-
-
 def test_buffers_are_the_same_on_all_ranks(two: Ranks) -> None:
     first, second = two.run(cases.buffers, cases.Normed, SHARDED)
     assert first == second

@@ -12,6 +12,7 @@ from tests.unit.train.parallel.ranks import Ranks
 
 TOLERANCE = 1e-6
 SHARDED, TENSOR, PIPELINE = Parallelism(0, 2), Parallelism(0, tensor=2), Parallelism(0, pipeline=2)
+HYBRID, LAYERS_OF_STAGES = Parallelism(2, 2), Parallelism(0, tensor=2, pipeline=2)
 CUT_LAYERS, CUT_STAGES = Parallelism(0, 2, 2), Parallelism(0, 2, 1, 2)
 
 
@@ -39,3 +40,13 @@ def test_a_run_that_one_process_has_begun_goes_on(two: Ranks, shape: Parallelism
     found = two.run(runs.begun_by_one, cases.Net, shape, {"epochs": 2, "batch_size": 8})
     assert 0 <= found[0] <= TOLERANCE
     assert found[1] == -1.0
+
+
+@pytest.mark.parametrize("shape", [HYBRID, CUT_LAYERS, CUT_STAGES, LAYERS_OF_STAGES], ids=str)
+def test_each_rank_writes_and_reads_its_part(four: Ranks, shape: Parallelism) -> None:
+    """What several ranks have is written by one of them; `continued` compares what is read of it."""
+    found = four.run(runs.parts, cases.Wide, shape)
+    whole = found[0]["whole"]
+    assert all(rank["written"] < 0.35 * whole for rank in found)
+    assert whole < sum(rank["written"] for rank in found) < 1.1 * whole
+    assert all(rank["read"] < (0.6 if shape == HYBRID else 0.35) * whole for rank in found)

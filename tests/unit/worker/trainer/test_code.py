@@ -61,14 +61,14 @@ def test_the_only_recipe_with_its_parameters(tmp_path: Path) -> None:
 def test_one_of_several(tmp_path: Path) -> None:
     source = SOURCE.format(name="One") + SOURCE.format(name="Two")
     assert type(read(tmp_path, "several:Two", source)).__name__ == "Two"
-    with pytest.raises(InvalidInputError, match="expected one Recipe in several, got One, Two"):
+    with pytest.raises(InvalidInputError, match="got One, Two: name one as --entry several:One"):
         recipe(Code(Artifact("c" * 64), "several"), tmp_path)
 
 
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ("none", "expected one Recipe in none, got none"),
+        ("none", "none: expected one class that is a whole Recipe, got none"),
         ("none:nn", "expected none:nn to be a Recipe"),
         ("none:Missing", "expected none:Missing to be a Recipe, got None"),
     ],
@@ -76,6 +76,12 @@ def test_one_of_several(tmp_path: Path) -> None:
 def test_no_recipe(tmp_path: Path, entry: str, message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
         read(tmp_path, entry, "from torch import nn\nfrom modelyard.train import Recipe\n")
+
+
+def test_a_recipe_that_lacks_something_is_named(tmp_path: Path) -> None:
+    source = SOURCE.format(name="Partial").replace("def loss", "def losss")
+    with pytest.raises(InvalidInputError, match=r"got Partial, which lacks loss$"):
+        read(tmp_path, "partial", source)
 
 
 def test_a_module_that_is_not_there(tmp_path: Path) -> None:
@@ -96,7 +102,7 @@ def test_a_module_that_is_not_there(tmp_path: Path) -> None:
 def test_code_that_raises_is_told_with_its_own_traceback(tmp_path: Path, source: str, reason: str) -> None:
     with pytest.raises(RecipeError, match=f"import broken: the recipe raised {reason}") as failed:
         read(tmp_path, "broken", source)
-    assert "broken.py" in failed.value.traceback
+    assert 'File "broken.py", line ' in failed.value.traceback
     assert "modelyard" not in failed.value.traceback
 
 

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from modelyard.train.elastic import watch
 from modelyard.train.elastic.watch import LOOKS
 from modelyard.train.failure import RecipeError
 from modelyard_worker.trainer import preparation
@@ -45,14 +46,14 @@ def test_who_reads_does_get_further() -> None:
 def test_what_is_read_may_be_away(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[RecipeError] = []
     looks = threading.Semaphore(0)
-    is_reading = preparation._is_reading
+    is_reading = watch.is_reading
 
     def looked(thread: int) -> bool:
         looks.release()
         return is_reading(thread)
 
-    monkeypatch.setattr(preparation, "_is_reading", looked)
-    monkeypatch.setattr(preparation, "_DATASETS", __file__)  # so that what this thread does is a reading
+    monkeypatch.setattr(preparation, "is_reading", looked)
+    monkeypatch.setattr(watch, "_DATASETS", __file__)  # so that what this thread does is a reading
     with watched("before the first step", LIMIT_S, told.append):
         for _ in range(3 * LOOKS):
             assert looks.acquire(timeout=30)

@@ -37,6 +37,7 @@ def test_ranks_get_no_settings_of_ours_and_credentials_only_to_read_with(dataset
 
 
 def test_the_control_process_gets_the_secret_where_others_do_not_see_it() -> None:
-    made = launch.control(begin(Dataset(Artifact("d" * 64))), ["python"], "127.0.0.1:2379")
+    made = launch.control(begin(Dataset(Artifact("d" * 64))), ["python"], "127.0.0.1:2379", 3)
     assert made.environment({"PATH": "/bin"}) == {"PATH": "/bin", launch.SECRET: "secret"}
     assert not any("secret" in argument for argument in made.command)
+    assert "--lease-s=3" in made.command

@@ -40,6 +40,7 @@ class Course:
         counts: the queue's, when it was last asked.
         workers: who executed a task of it then.
         lost: something was forgotten: it has to be begun anew.
+        rests: whether what it reads is held, of a job that was paused before it was planned.
         again: somebody else has written the record: it is to be read and looked at once more.
         looked_s, written_s, held_s: when it was looked who executes what, its record written, its results held.
     """
@@ -54,6 +55,7 @@ class Course:
     counts: Counts = field(default_factory=Counts)
     workers: tuple[str, ...] = ()
     lost: bool = False
+    rests: bool = False
     again: bool = False
     looked_s: float = -math.inf
     written_s: float = -math.inf

@@ -3,6 +3,7 @@
 jobs/~{job}@ranks/{job}       deployment.Deployment: the ranks that a job wants, at least so many of them together
 jobs/~{job}@control/{job}     of its control process
 training/{job}/charter        what these are told
+training/{job}/places         of ranks that share a model: how many are placed
 training/{job}/formation      train.control.fence.Record: the control process's; the leader writes the first one of a
                               job that goes on from another's checkpoint
 
@@ -45,12 +46,20 @@ class Gang:
         report: the latest; None: there is none.
         controlled: whether its control process is there.
         saved: its last checkpoint, and those before it that are kept; None: there is none.
+        places: for how many ranks there are places, as the control process was told; None: it was not.
     """
 
     charter: Charter | None = None
     report: TrainingReport | None = None
     controlled: bool = False
     saved: Saved | None = None
+    places: int | None = None
+
+    @property
+    def spent_s(self) -> float:
+        """What all processes that the job ever had have spent on it, as far as is reported."""
+        before_s = self.charter.spent_s if self.charter else 0.0
+        return before_s + (self.report.compute_s if self.report else 0.0)
 
     @property
     def trains(self) -> bool:
@@ -74,6 +83,7 @@ class Gangs:
             codec.understood(report_of, report.key, report.value) if report else None,
             keys.training_control(job) in found,
             _saved(found.get(keys.training_formation(job))),
+            _places(found.get(keys.training_places(job))),
         )
 
     async def launch(self, job: Job, before: Charter | None) -> None:
@@ -84,11 +94,12 @@ class Gangs:
             before: what those were told; None: there were none.
         """
         secret = before.secret if before else secrets.token_hex(16)
-        charter = Charter(job.id, job.tenant, _spec(job), secret)
+        charter = Charter(job.id, job.tenant, _spec(job), secret, spent_s=job.usage.compute_s)
         wishes = gang(charter, _needs(charter.spec), self._context.clock())
         await self._context.commit(
             Put(keys.training_charter(job.id), codec.encode(charter)),
             Delete(keys.training_report(job.id)),
+            Delete(keys.training_places(job.id)),
             *await self._formation(job),
             *(Put(_key(wish, job.id), codec.encode(wish)) for wish in wishes),
         )
@@ -102,6 +113,10 @@ class Gangs:
         position = Position(job.checkpoint.step, job.checkpoint.epoch, job.checkpoint.offset)
         first = Record(replace(NONE, checkpoint=Saved(position, job.checkpoint.digest)))
         return [Put(keys.training_formation(job.id), codec.encode(first))]
+
+    async def tell_places(self, job: str, places: int) -> None:
+        """Have the control process know for how many ranks there are places: it need not wait for others."""
+        await self._context.commit(Put(keys.training_places(job), codec.encode(places)))
 
     async def stop(self, charter: Charter, reason: str) -> None:
         """Have them save what there is, and end."""
@@ -136,6 +151,10 @@ class Gangs:
 
 def _charter(data: bytes) -> Charter:
     return codec.decode(Charter, data)
+
+
+def _places(found: KeyValue | None) -> int | None:
+    return codec.understood(lambda data: codec.decode(int, data), found.key, found.value) if found else None
 
 
 def _saved(formation: KeyValue | None) -> Saved | None:

@@ -47,6 +47,11 @@ class JobHolds:
             hold = Hold(chunks=tuple(map(mark, index.chunks)), tenant=job.tenant)
             await self._context.commit(Put(_key(job.id, "input/index"), codec.encode(hold)))
 
+    async def is_submitted(self, job: Job) -> bool:
+        """Whether what it reads is held since it was submitted, and so is there: what is not must not be held."""
+        owner = keys.hold(keys.upload_owner(job.tenant, job.id))
+        return any(key.removeprefix(owner)[:1] in {"", "/"} for key in await self._context.backends.etcd.keys(owner))
+
     async def hold_results(self, job: Job, chunks: Collection[str]) -> None:
         """Hold pieces of results beside those that are held already."""
         for put in _parts(job, chunks):

@@ -10,6 +10,7 @@ from modelyard.jobs.lifecycle import advance, moved
 from modelyard.jobs.states import Actor, JobState
 from modelyard_scheduler.jobs.leader.context import LeaderContext
 from modelyard_scheduler.jobs.leader.course import Course
+from modelyard_scheduler.jobs.leader.holds import JobHolds
 from modelyard_scheduler.jobs.leader.loading import Loading
 from modelyard_scheduler.jobs.leader.preparation import WAITING
 from modelyard_scheduler.jobs.leader.rounds import Rounds
@@ -23,8 +24,11 @@ UNDER_WAY = (JobState.RUNNING, JobState.PAUSED)
 class Steps:
     """Takes jobs a step further."""
 
-    def __init__(self, context: LeaderContext, rounds: Rounds, settlement: Settlement, loading: Loading) -> None:
+    def __init__(
+        self, context: LeaderContext, holds: JobHolds, rounds: Rounds, settlement: Settlement, loading: Loading
+    ) -> None:
         self._context = context
+        self._holds = holds
         self._rounds = rounds
         self._settlement = settlement
         self._loading = loading
@@ -83,7 +87,15 @@ class Steps:
             await self._rounds.write(course, job)
             course.again = True
 
+    async def _rest(self, course: Course) -> None:
+        """Of a job that was paused before it was planned: what it reads is held for as long as that lasts."""
+        if not course.rests and await self._holds.is_submitted(course.job):
+            await self._holds.hold_input(course.job)
+        course.rests = True
+
     async def _proceed(self, course: Course) -> None:
+        if course.held.plan is None:
+            await self._rest(course)
         running = course.held.plan is not None and course.job.state is JobState.RUNNING
         if running and (reason := await self._loading.look(course, self._rounds.pace(course))):
             job = moved(course.job, JobState.FAILED, Actor.LEADER, self._context.clock(), reason)

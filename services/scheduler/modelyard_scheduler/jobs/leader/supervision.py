@@ -125,7 +125,7 @@ class Supervision:
     def _loop_over_jobs(self, context: LeaderContext, holds: JobHolds, wishes: Wishes) -> JobLoop:
         loading = Loading(self._services.state, wishes, self._services.find_version, context.elapsed)
         rounds = Rounds(context, holds, loading.ready, self._note_retries)
-        steps = Steps(context, rounds, Settlement(context, holds, rounds, wishes), loading)
+        steps = Steps(context, holds, rounds, Settlement(context, holds, rounds, wishes), loading)
         preparation = Preparation(context, holds, wishes, loading, self._services.planner)
         gangs = Gangs(context)
         trainings = TrainingRounds(context, holds, gangs, self._releases(context), self._services.state)

@@ -24,7 +24,7 @@ from modelyard_scheduler.jobs.leader.gangs import Gangs
 from modelyard_scheduler.jobs.leader.holds import JobHolds
 from modelyard_scheduler.jobs.leader.names import ModelNames
 from modelyard_scheduler.jobs.leader.preparation import FIRST_DELAY_S, LONGEST_DELAY_S, WAITING
-from modelyard_scheduler.jobs.leader.training_course import MOST_REASON, TrainingCourse, begun, idle, saved, told
+from modelyard_scheduler.jobs.leader.training_course import MOST_REASON, TrainingCourse, begun, idle, saved, spent, told
 from modelyard_scheduler.jobs.leader.training_rounds import CANCEL_S, TrainingRounds
 
 log = logging.getLogger(__name__)
@@ -80,9 +80,9 @@ class TrainingSteps:
 
     async def _rest(self, course: TrainingCourse) -> None:
         """Of a job that was paused before it had begun: what it reads is held for as long as that lasts."""
-        if not course.holds_input:
+        if not course.holds_input and await self._holds.is_submitted(course.job):
             await self._hold(course.job)
-            course.holds_input = True
+        course.holds_input = True
         await self._write_if_moved(course, advance(course.job, self._context.clock()))
 
     async def _hold(self, job: Job) -> None:
@@ -143,7 +143,7 @@ class TrainingSteps:
         gang = await self._rounds.look(course)
         if not await self._rounds.stop(course, gang, "it is cancelled", CANCEL_S):
             return
-        job = told(course.job, gang.report, course.compute_s) if gang.report else course.job
+        job = told(course.job, gang.report, gang.spent_s) if gang.report else course.job
         job = moved(idle(saved(job, gang.saved)), JobState.CANCELLED, Actor.LEADER, self._context.clock(), job.reason)
         await self._write_if_moved(course, job)
 
@@ -153,7 +153,7 @@ class TrainingSteps:
         Returns whether that is done: its owner was not faster.
         """
         gang = await self._gangs.read(course.job.id)
-        job = saved(course.job, gang.saved)
+        job = saved(spent(course.job, gang.spent_s), gang.saved)
         if job != course.job and not await self._rounds.write(course, job):
             return False
         if job.checkpoint:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from modelyard.backoff import Backoff
 from modelyard.jobs.job import Job, Usage
@@ -33,8 +34,6 @@ class TrainingCourse:
         lost: never so: nothing of it has to be begun anew.
         stopping_s: since when its processes are to stop; None: they are not.
         stopped: whether they were withdrawn since.
-        looked_s: when its report was read last.
-        compute_s: that its members have spent, and that is not in the record yet.
         hopeless_s: since when no worker can run it; None: one may.
         delays: of its preparation, while something is away.
         not_before_s: when it is prepared again.
@@ -47,8 +46,6 @@ class TrainingCourse:
     lost: bool = False
     stopping_s: float | None = None
     stopped: bool = False
-    looked_s: float = math.nan
-    compute_s: float = 0.0
     hopeless_s: float | None = None
     delays: Backoff | None = None
     not_before_s: float = -math.inf
@@ -67,12 +64,6 @@ class TrainingCourse:
             return STOPPING_S
         return QUIET_S if self.job.state is JobState.PAUSED else BUSY_S
 
-    def count(self, report: TrainingReport | None, now_s: float) -> None:
-        """Count what members have spent since the report was read last."""
-        before, self.looked_s = self.looked_s, now_s
-        if report is not None and not report.stopped and not math.isnan(before):
-            self.compute_s += max(now_s - before, 0.0) * len(report.progress.members)
-
 
 def begun(job: Job) -> Job:
     """A job of whose training nothing is known yet, but the checkpoint of another one that it begins with."""
@@ -86,13 +77,13 @@ def begun(job: Job) -> Job:
     return replace(job, progress=replace(job.progress, training=progress))
 
 
-def told(job: Job, report: TrainingReport, compute_s: float) -> Job:
+def told(job: Job, report: TrainingReport, spent_s: float) -> Job:
     """A job as its control process has reported it.
 
     Args:
         job: RUNNING, or what follows.
         report: the latest.
-        compute_s: what its members have spent since it was written.
+        spent_s: what its members have spent in all, as far as is reported.
     """
     spec, before = job.spec.training, job.progress.training or TrainingProgress()
     if spec is None:
@@ -108,7 +99,7 @@ def told(job: Job, report: TrainingReport, compute_s: float) -> Job:
         checkpoint_step=max(report.progress.checkpoint_step, before.checkpoint_step),
     )
     rows = job.usage.rows + (step - before.step) * spec.batch_size
-    usage = Usage(rows, 0, job.usage.compute_s + compute_s)
+    usage = Usage(rows, 0, max(job.usage.compute_s, spent_s))
     return replace(
         job,
         progress=replace(job.progress, training=progress, workers=progress.members),
@@ -116,6 +107,11 @@ def told(job: Job, report: TrainingReport, compute_s: float) -> Job:
         version=report.version or job.version,
         measurements=report.latest or job.measurements,
     )
+
+
+def spent(job: Job, spent_s: float) -> Job:
+    """A job of which that is reported."""
+    return replace(job, usage=replace(job.usage, compute_s=max(job.usage.compute_s, spent_s)))
 
 
 def saved(job: Job, last: Saved | None) -> Job:
@@ -143,6 +139,14 @@ def untold(job: Job, reason: str) -> Job:
     said, progress = f"{_UNTOLD}: {reason}", job.progress.training
     still = replace(progress, samples_per_s=0.0, estimated_end_s=0.0) if progress else None
     return replace(job, reason=said[:MOST_REASON], progress=replace(job.progress, training=still))
+
+
+def waits(report: TrainingReport | None) -> str:
+    """What those that train wait for, and since when; empty: nothing."""
+    if report is None or not report.waits_for:
+        return ""
+    since = datetime.fromtimestamp(report.waits_since_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return f"{report.waits_for[:MOST_REASON]} (since {since} UTC)"
 
 
 def is_worth_telling(job: Job, before: Job) -> bool:

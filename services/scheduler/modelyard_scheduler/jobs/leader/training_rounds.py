@@ -28,6 +28,7 @@ from modelyard_scheduler.jobs.leader.training_course import (
     saved,
     told,
     untold,
+    waits,
 )
 from modelyard_scheduler.jobs.leader.waiting import no_hope, waits_for
 from modelyard_scheduler.state import State
@@ -60,7 +61,7 @@ class TrainingRounds:
             NotFoundError: the job is forgotten.
         """
         gang = await self.look(course)
-        job = saved(self._become(course, gang.report), gang.saved)
+        job = saved(self._become(course, gang), gang.saved)
         if job.state is JobState.SUCCEEDED:
             job = await self._released(course, job)
         elif job.state is course.job.state:
@@ -78,13 +79,12 @@ class TrainingRounds:
             course.kept = kept
         return gang
 
-    def _become(self, course: TrainingCourse, report: TrainingReport | None) -> Job:
+    def _become(self, course: TrainingCourse, gang: Gang) -> Job:
         """What its report and the clock make of a job."""
-        now_s = self._context.clock()
-        course.count(report, self._context.elapsed())
+        now_s, report = self._context.clock(), gang.report
         if report is None:
             return advance(course.job, now_s)
-        job = told(course.job, report, course.compute_s)
+        job = told(course.job, report, gang.spent_s)
         if report.failed:
             failed = replace(job, traceback=report.traceback[-MOST_TRACEBACK:])
             return moved(failed, JobState.FAILED, Actor.LEADER, now_s, report.failed[:MOST_REASON])
@@ -127,9 +127,15 @@ class TrainingRounds:
             return idle(job)
         if stopped and not charter.stop:
             await self.stop(course, gang, _LEFT, PAUSE_S)
+        await self._tell_places(gang, job)
         if job.state is JobState.FINISHING:
             return replace(job, reason="")
         return replace(idle(job), reason=_WAITED) if charter.stop else self._explained(course, gang, job)
+
+    async def _tell_places(self, gang: Gang, job: Job) -> None:
+        shared = job.spec.training is not None and job.spec.training.parallelism.replica > 1
+        if shared and (places := len(self._state.placed(ranks_of(job.id), internal=True))) != gang.places:
+            await self._gangs.tell_places(job.id, places)
 
     async def _has_gone(self, course: TrainingCourse, gang: Gang) -> bool:
         """Whether nothing is left of processes that were to stop; one that puts its result in order is not hurried."""
@@ -141,7 +147,11 @@ class TrainingRounds:
         progress = job.progress.training
         if progress and len(progress.members) >= progress.min_workers:
             course.hopeless_s = None
-            return replace(job, reason="") if gang.controlled else untold(job, waits_for(job.id, self._state))
+            return (
+                replace(job, reason=waits(gang.report))
+                if gang.controlled
+                else untold(job, waits_for(job.id, self._state))
+            )
         return self._given_up(course, job) or replace(job, reason=waits_for(job.id, self._state))
 
     def _given_up(self, course: TrainingCourse, job: Job) -> Job | None:
@@ -192,5 +202,5 @@ class TrainingRounds:
             return False
         if held.job.state is not course.job.state:
             log.info("training job", extra={"job": job.id, "state": job.state, "reason": job.reason})
-        course.held, course.compute_s = held, 0.0
+        course.held = held
         return True

@@ -7,49 +7,68 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from typing import NoReturn
 
 from modelyard import codec
+from modelyard.errors import UnavailableError
 from modelyard.jobs.training import Code
 from modelyard.train.control.messages import Envelope, Finished, Formation
 from modelyard.train.control.store import Store
+from modelyard.train.control.waiting import Waits
 from modelyard.train.elastic.driver import GONE_S
 from modelyard.train.elastic.failures import told
 from modelyard.train.elastic.group import Group, Seat
 from modelyard.train.elastic.member import Member
+from modelyard.train.elastic.orders import StoppedError
 from modelyard.train.elastic.version import made_by_first
 from modelyard.train.failure import RecipeError
 from modelyard.train.loop import Ending
 from modelyard.train.position import Position
 from modelyard.train.reduction import GroupLost
-from modelyard_worker.trainer.script.execution import LeavingError, Watch, agreed, execute
-from modelyard_worker.trainer.script.failure import failure
+from modelyard_worker.trainer.script.execution import (
+    Course,
+    HangingError,
+    LeavingError,
+    SavingError,
+    Watch,
+    agreed,
+    execute,
+)
+from modelyard_worker.trainer.script.failure import MOST_REASON, MOST_TRACEBACK, failure
+from modelyard_worker.trainer.script.keeping import ScriptKeeping
+from modelyard_worker.trainer.script.listing import read
 from modelyard_worker.trainer.script.outcome import Outcome
 from modelyard_worker.trainer.script.places import Attempt, Place, places, variables
 from modelyard_worker.trainer.script.process import LAST_S, ScriptProcess
 from modelyard_worker.trainer.script.restarts import Restarts, Standing
 from modelyard_worker.trainer.script.sharing import Sharing, gather
+from modelyard_worker.trainer.script.stall import Stall
 from modelyard_worker.trainer.script.terms import ScriptTerms
 
 log = logging.getLogger(__name__)
+RETRY_S = 5.0
+"""Between two tries to read a checkpoint while no registry is there."""
 WITHOUT_VERSION = "the script has left nothing in MODELYARD_OUTPUT: no version came of it"
 
 
 class ScriptDriver:
     """Drives a script from formation to formation."""
 
-    def __init__(self, member: Member, terms: ScriptTerms, outcome: Outcome) -> None:
+    def __init__(self, member: Member, terms: ScriptTerms, outcome: Outcome, keeping: ScriptKeeping) -> None:
         """Be run.
 
         Args:
             member: not started yet.
             terms: what is run, and where.
             outcome: is asked for the version, of rank 0.
+            keeping: its checkpoints.
         """
         self._member = member
         self._terms = terms
         self._outcome = outcome
+        self._keeping = keeping
         self._restarts = Restarts(terms.device)
-        self._step = -1
+        self._is_member = False
         self._groups: list[Group] = []
         self._process: ScriptProcess | None = None
         self._terminates = False
@@ -63,10 +82,16 @@ class ScriptDriver:
             UnavailableError, ExhaustedError, OSError: something is away or full: the process may be started anew.
             ModelyardError: the job cannot go on, as is written down.
         """
-        self._member.start(lambda: self._step)
+        self._member.start(self._step)
         try:
             with told(self._member):
                 return self._take_turns()
+        except StoppedError as stopped:
+            self._keeping.settle()
+            if stopped.save and self._step() >= 0 and self._member.keeps():
+                self._keeping.save()
+                self._keeping.settle()
+            raise
         finally:
             self._member.close()
             for group in self._groups:
@@ -83,6 +108,10 @@ class ScriptDriver:
         if self._process is not None:
             self._process.wait(LAST_S)
 
+    def _step(self) -> int:
+        """Which checkpoint of the job what this rank has would be; -1: it has nothing."""
+        return self._keeping.step + 1 if self._is_member else -1
+
     def _take_turns(self) -> Ending:
         while True:
             version = self._take_part(self._member.next_formation())
@@ -97,10 +126,11 @@ class ScriptDriver:
         """Run in a formation; return the version that came of it, empty if none did; None: its group was lost."""
         group = Group(Seat.of(formation, self._member.name))
         self._groups = [*(before for before in self._groups if not before.gone(0.0)), group]
+        self._keeping.enter(formation.checkpoint)
         try:
             self._member.attend(group)
             group.connect()
-            self._step = 0
+            self._is_member = True
             self._member.formed()
             return self._turn(formation, group)
         except LeavingError:
@@ -116,19 +146,49 @@ class ScriptDriver:
 
     def _turn(self, formation: Formation, group: Group) -> str:
         watch = Watch(group, self._member)
-        own = self._restarts.enter(formation)
+        own = self._restarts.enter(formation, read(self._terms.folder.record).number)
         standings = [codec.decode(Standing, data) for data in gather(group, codec.encode(own))]
         self._restarts.agree(standings)
         if self._restarts.count > self._terms.code.max_restarts:
             self._give_up(watch)
         located = places(formation.members, [standing.device for standing in standings])
+        if group.rank == 0:
+            self._resume(max(standing.number for standing in standings), watch)
         sharing = Sharing(group, self._terms.folder, located, self._terms.scratch, watch.check)
         sharing.share()
         if not self._restarts.done:
-            self._execute(formation, watch, sharing, located[group.rank])
+            try:
+                self._execute(formation, watch, sharing, located[group.rank])
+            except SavingError:
+                self._share_last(group, located)
+                raise
             sharing.share()  # so that any rank can publish what there is
             self._restarts.done = True
-        return self._concluded(group)
+        return made_by_first(group, self._concluded)
+
+    def _resume(self, number: int, watch: Watch) -> None:
+        """Have the last checkpoint, if it is later than what workers have, of which that is the number of the latest.
+
+        An artifact store that is away is waited for.
+        """
+        since_s = time.time()
+        while self._keeping.restores(number):
+            try:
+                self._keeping.restore(number, watch.check)
+            except UnavailableError as error:
+                log.warning("the checkpoint cannot be read yet", extra={"reason": error.message})
+                self._member.waits(Waits(f"its checkpoint is being read: {error.message}"[:MOST_REASON], since_s))
+                watch.until(lambda: False, RETRY_S)
+            else:
+                self._member.waits(Waits())
+                break
+
+    def _share_last(self, group: Group, located: Sequence[Place]) -> None:
+        """Have all workers have what scripts have left that were ended; what is saved then is of all of them."""
+        try:
+            Sharing(group, self._terms.folder, located, self._terms.scratch, group.check).share()
+        except GroupLost as lost:
+            log.info("what other workers have is not in the last checkpoint", extra={"reason": str(lost)})
 
     def _give_up(self, watch: Watch) -> None:
         """Rank 0 says why; the others wait to be stopped."""
@@ -150,16 +210,38 @@ class ScriptDriver:
         log.info("the script is started", extra={"formation": formation.number, "rank": place.rank})
         process = ScriptProcess(command(self._terms.code), told, self._terms.folder.code)
         self._process = process
-        status = execute(process, watch, sharing)
+        try:
+            status = execute(process, watch, sharing, self._course(process))
+        except HangingError as hanging:
+            self._hang(watch, hanging.stack)
         if status:
             name = f"{self._terms.code.entry}: rank {place.rank} of {place.world}"
-            found = failure(name, status, errors, process.tail, time.time())
+            found = failure(name, status, errors, process.tail, time.time(), self._terms.folder.code)
             self._restarts.fail(formation, found)
             raise GroupLost(found.reason)
 
-    def _concluded(self, group: Group) -> str:
-        """Return the version that rank 0 has published, on all ranks; they wait for it."""
-        return made_by_first(group, self._outcome.publish)
+    def _course(self, process: ScriptProcess) -> Course:
+        limit_s = self._terms.stall_s
+        if not limit_s:
+            return Course(self._keeping)
+        return Course(self._keeping, Stall(limit_s, process, self._terms.folder.shared).look)
+
+    def _hang(self, watch: Watch, stack: str) -> NoReturn:
+        """Rank 0 says where all ranks were; the others wait to be stopped."""
+        stacks = gather(watch.group, stack[-MOST_TRACEBACK // watch.group.world :].encode())
+        if watch.group.rank:
+            watch.until(lambda: False)
+        said = (f"rank {rank}:\n{found.decode(errors='replace')}" for rank, found in enumerate(stacks) if found)
+        entry, limit_s = self._terms.code.entry, self._terms.stall_s
+        raise RecipeError(
+            f"{entry}: for {limit_s:g} s no rank printed, changed a file, or computed: it hangs", "\n".join(said)
+        )
+
+    def _concluded(self) -> str:
+        """Return the version; of what it is made there is a checkpoint before."""
+        self._keeping.save()
+        self._keeping.settle()
+        return self._outcome.publish()
 
 
 def command(code: Code) -> Sequence[str]:

@@ -40,7 +40,7 @@ class ScriptFailure:
         return any(said in self.traceback for said in _OF_PEERS)
 
 
-def failure(name: str, status: int, errors: Path, tail: str, time_s: float) -> ScriptFailure:
+def failure(name: str, status: int, errors: Path, tail: str, time_s: float, code: Path) -> ScriptFailure:
     """Return why a script has failed.
 
     Args:
@@ -49,8 +49,9 @@ def failure(name: str, status: int, errors: Path, tail: str, time_s: float) -> S
         errors: the file that it may have written, TORCHELASTIC_ERROR_FILE.
         tail: the end of what it printed as errors.
         time_s: when it ended.
+        code: its directory, which paths in the traceback are relative to.
     """
-    traceback = _recorded(errors) or _printed(tail)
+    traceback = (_recorded(errors) or _printed(tail)).replace(f'File "{code}/', 'File "')
     last = traceback.strip().splitlines()[-1:] if _TRACEBACK in traceback else []
     reason = ": ".join([f"{name}: {describe_exit(status)}", *(line.strip() for line in last)])
     return ScriptFailure(reason[:MOST_REASON], traceback[-MOST_TRACEBACK:], time_s)

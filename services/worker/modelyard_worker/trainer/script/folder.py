@@ -26,6 +26,7 @@ from modelyard.jobs.dataset import Dataset
 from modelyard.jobs.training import TrainingData
 from modelyard.rpc.registry import BlockingSource
 from modelyard_worker.trainer.data import content_of
+from modelyard_worker.trainer.script.listing import Record, write
 
 
 class ScriptFolder:
@@ -67,6 +68,25 @@ class ScriptFolder:
                     named[f"MODELYARD_{name.upper()}"] = self._path / name
                     self._make(self._path / name, partial(_fetch, dataset, source))
         return {name: str(path) for name, path in named.items()}
+
+    def replace(self, directory: Path, record: Record) -> None:
+        """Have another directory be `shared`. Killed meanwhile, this worker has one without a record, or none.
+
+        Args:
+            directory: on the same disk; it is moved.
+            record: that it is to have.
+
+        Raises:
+            OSError: the disk.
+        """
+        with self._locked():
+            self.record.unlink(missing_ok=True)
+            if self.shared.exists():
+                shutil.rmtree(self._path / "unfinished", ignore_errors=True)
+                self.shared.rename(self._path / "unfinished")
+            directory.rename(self.shared)
+            write(self.record, record)
+            shutil.rmtree(self._path / "unfinished", ignore_errors=True)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

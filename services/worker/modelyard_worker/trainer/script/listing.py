@@ -30,7 +30,8 @@ class Record:
     """What was shared last.
 
     Attributes:
-        number: of times that it was; 0: nothing was shared yet. Who has a smaller one than others has missed something.
+        number: larger each time that it was; 0: nothing was shared yet. Who has a smaller one than others has missed
+            something.
         rank: that this worker's first rank had then.
         files: as they were then, by path.
     """
@@ -102,7 +103,7 @@ def listing(
     """
     until_ns = time.time_ns() - int(quiet_s * 1e9) if quiet_s else math.inf
     files: dict[str, Known] = {}
-    for name, path in _walk(directory):
+    for name, path in files_below(directory):
         known = _seen(path, record.files.get(name), until_ns, read_file)
         if known is not None:
             files[name] = known
@@ -133,7 +134,11 @@ def known_as(path: Path, found: str) -> Known:
     return Known(stat.st_mtime_ns, stat.st_size, found)
 
 
-def _walk(directory: Path) -> Iterator[tuple[str, Path]]:
+def files_below(directory: Path) -> Iterator[tuple[str, Path]]:
+    """Go through the regular files below a directory, as (name, path).
+
+    Left out are caches of compiled code, and what others may not have: links, and names that are no plain text.
+    """
     for at, directories, names in os.walk(directory):
         directories[:] = [name for name in directories if name != _LEFT_OUT]
         for path in (Path(at, name) for name in names):
@@ -155,5 +160,7 @@ def _seen(path: Path, before: Known | None, until_ns: float, read_file: Callable
         if stat.st_mtime_ns > until_ns:
             return before
         return Known(stat.st_mtime_ns, stat.st_size, read_file(path))
-    except FileNotFoundError:  # the script has removed it meanwhile
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):  # the script has removed it meanwhile
         return None
+    except PermissionError:  # nobody can have what the script keeps to itself
+        return before

@@ -58,7 +58,7 @@ class Outcome:
 
     def _sent(self) -> str:
         shutil.rmtree(self._staging, ignore_errors=True)
-        shutil.copytree(self._output, self._staging, copy_function=os.link)
+        shutil.copytree(self._output, self._staging, symlinks=True, copy_function=os.link)
         reason = WEIGHTS_ALONE if _are_weights_alone(self._staging) else ""
         if reason:
             write_signature(self._staging, Signature())

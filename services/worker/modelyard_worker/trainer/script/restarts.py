@@ -18,12 +18,14 @@ class Standing:
         restarts: that it knows of.
         done: whether the scripts of all ranks had ended well, in a formation that it was in.
         failure: why its script has failed in the formation before; None: it has not.
+        number: of what its worker has (listing.Record).
     """
 
     device: str
     restarts: int = 0
     done: bool = False
     failure: ScriptFailure | None = None
+    number: int = 0
 
 
 class Restarts:
@@ -46,15 +48,15 @@ class Restarts:
         """This rank's script has failed in a formation."""
         self._failed = (formation, failure)
 
-    def enter(self, formation: Formation) -> Standing:
-        """Return what this rank brings into the next formation.
+    def enter(self, formation: Formation, number: int = 0) -> Standing:
+        """Return what this rank brings into the next formation; `number`: of what its worker has.
 
         A failure counts if all members of that formation are still there: a script whose peer was lost fails, too.
         """
         failed, self._failed = self._failed, None
         counts = failed is not None and {*failed[0].members} <= {*formation.members}
         count = self.count + (1 if counts else 0)
-        return Standing(self._device, count, self.done, failed[1] if failed and counts else None)
+        return Standing(self._device, count, self.done, failed[1] if failed and counts else None, number)
 
     def agree(self, standings: Sequence[Standing]) -> None:
         """Take in what all ranks have brought: of several failures the first counts that follows from no other."""

@@ -36,6 +36,8 @@ from modelyard_worker.trainer.script.places import Place
 
 PIECE_BYTES = 16 << 20
 QUIET_S = 1.0
+_FORMATION_BITS = 24
+"""Numbers of records grow from one formation to the next, also over workers that know nothing of each other."""
 
 
 class Sharing:
@@ -93,6 +95,7 @@ class Sharing:
         listings = {rank: told[rank] for rank in self._owners}
         wanted = merged([*listings.values()])
         number = 1 + max(one.record.number for one in listings.values())
+        number = max(number, self._group.number << _FORMATION_BITS)
         with tempfile.TemporaryDirectory(prefix="arriving-", dir=self._scratch) as arriving:
             for path, expected in wanted.items():
                 self._pass(listings, path, expected, Path(arriving))
@@ -151,7 +154,8 @@ class Sharing:
         """Take what has arrived, and remove what is not wanted; return what of it is there."""
         files = {path: known for path, known in own.files.items() if path in wanted}
         for path in own.files.keys() - wanted.keys():
-            (self._folder.shared / path).unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError, IsADirectoryError, NotADirectoryError):  # it is another one now
+                (self._folder.shared / path).unlink()
         for path, expected in wanted.items():
             source = arriving / path
             if source.is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ class ScriptTerms:
         folder: what the job's ranks on this worker share.
         scratch: this rank's own.
         environ: variables that name directories.
+        stall_s: after which a script hangs that does nothing; 0: it is not looked at.
     """
 
     job: str
@@ -30,6 +32,7 @@ class ScriptTerms:
     folder: ScriptFolder
     scratch: Path
     environ: Mapping[str, str]
+    stall_s: float = 0.0
 
 
 def terms(begin: Begin, source: BlockingSource) -> ScriptTerms:
@@ -42,4 +45,6 @@ def terms(begin: Begin, source: BlockingSource) -> ScriptTerms:
     spec, scratch = begin.charter.spec, Path(begin.scratch)
     folder = ScriptFolder(Path(begin.folder) if begin.folder else scratch / "job")
     environ = folder.prepare(Path(begin.directory), spec.data, source)
-    return ScriptTerms(begin.charter.job, spec.code, begin.device, folder, scratch, environ)
+    if spec.stall_s:
+        environ["PYTHONFAULTHANDLER"] = os.environ.get("PYTHONFAULTHANDLER", "1")  # so that it says where it hangs
+    return ScriptTerms(begin.charter.job, spec.code, begin.device, folder, scratch, environ, spec.stall_s)

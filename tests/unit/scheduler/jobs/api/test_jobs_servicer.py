@@ -108,7 +108,7 @@ async def test_a_watch_says_at_once_that_it_stands(api: Api, monkeypatch: pytest
 
     monkeypatch.setattr(api.desk.queue, "events", nothing)
     call = api.stub.WatchJob(pb.WatchJobRequest(id=name, after_event=1))
-    await asyncio.wait_for(call.initial_metadata(), 10)
+    await asyncio.wait_for(call.initial_metadata(), 60)
     call.cancel()
 
 

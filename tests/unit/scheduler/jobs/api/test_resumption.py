@@ -18,6 +18,7 @@ from tests.unit.scheduler.jobs.accepted import Desk
 TRAINING = TrainingSpec(
     "new", Code(Artifact(DIGEST), "recipe"), TrainingData(Dataset(inline=b"x\n1\n", kind="csv")), epochs=3, seed=7
 )
+SCRIPT = TrainingSpec("new", Code(Artifact(DIGEST), "train.py"), TrainingData(), seed=7)
 SAVED = Checkpoint(DIGEST, 12, 2, 5)
 
 
@@ -54,7 +55,7 @@ async def test_it_has_the_checkpoint_which_is_held_for_it() -> None:
         ({"source": "job-of-nobody"}, NotFoundError, "no job job-of-nobody"),
         ({"source": "no/name"}, InvalidInputError, "job name 'no/name'"),
         ({"tenant": "other"}, NotFoundError, "no job job-"),
-        ({"code": Code(Artifact(DIGEST), "train.py"), "epochs": 0}, InvalidInputError, "expected none: a script"),
+        ({"code": SCRIPT.code, "epochs": 0}, InvalidInputError, "expected a job that runs a script, got job-"),
     ],
 )
 async def test_what_it_cannot_go_on_from(changes: dict[str, Any], error: type[ModelyardError], message: str) -> None:
@@ -62,6 +63,16 @@ async def test_what_it_cannot_go_on_from(changes: dict[str, Any], error: type[Mo
     source = await trained(desk)
     with pytest.raises(error, match=message):
         await resume(desk, **{"source": source.id, **changes})
+
+
+async def test_a_script_goes_on_from_what_any_script_has_left() -> None:
+    desk = Desk()
+    source = await trained(desk, Checkpoint(DIGEST, 12, 0, 5), SCRIPT)
+    spec = replace(SCRIPT, resume_from=source.id, seed=8, data=TRAINING.data, code=Code(Artifact(DIGEST), "other.py"))
+    job = await desk.submit("second", JobSpec(training=spec))
+    assert job.checkpoint == Checkpoint(DIGEST, 12)  # its offset is of the first job
+    with pytest.raises(InvalidInputError, match="expected a job that trains a recipe, got job-"):
+        await desk.submit("third", JobSpec(training=replace(TRAINING, resume_from=source.id)))
 
 
 async def test_a_job_without_a_checkpoint_or_of_another_kind() -> None:

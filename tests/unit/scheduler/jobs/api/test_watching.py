@@ -52,7 +52,7 @@ async def test_from_now_on_until_the_end(desk: Desk) -> None:
     await done(desk, job, Outcome(1.0, "w2", parts=PARTS, reason="row 12 raised"))
     await desk.becomes(job, state=JobState.FINISHING)
     await desk.becomes(job, state=JobState.SUCCEEDED, end_time_s=9.0)
-    await asyncio.wait_for(watcher.reading, 10)
+    await asyncio.wait_for(watcher.reading, 60)
     told = [event for event in watcher.told if event[0] != "TASK_STARTED"]
     assert told == [
         ("SNAPSHOT", "RUNNING"),

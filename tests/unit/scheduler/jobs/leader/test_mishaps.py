@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from modelyard import keys
+from modelyard import codec, keys
+from modelyard.catalogue import Hold
 from modelyard.errors import AbortedError, NotFoundError, UnavailableError
 from modelyard.jobs import lifecycle
 from modelyard.jobs.states import JobState
@@ -94,6 +95,24 @@ async def test_a_dataset_is_held_once_it_was_found(stage: Stage) -> None:
     await stage.submit("job-2")
     assert (await leader.until(ended, "job-2")).state is JobState.SUCCEEDED
     assert DIGEST in await stage.held("job-2")
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_what_a_job_reads_that_was_paused_before_it_was_planned_is_held_however_long(
+    stage: Stage, *, is_there: bool
+) -> None:
+    await stage.submit()
+    if is_there:  # as the registry writes it when the job is submitted, for a day
+        await stage.etcd.put(keys.hold(keys.upload_owner("default", "job-1")), codec.encode(Hold()))
+    await stage.records.change("job-1", lambda job: lifecycle.pause(job, stage.now_s))
+    leader = await stage.lead()
+    await leader.look(3)
+    assert await stage.held() == ({DIGEST} if is_there else set())  # with a hold of what is gone nothing is collected
+    await stage.etcd.delete(keys.hold("jobs/job-1/input/dataset"))
+    await (await stage.lead()).look(3)
+    assert await stage.held() == ({DIGEST} if is_there else set())  # a leader that was to hold it may have died
+    await stage.records.change("job-1", lambda job: lifecycle.resume(job, stage.now_s))
+    assert (await (await stage.lead()).until(ended)).state is JobState.SUCCEEDED
 
 
 async def test_a_job_whose_results_of_before_are_gone_can_be_cancelled(stage: Stage) -> None:
@@ -258,5 +277,5 @@ async def test_a_term_ends_though_another_leader_was_heard_of_at_the_same_time(
     running = asyncio.create_task(leader.supervision.run(leader.context.term))
     await waiting.wait()
     running.cancel()
-    await asyncio.wait([running], timeout=5)
+    await asyncio.wait([running], timeout=60)
     assert running.cancelled()

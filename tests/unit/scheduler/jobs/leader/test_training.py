@@ -14,7 +14,7 @@ from modelyard.errors import AbortedError, DataLossError, NotFoundError, Unavail
 from modelyard.jobs import lifecycle
 from modelyard.jobs.dataset import Artifact
 from modelyard.jobs.states import JobState
-from modelyard.jobs.training import Code
+from modelyard.jobs.training import Code, Parallelism
 from modelyard.jobs.training_progress import TrainingProgress, TrainingReport
 from modelyard_scheduler.jobs.leader import training_course, training_rounds
 from modelyard_scheduler.jobs.leader.gangs import RANK_BYTES
@@ -290,6 +290,39 @@ async def test_without_its_control_process_nobody_knows_how_it_goes(trainers: Tr
         await leader.look()
     job = await trainers.stage.job()
     assert (job.reason, progressed(job).samples_per_s) == ("", 5.0)
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+async def test_where_ranks_share_a_model_it_is_told_for_how_many_there_are_places(
+    trainers: Trainers, shards: int
+) -> None:
+    async def told() -> int | None:
+        await leader.look(4)
+        found = await trainers.stage.etcd.get(keys.training_places("job-1"))
+        return int(found.value) if found else None
+
+    await trainers.submit(replace(SPEC, parallelism=Parallelism(shard=shards)))
+    leader = await trainers.stage.lead()
+    for _ in range(6):
+        await leader.look()
+        await trainers.work(1)
+    assert await told() == (2 if shards > 1 else None)
+    del trainers.stage.state.placements.items["w2/~job-1@ranks"]
+    assert await told() == (1 if shards > 1 else None)
+
+
+async def test_what_rank_0_waits_for_at_the_end_is_its_reason(trainers: Trainers) -> None:
+    leader = await running(trainers)
+    progress = TrainingProgress(10, 10, members=("w1", "w2"), min_workers=2, max_workers=2)
+    waits = TrainingReport(progress, waits_for="its version is being made: no registry is live", waits_since_s=86_400.0)
+    await trainers.report(waits)
+    await leader.look()
+    job = await trainers.stage.job()
+    said = "its version is being made: no registry is live (since 1970-01-02 00:00:00 UTC)"
+    assert (job.state, job.reason, progressed(job).step) == (JobState.RUNNING, said, 10)
+    await trainers.report(TrainingReport(progress))
+    await leader.look(4)
+    assert (await trainers.stage.job()).reason == ""
 
 
 async def test_what_no_worker_can_run_fails_after_a_while(trainers: Trainers) -> None:

@@ -147,10 +147,15 @@ async def test_a_checkpoint_of_another_that_is_gone_fails_it(trainers: Trainers)
     assert await trainers.stage.held() <= {named(6)}
 
 
-async def test_what_a_job_reads_that_was_paused_before_it_had_begun_is_held_however_long(trainers: Trainers) -> None:
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_what_a_job_reads_that_was_paused_before_it_had_begun_is_held_however_long(
+    trainers: Trainers, *, is_there: bool
+) -> None:
     await trainers.submit(SPEC, checkpoint=Checkpoint(named(6), 6, 1, 7))
+    if is_there:  # as the registry writes it when the job is submitted, for a day
+        await trainers.stage.etcd.put(keys.hold(keys.upload_owner("default", "job-1")), codec.encode(Hold()))
     await wish(trainers, lifecycle.pause)
     leader = await trainers.stage.lead()
     await leader.look(4)
     assert (await trainers.stage.job()).state is JobState.PAUSED
-    assert await trainers.stage.held() == READ | {named(6)}
+    assert await trainers.stage.held() == (READ | {named(6)} if is_there else set())

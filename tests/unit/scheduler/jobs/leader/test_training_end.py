@@ -11,13 +11,11 @@ from modelyard import codec, keys
 from modelyard.catalogue import Model
 from modelyard.deployment import Deployment
 from modelyard.errors import AbortedError, NotFoundError, UnavailableError
-from modelyard.jobs.job import Job
+from modelyard.jobs import lifecycle
 from modelyard.jobs.release import description
 from modelyard.jobs.states import JobState
 from modelyard.jobs.training import Release
-from modelyard.jobs.training_progress import TrainingProgress, TrainingReport
-from modelyard_scheduler.jobs.leader.training_course import TrainingCourse
-from modelyard_scheduler.jobs.records import Held
+from modelyard.jobs.training_progress import TrainingReport
 from tests.unit.scheduler.jobs.leader.trainers import SPEC, Trainers
 from tests.unit.scheduler.jobs.term import VERSION, Stage
 
@@ -195,13 +193,30 @@ async def test_a_leader_that_dies_while_it_releases(trainers: Trainers) -> None:
     assert await deployed(stage) == before
 
 
-def test_what_members_spend_between_two_writes_is_counted() -> None:
-    course = TrainingCourse(Held(Job("job-1", "acme", spec=None), None, 1, 1))  # type: ignore[arg-type] # of any
-    nobody, two = TrainingReport(), TrainingReport(TrainingProgress(members=("w1", "w2")))
-    gone = replace(two, stopped=True)
-    for now_s, report in ((10.0, nobody), (70.0, nobody), (71.0, two), (71.5, two), (72.0, None), (99.0, gone)):
-        course.count(report, now_s)
-    assert course.compute_s == 3.0
+async def test_what_members_spend_while_nobody_leads_is_counted_and_after_a_pause_all_of_it(
+    trainers: Trainers,
+) -> None:
+    stage = trainers.stage
+    await publish(stage)
+    await trainers.submit()
+    leader = await stage.lead()
+    for _ in range(6):
+        await leader.look()
+        await trainers.work(1)
+    stage.now_s += 100
+    await trainers.work(1)
+    leader = await stage.lead()
+    await leader.look(2)
+    await stage.records.change("job-1", lambda job: lifecycle.pause(job, stage.now_s))
+    for _ in range(8):
+        await leader.look()
+        await trainers.work(1)
+    before = await stage.job()
+    assert (before.state, before.usage.compute_s) == (JobState.PAUSED, trainers.spent_s)
+    assert trainers.spent_s > 200
+    await stage.records.change("job-1", lambda job: lifecycle.resume(job, stage.now_s))
+    job = await trainers.until_over(await stage.lead())
+    assert job.usage.compute_s == before.usage.compute_s + trainers.spent_s
 
 
 async def test_compute_seconds_of_a_job_that_says_nothing_new(trainers: Trainers) -> None:

@@ -38,6 +38,7 @@ class Trainers:
         step: that is committed.
         steps: in all.
         resumed: from which step they began, each time.
+        spent_s: what the two have spent together since they began.
         holds: whether they go no further.
     """
 
@@ -48,9 +49,11 @@ class Trainers:
     holds: bool = False
     version: str = "1"
     checkpoint: int = 0
+    spent_s: float = 0.0
 
     def __post_init__(self) -> None:
         self.resumed: list[int] = []
+        self._seen_s = self.stage.now_s
         self.label("w1", "w2")
 
     def label(self, *workers: str) -> None:
@@ -131,6 +134,9 @@ class Trainers:
             await self.stage.etcd.put(keys.training_control("job-1"), control)
             self.step = self.checkpoint = await self._begins()
             self.resumed.append(self.checkpoint)
+            self.spent_s, self._seen_s = 0.0, self.stage.now_s
+        self.spent_s += 2 * (self.stage.now_s - self._seen_s)
+        self._seen_s = self.stage.now_s
         if not charter.stop:
             self.step = min(self.step + (0 if self.holds else steps), self.steps)
         stopped = bool(charter.stop) and self.stops and self.step < self.steps
@@ -155,8 +161,9 @@ class Trainers:
         progress = TrainingProgress(self.step, self.steps, 0, 0, 5.0, ("w1", "w2"), 2, 2, self.checkpoint)
         latest = (Measurement(self.step, {"loss": 1.0 / (1 + self.step)}),)
         if self.step < self.steps or self.holds:
-            return TrainingReport(progress, latest, stopped=stopped)
-        return TrainingReport(progress, latest, finished="FINISHED", version=self.version)
+            return TrainingReport(progress, latest, stopped=stopped, compute_s=self.spent_s)
+        ended = TrainingReport(progress, latest, finished="FINISHED", version=self.version)
+        return replace(ended, compute_s=self.spent_s)
 
     async def until_over(self, leader: Leading, rounds: int = 60) -> Job:
         """Look and work until the job has ended, and is settled."""

@@ -102,6 +102,16 @@ def test_names_that_others_may_not_have_are_passed_over(tmp_path: Path) -> None:
     assert [*listing(tmp_path, Record()).files] == ["Kopie (1) \u00e4.pt"]
 
 
+def test_what_cannot_be_read_counts_as_it_was(tmp_path: Path) -> None:
+    def refuse(path: Path) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / "a").write_text("1")
+    (tmp_path / "b").write_text("1")
+    before = Record(1, 0, {"a": Known(1, 1, "as it was")})
+    assert listing(tmp_path, before, read_file=refuse).files == before.files
+
+
 def test_whether_something_has_changed_is_seen_without_reading(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("1")
     (tmp_path / "b").write_text("1")

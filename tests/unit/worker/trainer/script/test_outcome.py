@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from modelyard import chunks
+from modelyard.errors import InvalidInputError
 from modelyard.jobs.dataset import Artifact, Dataset
 from modelyard.jobs.gang import Charter
 from modelyard.jobs.training import Code, TrainingData, TrainingSpec
@@ -102,3 +103,12 @@ def test_numbers_by_name_are_metrics(tmp_path: Path, content: str, expected: dic
 def test_there_are_not_too_many_metrics(tmp_path: Path) -> None:
     (tmp_path / "metrics.json").write_text(json.dumps({f"m{n}": n for n in range(200)}))
     assert len(metrics(tmp_path / "metrics.json")) == 100
+
+
+def test_links_are_refused_wherever_they_lead(output: Path) -> None:
+    (output / "model.onnx").write_bytes(b"onnx")
+    for target in (".", "gone", "/"):
+        (output / "last").symlink_to(target, target_is_directory=True)
+        with pytest.raises(InvalidInputError, match="found a symbolic link"):
+            outcome(output, Registry()).publish()
+        (output / "last").unlink()

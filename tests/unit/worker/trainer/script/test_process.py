@@ -89,6 +89,44 @@ def test_what_it_leaves_running_is_ended_too(tmp_path: Path) -> None:
         wait_until(lambda: is_gone(left))
 
 
+def test_what_has_left_its_session_is_ended_too(tmp_path: Path) -> None:
+    start = f"pid = subprocess.Popen([sys.executable, '-c', {SLEEP!r}], start_new_session=True).pid"
+    source = f"import os, subprocess, sys; {start}; open('new', 'w').write(str(pid)); os.replace('new', 'left')"
+    with running(source, tmp_path) as process, running(SLEEP, tmp_path) as another:
+        wait_until((tmp_path / "left").exists)
+        left = psutil.Process(int((tmp_path / "left").read_text()))
+        wait_until(lambda: process.has_ended)
+        assert process.end() == 0
+        wait_until(lambda: is_gone(left))
+        assert not another.has_ended
+
+
+def test_it_says_where_it_is_if_it_can(tmp_path: Path) -> None:
+    source = (
+        "import sys, time\ndef waits():\n open('on', 'w'); time.sleep(600)\nprint('said', file=sys.stderr); waits()"
+    )
+    able = "import faulthandler; faulthandler.enable(); "
+    with running(able + source, tmp_path) as process:
+        wait_until((tmp_path / "on").exists)
+        os.kill(process.pid, signal.SIGSTOP)
+        stack = process.abort()
+        assert process.end() == -signal.SIGABRT
+    assert "in waits" in stack
+    assert "said" not in stack
+    (tmp_path / "on").unlink()
+    with running(source, tmp_path) as process:
+        wait_until((tmp_path / "on").exists)
+        assert (process.abort(), process.end()) == ("", -signal.SIGTERM)
+
+
+def test_what_it_does_is_counted(tmp_path: Path) -> None:
+    source = f"print('12'); import sys; sys.stderr.write('345'); [i * i for i in range(10**6)]; {SLEEP}"
+    with running(source, tmp_path) as process:
+        wait_until(lambda: process.printed_bytes == 6 and process.cpu_s > 0)
+        process.end(0.0)
+        assert process.cpu_s == 0
+
+
 def test_it_is_waited_for_no_longer_than_it_may_take_to_end(tmp_path: Path) -> None:
     with running(DEAF + SLEEP, tmp_path) as process:
         wait_until((tmp_path / "deaf").exists)

@@ -74,6 +74,10 @@ def share(
     return groups
 
 
+def share_alone(folder: ScriptFolder, group: Group) -> None:
+    Sharing(group, folder, places(("w/a",), ("cpu",)), folder.shared.parent).share()
+
+
 def there(folder: ScriptFolder) -> dict[str, str]:
     paths = [path for path in folder.shared.rglob("*") if path.is_file()]
     return {path.relative_to(folder.shared).as_posix(): path.read_text() for path in paths}
@@ -85,7 +89,9 @@ def test_what_one_worker_has_written_all_have_then(
     monkeypatch.setattr(sharing, "PIECE_BYTES", 7)
     share(ranks, folders)
     assert there(folders[0]) == there(folders[1]) == {"code/train.py": "1 / 0"}
-    assert [(read(one.record).number, read(one.record).rank) for one in folders[:2]] == [(1, 0), (1, 1)]
+    records = [read(one.record) for one in folders[:2]]
+    assert [one.rank for one in records] == [0, 1]
+    assert records[0].number == records[1].number > 0
 
     (folders[0].code / "made").mkdir()
     (folders[0].code / "made/snapshot.pt").write_text("0" * 50)
@@ -132,6 +138,25 @@ def test_what_has_become_another_file_while_it_was_read_is_left_for_the_next_tim
     assert there(folders[0]) == there(folders[1]) == {"code/train.py": "1 / 0", "code/snapshot.pt": "333"}
 
 
+def test_what_is_to_be_removed_and_has_become_another_thing_meanwhile_is_left(
+    ranks: Workers, folders: list[ScriptFolder]
+) -> None:
+    old = folders[0].code / "old"
+    old.touch()
+    share(ranks, folders)
+    (folders[1].code / "old").unlink()
+    (folders[1].code / "new").write_text("1")
+
+    def change(rank: int) -> None:
+        if rank == 0 and old.is_file():
+            old.unlink()
+            old.mkdir()
+
+    share(ranks, folders, change)
+    assert old.is_dir()
+    assert there(folders[0]) == {"code/train.py": "1 / 0", "code/new": "1"}
+
+
 def test_a_file_for_one_that_is_a_directory_for_another_is_a_directory(
     ranks: Workers, folders: list[ScriptFolder]
 ) -> None:
@@ -175,6 +200,22 @@ def test_who_was_lost_before_it_took_what_was_agreed_on_brings_nothing_back(
     folders[0].record.write_bytes(record)
     share(ranks, folders)
     assert there(folders[0]) == there(folders[1]) == {"code/train.py": "1 / 0", "code/snapshot.pt": "2"}
+
+
+def test_of_workers_that_knew_nothing_of_each_other_all_of_the_later_counts(
+    ranks: Workers, folders: list[ScriptFolder]
+) -> None:
+    """As after a cut network: one went on alone and was lost, then the other did; then both are there."""
+    share(ranks, folders)
+    for folder, name in zip(folders[:2], ("w0", "w1"), strict=True):
+        alone = ranks.groups(1)
+        ranks.all(alone, partial(share_alone, folder))
+        (folder.code / "snapshot.pt").write_text(name)
+        (folder.code / f"only-{name}").write_text(name)
+        ranks.all(alone, partial(share_alone, folder))
+    share(ranks, folders)
+    expected = {"code/train.py": "1 / 0", "code/snapshot.pt": "w1", "code/only-w1": "w1"}
+    assert there(folders[0]) == there(folders[1]) == expected
 
 
 def test_it_is_broken_off_when_the_group_is_to_be_left(ranks: Workers, folders: list[ScriptFolder]) -> None:
