@@ -21,9 +21,16 @@ def metric_name(name: str) -> str:
     return (_OTHER.sub("_", name).lstrip("._-") or "metric")[:MAX_LENGTH]
 
 
-def description(job: str, seed: int, reason: str = "") -> str:
-    """Return the description of a job's version; `reason`: why it is weights alone, empty: it can be served."""
-    return f"trained by job {job}, seed {seed}" + (f"{_WEIGHTS_ONLY}{reason:.{_MOST_REASON}}" if reason else "")
+def description(job: str, seed: int | None, reason: str = "") -> str:
+    """Return the description of a job's version.
+
+    Args:
+        job: its id.
+        seed: None: a script's own, which nobody knows.
+        reason: why it is weights alone; empty: it can be served.
+    """
+    seeded = "" if seed is None else f", seed {seed}"
+    return f"trained by job {job}{seeded}" + (f"{_WEIGHTS_ONLY}{reason:.{_MOST_REASON}}" if reason else "")
 
 
 def weights_only(version: Version) -> str:

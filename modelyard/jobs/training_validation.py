@@ -72,6 +72,11 @@ def _check_script(spec: TrainingSpec) -> None:
         raise InvalidInputError(
             "job: expected no held_out, features, target or balanced: a script reads its data itself"
         )
+    given = (spec.batch_size, spec.accumulation, spec.precision, spec.seed)
+    if given != (TrainingSpec.batch_size, TrainingSpec.accumulation, TrainingSpec.precision, TrainingSpec.seed):
+        raise InvalidInputError(
+            "job: expected no batch_size, accumulation, precision or seed: a script takes its own, as parameters"
+        )
     if spec.checkpoints.every_steps:
         raise InvalidInputError("job: checkpoints: every_steps: expected none: nobody knows of a script's steps")
     if spec.parallelism.replica > 1 or spec.parallelism.data:

@@ -106,6 +106,8 @@ class Recipe(ABC):
     def check_model(self, model: nn.Module, first: Callable[[], Any]) -> None:
         """Look at the model before it is trained, once the data are prepared: raise InvalidInputError if it is none.
 
+        Not where ranks share a model.
+
         Args:
             model: as `model` returned it, where it is trained.
             first: returns the first sample's inputs, in a batch of one.

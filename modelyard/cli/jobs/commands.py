@@ -149,9 +149,7 @@ def _checkpoint(job: Job) -> str:
     progress = job.progress.training or TrainingProgress()
     step = job.checkpoint.step if job.checkpoint else progress.checkpoint_step
     failure = f"no later one: {progress.checkpoint_failure}" if progress.checkpoint_failure else ""
-    is_script = job.spec.training is not None and job.spec.training.code.is_script
-    number = f"{step:,}" if is_script else f"at step {step:,}"  # of a script they are counted, as its steps cannot be
-    return "; ".join(filter(None, (number if step else "", failure)))
+    return "; ".join(filter(None, (text.checkpoint(job, step) if step else "", failure)))
 
 
 @app.command()

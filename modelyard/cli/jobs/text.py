@@ -68,6 +68,16 @@ def steps(progress: TrainingProgress) -> str:
     return f"step {progress.step:,}" + (f" of {progress.steps:,}" if progress.steps else "") + epoch
 
 
+def checkpoint(job: Job, step: int) -> str:
+    """Which one it is: of a script they are counted, as its steps cannot be."""
+    return f"{step:,}" if is_script(job) else f"at step {step:,}"
+
+
+def is_script(job: Job) -> bool:
+    """Whether it runs a script, of whose steps nobody knows."""
+    return job.spec.training is not None and job.spec.training.code.is_script
+
+
 def training_course(progress: TrainingProgress, now_s: float) -> str:
     """How a training goes: samples a second, members, how long it will last."""
     left_s = progress.estimated_end_s - now_s
@@ -183,7 +193,7 @@ def _training_ended(job: Job, *, brief: bool) -> Iterator[str]:
         yield "; ".join(filter(None, (done(job), last and f"last values: {last}")))
     yield job.reason if succeeded else job.traceback.rstrip()
     if job.checkpoint and not succeeded:
-        yield f"--resume {job.id} goes on from the checkpoint at step {job.checkpoint.step:,}"
+        yield f"--resume {job.id} goes on from its checkpoint {checkpoint(job, job.checkpoint.step)}"
 
 
 def failure(event: JobEvent) -> str:

@@ -16,6 +16,8 @@ from modelyard.sdk.jobs.outcome import check_succeeded
 
 ANSWER_S = 5.0
 """So long nothing may answer until that is told."""
+PAUSE_S = 0.5
+"""At least so long it is not asked again: who is refused is refused at once."""
 
 
 def follow(session: Session, job: Job, after_event: int = 0) -> None:
@@ -49,7 +51,7 @@ def _ended(client: Client, job: Job, after_event: int, screen: Shown) -> Job:
             return client.jobs.get(job)
         except (*PASSING, DeadlineError) as failure:
             screen.wait(failure.message)
-            time.sleep(failure.retry_after_s or 0.0)
+            time.sleep(max(failure.retry_after_s or 0.0, PAUSE_S))
 
 
 def _goes_on(session: Session, job: Job, screen: Shown) -> str:

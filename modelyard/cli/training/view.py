@@ -95,27 +95,21 @@ class TrainingView:
             return ""
         if text.is_concluding(self.job, progress):
             return text.concluding(self.job)
-        if self._is_script:
-            number = f"checkpoint {progress.checkpoint_step:,}" if progress.checkpoint_step else ""
+        if text.is_script(self.job):
             shows = f"`modelyard logs {self.job.id}` shows what the script prints"
-            return ", ".join(filter(None, (shows, number, self._failure())))
+            return ", ".join(filter(None, (shows, *self._checkpoint())))
         parts = (
             f"{progress.samples_per_s:,.4g} samples/s" if progress.samples_per_s else "",
             f"{text.duration(left_s)} left" if progress.estimated_end_s and left_s > 0 else "",
-            f"checkpoint at step {progress.checkpoint_step:,}" if progress.checkpoint_step else "",
-            self._failure(),
+            *self._checkpoint(),
         )
         return ", ".join(filter(None, parts))
 
-    def _failure(self) -> str:
-        """Why there is no later checkpoint; empty: there may be."""
-        reason = self.progress.checkpoint_failure
-        return visible(f"no later one: {reason}") if reason else ""
-
-    @property
-    def _is_script(self) -> bool:
-        spec = self.job.spec.training
-        return spec is not None and spec.code.is_script
+    def _checkpoint(self) -> tuple[str, str]:
+        """The last one, and why there is no later one; empty: there is none, or may be a later one."""
+        step, reason = self.progress.checkpoint_step, self.progress.checkpoint_failure
+        last = f"checkpoint {text.checkpoint(self.job, step)}" if step else ""
+        return last, visible(f"no later one: {reason}") if reason else ""
 
     def _members(self) -> str:
         """Who trains. Of too few of them its reason says why."""

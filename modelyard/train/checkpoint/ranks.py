@@ -13,8 +13,8 @@ from modelyard.train.reduction import GroupLost
 
 T = TypeVar("T")
 Outcome = tuple[T | None, Exception | None]
-_MOST = 1000
-"""More than what is said of one matter."""
+Matter = tuple[int, int, int]
+"""The number of a draft, after how many steps, and how often something was said of it."""
 
 
 class Peers(Protocol):
@@ -56,7 +56,7 @@ class Ranks:
     def __init__(self, peers: Peers | None = None, agreed: Callable[[bool], bool] = lambda said: said) -> None:
         """`agreed`: returns what rank 0 says, on all ranks; of the thread that trains, whatever else is going on."""
         self._peers = peers
-        self._at = 0
+        self._at: Matter = (0, 0, 0)
         self.agreed = agreed
         self.rank = 0 if peers is None else peers.rank
         self.world = 1 if peers is None else peers.world
@@ -66,13 +66,13 @@ class Ranks:
         """Whether no more can come of what they do together."""
         return self._peers is not None and self._peers.lost
 
-    def begin(self, number: int) -> None:
-        """What follows is about the matter of that number; the group is lost if another rank is at something else.
+    def begin(self, number: int, step: int) -> None:
+        """What follows is about that draft, of that step; the group is lost if another rank is at something else.
 
         That can be if one of them failed outside of what they do together: it must not take the others' answers for
         those to its own questions, and a checkpoint be made of parts of two steps.
         """
-        self._at = number * _MOST
+        self._at = (number, step, 0)
 
     def from_first(self, make: Callable[[], T]) -> T:
         """Return on all ranks what `make` returns on rank 0. Raises GroupLost, or what `make` raises."""
@@ -86,7 +86,8 @@ class Ranks:
     def _shared(self, make: Callable[[], T] | None) -> list[T]:
         if self._peers is None:
             return [make()] if make else []
-        self._at += 1
+        number, step, times = self._at
+        self._at = (number, step, times + 1)
         outcomes: list[Outcome[T]] = _exchanged(self._peers, self._at, _attempt(make) if make else b"")
         for _, error in outcomes:
             if error is not None:
@@ -94,15 +95,15 @@ class Ranks:
         return [value for value, _ in outcomes]  # type: ignore[misc]
 
 
-def _exchanged(peers: Peers, at: int, said: bytes) -> list[Outcome[T]]:
+def _exchanged(peers: Peers, at: Matter, said: bytes) -> list[Outcome[T]]:
     """What those have said that have something to say, by rank."""
-    headers = [tuple(header.tolist()) for header in peers.all_gather(torch.tensor([at, len(said)]))]
-    if any(other != at for other, _ in headers):
-        reason = f"ranks save different checkpoints: they are at {[other for other, _ in headers]!s:.100}"
+    headers = [header.tolist() for header in peers.all_gather(torch.tensor([*at, len(said)]))]
+    if any(other != [*at] for *other, _ in headers):
+        reason = f"ranks save different checkpoints: they are at {[other for *other, _ in headers]!s:.100}"
         peers.lose(reason)
         raise GroupLost(reason)
     outcomes: list[Outcome[T]] = []
-    for rank, (_, size) in enumerate(headers):
+    for rank, (*_, size) in enumerate(headers):
         if size:
             content = bytearray(said) if rank == peers.rank else bytearray(size)
             peers.broadcast(torch.frombuffer(content, dtype=torch.uint8), rank)

@@ -163,7 +163,7 @@ class Checkpoints:
 
     def _finish(self, draft: _Draft) -> str:
         """Have a draft count once all ranks have written and kept their parts; return its name."""
-        self._ranks.begin(draft.number)
+        self._ranks.begin(draft.number, draft.position.step)
         name = self._ranks.from_first(lambda: self._begun(draft))
         try:
             return self._written(name, draft)

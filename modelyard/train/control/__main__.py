@@ -1,10 +1,9 @@
 """`python -m modelyard.train.control`: the control process of one training job.
 
 It reports to its parent {"state": "waiting"} while another process holds the job, {"state": "ready", "address": ...}
-once it is this one, then {"state": "training", "news": News} whenever something is new, and beats. How it goes it
-writes to etcd, too (modelyard.train.control.reporting). Its parent may write a Stop, as JSON on a line, to its standard
-input. It ends when the job has ended, when it is told to (SIGTERM: members train on, and another process takes its
-place), and when the job is not its own any more.
+once it is this one, and beats. How the job goes it writes to etcd (modelyard.train.control.reporting). Its parent may
+write a Stop, as JSON on a line, to its standard input. It ends when the job has ended, when it is told to (SIGTERM:
+members train on, and another process takes its place), and when the job is not its own any more.
 """
 
 from __future__ import annotations
@@ -32,33 +31,19 @@ from modelyard.etcd import Etcd, Mirror
 from modelyard.process import Parent, allow_descriptors
 from modelyard.rpc.server import on_termination
 from modelyard.session import Election, Term
-from modelyard.tasks import BackgroundError, background, serving, to_its_end, unless
+from modelyard.tasks import BackgroundError, background, serving, unless
 from modelyard.train.control.admission import Admission
 from modelyard.train.control.config import Config
 from modelyard.train.control.fence import DeposedError, Fence, bury
 from modelyard.train.control.limits import Limits
 from modelyard.train.control.messages import Stop
-from modelyard.train.control.progress import Listener, News, Progress
+from modelyard.train.control.progress import Progress
 from modelyard.train.control.replicas import members
 from modelyard.train.control.reporting import Reporting, is_over, last_report
 from modelyard.train.control.service import Service
 from modelyard.train.control.store import Store
 
 log = logging.getLogger(__name__)
-
-
-class Reporter:
-    """Tells the parent what is new, and whoever is next; a parent that does not read holds nothing up here."""
-
-    def __init__(self, parent: Parent, following: Listener) -> None:
-        self._parent = parent
-        self._following = following
-
-    async def hear(self, news: News) -> None:
-        """Report it."""
-        await self._following.hear(news)
-        line = codec.encode({"state": "training", "news": news})
-        await to_its_end(lambda: self._parent.tell(line))
 
 
 async def serve(config: Config, parent: Parent) -> None:
@@ -90,7 +75,7 @@ async def serve(config: Config, parent: Parent) -> None:
         last = await fence.read()
         membership = members(limits, f"{host}:{store.port}", last.formation, time.monotonic())
         reporting = Reporting(etcd, fence.conditions, config, before)
-        progress = Progress(Reporter(parent, reporting), last.formation.checkpoint)
+        progress = Progress(reporting, last.formation.checkpoint)
         admission = Admission(config.job, config.secret, config.agreement or last.agreement)
         service = Service(admission, membership, fence, progress)
         await service.start(listener)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -134,9 +135,18 @@ class Ending:
         return bool(group.number) and set(group.stages) <= self._parted
 
     def look(self) -> None:
-        """See whether all have finished or are gone."""
-        if self._membership.over and all(connection.finished for connection in self._members.values()):
+        """See whether all have finished or are gone; who may have something to save, and has not come yet, is not."""
+        if not self._membership.over or not all(connection.finished for connection in self._members.values()):
+            return
+        if awaited_s := self._awaited_s():
+            asyncio.get_running_loop().call_later(awaited_s, self.look)
+        else:
             self.reached.set()
+
+    def _awaited_s(self) -> float:
+        """So long those are waited for that are to save."""
+        saves = self.stopping is not None and self.stopping.save and not self._parted
+        return self._membership.awaited_s(time.monotonic()) if saves else 0.0
 
     def dismiss(self) -> None:
         """Tell those that have waited for it that the end is written down."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from modelyard.train.control.decision import Decision, Order, Report
-from modelyard.train.control.group import Group
+from modelyard.train.control.group import Group, Stage
 from modelyard.train.control.limits import Limits
 from modelyard.train.control.messages import Formation, Hello, Leave
 
@@ -58,6 +58,11 @@ class Members(ABC):
         there = tuple(member for member in members if member in self._hellos)
         alone = group.found and not there and now_s < group.since_s + self._limits.alone_s
         return tuple(member for member in members if member not in group.replaced) if alone else there
+
+    def awaited_s(self, now_s: float) -> float:
+        """So long members may still come that another control process has left training; 0: none may, or some did."""
+        group, since_s = self._group, self._group.since_s
+        return max(0.0, since_s + self._limits.adopt_s - now_s) if group.found and group.all_in(Stage.ABSENT) else 0.0
 
     def leads(self, member: str) -> bool:
         """Whether it is rank 0 of the formation: what it says of the training counts, also after it left the group."""

@@ -74,7 +74,7 @@ class Progress:
 
     Attributes:
         state: where the job is.
-        position: the last committed one; None: there is none.
+        last: what was committed last; None: nothing yet.
         saved: the last checkpoint.
         unsaved: a later one that could not be saved.
         waits: what rank 0 waits for; nothing as soon as another member is that.

@@ -70,7 +70,7 @@ class TableRecipe(Recipe):
     def check_model(self, model: nn.Module, first: Callable[[], Any]) -> None:
         """Raise InvalidInputError unless arguments and outputs have the names that `options` say, or by default say."""
         if type(self).forward is Recipe.forward:
-            check_served(self.fitted, model, first())
+            check_served(self.fitted, model, lambda: self.forward(model, first()))
 
     def preprocessing(self) -> bytes:
         """What was fitted, as Preprocessing.of_bytes reads it."""

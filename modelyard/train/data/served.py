@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -14,25 +14,27 @@ from modelyard.preprocessing.preprocessing import Preprocessing
 from modelyard.train.export.values import name_outputs
 
 
-def check_served(fitted: Preprocessing, model: nn.Module, inputs: Any) -> None:
-    """Compare the names that were fitted for with the model's arguments, and its outputs for some rows.
+def check_served(fitted: Preprocessing, model: nn.Module, outputs: Callable[[], Any]) -> None:
+    """Compare the names that were fitted for with the model's arguments, and with its outputs if these are decoded.
 
     Args:
         fitted: to the training data.
-        model: not trained yet.
-        inputs: of some samples, as a recipe's `collate` returns them.
+        model: not trained yet; its weights and buffers stay as they are.
+        outputs: calls the model with some rows.
 
     Raises:
-        InvalidInputError: the model has no such arguments, or no such outputs.
+        InvalidInputError: the model has no such arguments, or no such outputs; as `outputs`.
     """
     arguments = [*inspect.signature(model.forward).parameters]
     _check(model, "an argument", {encoding.to for encoding in fitted.encodings}, arguments, "to")
+    if not fitted.decodings:
+        return
     was = model.training
     model.eval()
     with torch.no_grad():
-        outputs = model(**inputs) if isinstance(inputs, dict) else model(inputs)
+        named = name_outputs(outputs())
     model.train(was)
-    _check(model, "an output", {decoding.output for decoding in fitted.decodings}, [*name_outputs(outputs)], "output")
+    _check(model, "an output", {decoding.output for decoding in fitted.decodings}, [*named], "output")
 
 
 def _check(model: nn.Module, what: str, wanted: Collection[str], there: list[str], option: str) -> None:

@@ -8,6 +8,7 @@ import time
 from contextlib import closing
 
 from modelyard.train.control.messages import Envelope, Finished, Formation, Saved
+from modelyard.train.control.waiting import Waits
 from modelyard.train.elastic.failures import failed, told
 from modelyard.train.elastic.group import Group, Seat
 from modelyard.train.elastic.healing import give, pass_over, take
@@ -65,6 +66,7 @@ class Driver:
         self._groups: list[Group] = []
         self._trains: Group | None = None
         self._healed = 0
+        self._waits = Waits()
         self._version = ""
 
     def run(self) -> Ending:
@@ -144,6 +146,7 @@ class Driver:
             group.connect()
             with Periodic(HEALING_S, lambda: self._tell_healing(group), "healing"):
                 self._heal(group, formation.checkpoint)
+            self._wait_for(Waits())
             self._member.formed()
             ending = self._run(group)
             if ending in _ENDS:
@@ -208,9 +211,21 @@ class Driver:
         """Have the state that the run begins with."""
         self._standing = Standing()
         if checkpoint is not None:
+            self._restore(checkpoint)
+        self._standing = Standing(*self._state.progress, number)
+
+    def _restore(self, checkpoint: Saved) -> None:
+        try:
             with Periodic(HEALING_S, self._member.healing, "restoring"):
                 self._host.restore(checkpoint)
-        self._standing = Standing(*self._state.progress, number)
+        except GroupLost as lost:  # the next formation tries it again
+            self._wait_for(Waits(str(lost), self._waits.since_s or time.time()))
+            raise
+
+    def _wait_for(self, waits: Waits) -> None:
+        if waits != self._waits:
+            self._waits = waits
+            self._member.waits(waits)
 
     def _become(self, state: dict[str, object], standing: Standing | None, number: int) -> None:
         """Have another rank's state. While it is written there is none."""

@@ -181,7 +181,7 @@ class ReplicaDriver:
         """Train, in a thread that may be left behind blocked."""
         try:
             ending = self._train(group, seat)
-        except Exception as error:
+        except BaseException as error:  # also `sys.exit()`, which would end this thread without a word
             told = GroupLost(first_line(error)) if of_group(error) else error
             with contextlib.suppress(InvalidStateError):
                 self._outcome.set_exception(told)

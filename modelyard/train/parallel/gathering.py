@@ -23,7 +23,7 @@ def gather(placement: Placement, parts: Mapping[str, torch.Tensor] | None = None
         parts: what the module's state_dict had; None: has now. Names are the module's own.
     """
     parts = placement.module.state_dict() if parts is None else parts
-    found = _of_stages(placement, _of_stage(placement, {placement.names[name]: part for name, part in parts.items()}))
+    found = _of_stages(placement, _of_stage(placement, placement.known(parts)))
     return {name: found[name] for name in placement.order if name in found}
 
 

@@ -17,7 +17,9 @@ Groups = tuple[tuple[str, ...], ...]
 
 def groups_of(model: nn.Module, optimizer: Optimizer) -> Groups:
     """Return how an optimizer of a whole model names its parameters."""
-    named = {id(tensor): name for name, tensor in model.state_dict(keep_vars=True).items()}
+    named: dict[int, str] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        named.setdefault(id(tensor), name)  # of what is tied the first name, as Placement.names has them
     return tuple(tuple(named[id(parameter)] for parameter in group["params"]) for group in optimizer.param_groups)
 
 
@@ -75,4 +77,4 @@ class PartialOptimizer:
     def _named(self) -> dict[int, str]:
         """What the whole model calls this rank's parameters."""
         known = self._placement.names
-        return {id(parameter): known[name] for name, parameter in self._placement.module.named_parameters()}
+        return {id(parameter): known[name][0] for name, parameter in self._placement.module.named_parameters()}

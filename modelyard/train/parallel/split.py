@@ -36,10 +36,15 @@ def split(recipe: object, model: nn.Module, stages: int) -> list[nn.Module]:
     return parts
 
 
-def names(model: nn.Module, stage: nn.Module) -> dict[str, str]:
-    """Return how the model names the parameters and buffers of a stage, by the stage's own names."""
-    known = {id(tensor): name for name, tensor in model.state_dict(keep_vars=True).items()}
-    return {name: known[id(tensor)] for name, tensor in stage.state_dict(keep_vars=True).items()}
+def names(model: nn.Module, stage: nn.Module) -> dict[str, tuple[str, ...]]:
+    """Return how the model names the parameters and buffers of a stage, by the stage's own names.
+
+    What is tied has several names.
+    """
+    known: dict[int, list[str]] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        known.setdefault(id(tensor), []).append(name)
+    return {name: tuple(known[id(tensor)]) for name, tensor in stage.state_dict(keep_vars=True).items()}
 
 
 def _default(model: nn.Module, stages: int) -> list[nn.Module]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -81,20 +80,16 @@ class PartialState(TrainingState):
     def state_dict(self) -> dict[str, Any]:
         """Return this rank's part: DTensors where the whole is cut."""
         return {
-            "module": self._known(self.module.state_dict()),
+            "module": self.placement.known(self.module.state_dict()),
             "optimizer": self._partial_optimizer().state_dict(),
-            "best_weights": self._known(self.best_weights),
+            "best_weights": self.placement.known(self.best_weights),
             **self._equal(),
         }
-
-    def _known(self, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """As the whole model names them."""
-        return {self.placement.names[name]: value for name, value in weights.items()}
 
     @cached_property
     def _likes(self) -> dict[str, torch.Tensor]:
         """As what tensors are cut, by the beginnings of their keys in a checkpoint."""
-        weights = self._known(self.module.state_dict())
+        weights = self.placement.known(self.module.state_dict())
         parameters = self._partial_optimizer().parameters()
         said = {"module": weights, "best_weights": weights, "optimizer": {"state": parameters}}
         return take_apart(said)[0]
@@ -112,9 +107,9 @@ class PartialState(TrainingState):
         return None if key.startswith(_CUT) else super().destination(key, like)
 
     def _load_model(self, values: dict[str, Any]) -> None:
-        names, best = self.placement.names, values["best_weights"]
+        best = values["best_weights"]
         if unknown := values["module"].keys() - set(self.placement.order):
             raise InvalidInputError(f"weights: expected those of this recipe's model, got {min(unknown)}")
-        self.module.load_state_dict({name: values["module"][known] for name, known in names.items()})
+        self.module.load_state_dict(self.placement.own(values["module"]))
         self._partial_optimizer().load_state_dict(values["optimizer"])
-        self.best_weights = {name: best[known] for name, known in names.items()} if best else {}
+        self.best_weights = self.placement.own(best) if best else {}

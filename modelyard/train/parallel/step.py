@@ -89,9 +89,10 @@ class ParallelStep:
         state = self._state
         if self._buffers:
             self._buffers.settle(means)
-        state.optimizer.step()
-        if state.scheduler is not None:
-            state.scheduler.step()
+        with of_recipe(f"step {state.position.step}"):
+            state.optimizer.step()
+            if state.scheduler is not None:
+                state.scheduler.step()
         state.position = state.position.after(len(self._training.train), self._training.options.batch_size)
         state.course.count(total.samples, total.sums)
 

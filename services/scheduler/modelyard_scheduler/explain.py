@@ -12,6 +12,7 @@ from modelyard_scheduler.load import Load, obstacle, selected, selector_text
 from modelyard_scheduler.state import State
 
 MOST_HOLDERS = 5
+FITS = "would fit; being placed"
 _TRYING = (InstanceState.LOADING, InstanceState.FAILED)
 
 
@@ -160,7 +161,7 @@ def _obstacle(deployment: Deployment, worker: Worker, load: Load, state: State) 
     reason = obstacle(need_of(deployment), worker, load)
     if not reason:
         failure = state.failures.reason(deployment, worker.id)
-        return f"it failed there, and is tried elsewhere first: {failure}" if failure else "would fit; being placed"
+        return f"it failed there, and is tried elsewhere first: {failure}" if failure else FITS
     held_here = (p for p in state.placements.items.values() if p.worker == worker.id)
     holders = sorted(f"{p.model}@{p.version}{' (for jobs)' * p.internal}" for p in held_here)
     more = f" and {len(holders) - MOST_HOLDERS} more" if len(holders) > MOST_HOLDERS else ""

@@ -35,6 +35,7 @@ async def answer(client: Client, name: str) -> float:
 async def test_two_versions_side_by_side(client: Client, bench: Workbench) -> None:
     await bench.serve("pair", constant(1))
     await bench.serve("pair", constant(2))
+    await eventually(lambda: _is(client, "pair", 2))
     assert [await answer(client, n) for n in ("pair", "pair@1", "pair@2")] == [2, 1, 2]
     result = await client.infer_result("pair", X)
     assert (result.model, result.version) == ("pair", "2")
@@ -44,7 +45,7 @@ async def test_two_versions_side_by_side(client: Client, bench: Workbench) -> No
     with pytest.raises(PreconditionError, match="model 'pair@2': registered but not deployed"):
         await client.infer("pair@2", X)
     await client.deploy("pair@2")
-    assert await answer(client, "pair") == 2
+    await eventually(lambda: _is(client, "pair", 2))
     assert await client.undeploy("pair") == ["1", "2"]
     assert "pair" not in {d.model for d in await client.deployments()}
 

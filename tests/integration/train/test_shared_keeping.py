@@ -22,14 +22,19 @@ from modelyard.rpc.storing import Storing
 from modelyard.train.checkpoint.artifacts import Site
 from modelyard.train.checkpoint.ranks import Ranks
 from modelyard.train.control.messages import Saved, Unsaved
+from modelyard.train.control.waiting import Waits
 from modelyard.train.elastic.group import Group
 from modelyard.train.position import Position
 from modelyard.train.reduction import GroupLost
 from modelyard.train.state import TrainingState
+from modelyard.train.step import Training
 from modelyard_worker.trainer.checkpoints import Keeping
+from modelyard_worker.trainer.host import SAVING, JobHost, Press
+from modelyard_worker.trainer.waiting import Waiting
 from tests.integration.registry.remote import RegistryServer
 from tests.integration.train.test_keeping import state_at
 from tests.unit.train.elastic import groups
+from tests.waiting import eventually
 
 T = TypeVar("T")
 KEPT = 2
@@ -60,9 +65,9 @@ class Half(TrainingState):
 class Pair:
     """Two ranks that share a state, each with a store of its own."""
 
-    def __init__(self, threads: groups.Ranks, site: Site, absent: Site) -> None:
+    def __init__(self, threads: groups.Ranks, site: Site, absent: Site, addresses: list[str]) -> None:
         self.threads = threads
-        self.site, self.absent = site, absent
+        self.site, self.absent, self.addresses = site, absent, addresses  # those of the absent one
         self.told: list[Saved | Unsaved] = []
         self._begun: list[Group] = []
         self.begin(None)
@@ -77,7 +82,7 @@ class Pair:
 
     def _keeping(self, group: Group, other: Group, known: Saved | None) -> Keeping:
         site = self.absent if self._away and group.rank else self.site
-        scratch = site.scratch / f"{group.number}-{group.rank}"
+        scratch = self.scratch(group.rank)
         keeping = Keeping(replace(site, scratch=scratch), Checkpoints(keep_last=KEPT), self.told.append)
 
         def said_by_first(said: bool) -> bool:
@@ -88,6 +93,10 @@ class Pair:
         keeping.enter(group.rank, known)
         keeping.share(Ranks(group, said_by_first))
         return keeping
+
+    def scratch(self, rank: int) -> Path:
+        """The directory of a rank."""
+        return self.site.scratch / f"{self.groups[rank].number}-{rank}"
 
     async def all(self, call: Callable[[int, Keeping], T]) -> list[T]:
         """What a call returns on each."""
@@ -128,13 +137,14 @@ async def pair(threads: groups.Ranks, server: RegistryServer, tmp_path: Path) ->
     loop = asyncio.get_running_loop()
     async with AsyncExitStack() as stack:
 
-        def site(endpoint: str) -> Site:
-            source, storing = RegistrySource(lambda: [endpoint]), Storing(lambda: [endpoint], patience_s=0.2)
+        def site(addresses: list[str]) -> Site:
+            source, storing = RegistrySource(lambda: addresses), Storing(lambda: addresses, patience_s=0.2)
             for one in (source, storing):
                 stack.push_async_callback(one.close)
             return Site(BlockingSource(source, loop, 0.2), storing, loop, tmp_path, "acme", uploads_of("job-1"))
 
-        pair = Pair(threads, site(server.endpoint), site("127.0.0.1:1"))
+        absent = ["127.0.0.1:1"]
+        pair = Pair(threads, site([server.endpoint]), site(absent), absent)
         yield pair
         pair.close()
 
@@ -209,9 +219,30 @@ async def test_a_rank_that_is_lost_costs_what_is_postponed_too(pair: Pair) -> No
     assert [told.position.step for told in pair.told if isinstance(told, Saved)] == [2]
 
 
-async def test_what_cannot_be_stored_at_the_end_is_not_saved_by_rank_0_alone(pair: Pair) -> None:
+async def test_at_the_end_all_wait_for_a_store_that_is_away(pair: Pair, server: RegistryServer) -> None:
     pair.begin(None, away=True)
+    waits: list[Waits] = []
+
+    def complete(rank: int, keeping: Keeping) -> None:
+        nothing: Any = None
+        press = Press(nothing, nothing, nothing, nothing, Waiting(waits.append, 0.01))
+        training = Training(nothing, Half.at(rank, 1), nothing, nothing, None)
+        JobHost(nothing, (training, nothing), keeping, press).complete()
+
+    completed = asyncio.ensure_future(pair.all(complete))
+    await eventually(lambda: len(waits) >= len(pair.groups) and pair.told)
+    assert {told.reason.partition(": ")[0] for told in waits} == {SAVING}
+    assert isinstance(pair.told[0], Unsaved)
+    assert not completed.done()
+    pair.addresses[:] = [server.endpoint]
+    await completed
+    assert [told.position.step for told in pair.told if isinstance(told, Saved)] == [1]
+    assert waits[-1] == Waits()
+
+
+async def test_what_cannot_be_stored_at_the_end_is_not_saved_by_rank_0_alone(pair: Pair) -> None:
     states = [Half.at(rank, 1) for rank in range(2)]
+    pair.scratch(1).touch()  # no directory
     assert not any(await pair.all(lambda rank, keeping: keeping.complete(states[rank])))
     (failed,) = pair.told
     assert isinstance(failed, Unsaved)

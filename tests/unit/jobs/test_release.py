@@ -66,3 +66,4 @@ def test_why_a_version_is_weights_alone() -> None:
     assert weights_only(version("1", {}, description("job-1", 3, reason))) == reason
     assert weights_only(version("1", {}, description("job-1", 3))) == ""
     assert description("job-1", 3) == "trained by job job-1, seed 3"
+    assert description("job-1", None) == "trained by job job-1"

@@ -68,6 +68,13 @@ def test_a_script_that_makes_sense_is_accepted(changes: dict[str, Any]) -> None:
         ({"data": TrainingData(ROWS, Dataset())}, "job: validation: expected one of artifact, url, inline; got none"),
         ({"data": TrainingData(ROWS, target="y")}, "target or balanced: a script reads its data itself"),
         ({"data": TrainingData(ROWS, held_out=0.5)}, "expected no held_out, features,"),
+        (
+            {"batch_size": 64},
+            "job: expected no batch_size, accumulation, precision or seed: a script takes its own, as parameters",
+        ),
+        ({"accumulation": 2}, "job: expected no batch_size, accumulation, precision or seed"),
+        ({"precision": type(SPEC.precision).BF16}, "job: expected no batch_size, accumulation, precision or seed"),
+        ({"seed": 7}, "job: expected no batch_size, accumulation, precision or seed"),
         ({"checkpoints": Checkpoints(1)}, "job: checkpoints: every_steps: expected none: nobody knows of a script's"),
         ({"parallelism": Parallelism(1)}, "job: parallelism: expected none: a script shares the work"),
         ({"parallelism": Parallelism(tensor=2), "min_workers": 2, "max_workers": 2}, "job: parallelism: expected none"),

@@ -44,6 +44,7 @@ class Keeping(Listener):
         self._told = told
         self._ranks = Ranks()
         self._completed = False
+        self._failure: Exception | None = None
         self._checkpoints: Checkpoints | None = None
         self._last: Saved | None = None
         self._damaged: set[str] = set()
@@ -150,14 +151,24 @@ class Keeping(Listener):
         """Wait until a state that nothing more is done to has its checkpoint; return whether it has one, on rank 0.
 
         A shared one is saved while all have their parts: what is put together of it afterwards is not all of it.
+
+        Raises:
+            UnavailableError: of one that is shared, on all ranks: the store is away. All may call this again.
         """
         if not self._completed:
             self.settle()
             if not self._ranks.agreed(self._has(state.position)):
                 self.save(state)
                 self.settle()
-            self._completed = self._ranks.world > 1
+            if self._ranks.world > 1:
+                self._check_tried(state.position)
+                self._completed = True
         return self._has(state.position)
+
+    def _check_tried(self, position: Position) -> None:
+        away = not self._has(position) and isinstance(self._failure, UnavailableError)
+        if self._ranks.agreed(away):
+            raise UnavailableError(str(self._failure))
 
     def _has(self, position: Position) -> bool:
         with self._lock:
@@ -183,6 +194,7 @@ class Keeping(Listener):
         self._told(saved)
 
     def _failed(self, position: Position, error: Exception) -> None:
+        self._failure = error
         if self._ranks.rank:
             return  # rank 0 tells of it
         reason = error.message if isinstance(error, ModelyardError) else f"{type(error).__name__}: {error}"

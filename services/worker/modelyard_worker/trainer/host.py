@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from modelyard.errors import ModelyardError, PreconditionError
@@ -22,7 +23,7 @@ from modelyard_worker.trainer.outcome import Outcome, outcome, publication
 from modelyard_worker.trainer.waiting import Waiting
 
 log = logging.getLogger(__name__)
-MAKING = "its version is being made"
+MAKING, SAVING = "its version is being made", "its last checkpoint is being saved"
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ class JobHost(Host):
         self._keeping.share(ranks)
 
     def complete(self) -> None:
-        """See Host."""
-        self._keeping.complete(self._training.state)
+        """See Host. A store that is away is waited for, as by what comes next."""
+        self._press.waiting.through(SAVING, partial(self._keeping.complete, self._training.state))
 
     def restore(self, saved: Saved) -> None:
         """See Host."""

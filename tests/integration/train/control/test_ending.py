@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from modelyard import codec, keys
 from modelyard.errors import UnavailableError
 from modelyard.etcd import Etcd
 from modelyard.train.control.ending import FINISHED
@@ -68,6 +69,39 @@ async def test_those_that_left_because_the_job_is_stopped_need_not_be_waited_for
     await asyncio.wait_for(control.service.ended.wait(), 30)
     await control.service.conclude()
     assert (await recorded(etcd)).formation == Formation(2, (), (), "", Saved(Position(4), "last"))
+
+
+async def found(etcd: Etcd, limits: Limits) -> Control:
+    """A control process that has just taken the place of another one, whose members train on."""
+    left = Record(Formation(4, ("r0", "r1"), ("127.0.0.1", "127.0.0.1"), "127.0.0.1:1"))
+    await etcd.put(keys.training_formation(JOB), codec.encode(left))
+    control = Control(etcd)
+    await control.start(limits)
+    return control
+
+
+async def test_members_that_train_on_are_waited_for_when_the_job_is_stopped_before_they_have_come(etcd: Etcd) -> None:
+    control = await found(etcd, Limits(min_workers=1, max_workers=2))
+    control.service.stop("paused")
+    assert not control.service.ended.is_set()
+    one = FakeMember("r0")
+    one.formation = control.membership.group.formation
+    await one.greet(control.address, step=7, whole=True)
+    assert await one.hear(Stop) == Stop("paused")
+    one.say(Saved(Position(8), "last"))
+    one.say(Left(4, 8))
+    assert await one.hear(Stop) == Stop("paused", keeps=True)
+    assert control.progress.saved
+    one.cut()
+    await asyncio.wait_for(control.service.ended.wait(), 30)
+    await control.close()
+
+
+async def test_members_that_never_come_do_not_keep_a_job_from_being_stopped(etcd: Etcd) -> None:
+    control = await found(etcd, Limits(min_workers=1, max_workers=2, adopt_s=0.2))
+    control.service.stop("paused")
+    await asyncio.wait_for(control.service.ended.wait(), 30)
+    await control.close()
 
 
 @pytest.fixture

@@ -18,10 +18,12 @@ from modelyard import codec, keys, process
 from modelyard.deployment import Member
 from modelyard.errors import InvalidInputError
 from modelyard.etcd import Etcd
+from modelyard.process import REPORT
 from modelyard.train.control.__main__ import _places, serve
 from modelyard.train.control.config import Config
 from modelyard.train.control.fence import DeposedError
-from modelyard.train.control.messages import Finished, Stop
+from modelyard.train.control.messages import Committed, Evaluated, Finished, Over, Stop
+from modelyard.train.control.reporting import last_report
 from modelyard.train.position import Position
 from tests.integration.train.control.controls import Control
 from tests.integration.train.control.members import JOB, SECRET, FakeMember
@@ -74,6 +76,12 @@ async def announced(etcd: Etcd) -> str:
     return codec.decode(Member, found.value).address if found else ""
 
 
+async def reached(etcd: Etcd, step: int) -> bool:
+    """Whether it is reported that r0 and r1 have come so far."""
+    progress = (await last_report(etcd, JOB)).progress
+    return (progress.step, progress.members) == (step, ("r0", "r1"))
+
+
 def successor(*waiting: ControlProcess) -> list[ControlProcess]:
     """Those that waited, the one that is ready now first; nothing while none is."""
     ready = [one for one in waiting if any(report["state"] == "ready" for report in one.reports)]
@@ -107,8 +115,8 @@ async def test_members_survive_the_death_of_control_processes(control: Any, etcd
     await members[0].greet(address, step=1, whole=True)
     await members[1].greet(address)
     assert {(await member.form()).number for member in members} == {2}
-    state = {"number": 2, "members": ["r0", "r1"], "waiting": 0, "trains": True, "lead": "r0"}
-    await eventually(lambda: two.reports[-1].get("news", {}).get("state") == state)
+    members[0].say(Committed(Position(1), {}, 8, 0.1))
+    await eventually(lambda: reached(etcd, 1))
 
     # While they train: the next one adopts them.
     two.child.signal(signal.SIGTERM)
@@ -118,7 +126,8 @@ async def test_members_survive_the_death_of_control_processes(control: Any, etcd
     address = (await three.reported("ready"))["address"]
     for member in members:
         await member.greet(address, step=5, whole=True)
-    await eventually(lambda: three.reports[-1].get("news", {}).get("state") == state)
+    members[0].say(Committed(Position(6), {}, 8, 0.1))
+    await eventually(lambda: reached(etcd, 6))
     assert all(member.nothing_heard for member in members)
 
     # Members reach the store, which outlives what they are told next.
@@ -135,9 +144,41 @@ async def test_members_survive_the_death_of_control_processes(control: Any, etcd
     assert await members[0].hear(Stop) == Stop("cancelled", keeps=True)
     members[0].say(Finished(Position(6), "cancelled"))
     assert await asyncio.wait_for(three.child.wait(), 30) == 0
-    news = three.reports[-1]["news"]
-    assert (news["finished"]["reason"], news["failed"]) == ("cancelled", None)
+    report = await last_report(etcd, JOB)
+    assert (report.finished, report.failed) == ("cancelled", "")
     assert await announced(etcd) == ""
+
+
+async def test_a_parent_that_reads_nothing_does_not_keep_a_job_from_ending(
+    etcd: Etcd, etcd_server: ProgramServer, tmp_path: Path
+) -> None:
+    read, write = os.pipe()
+    with (tmp_path / "log").open("wb") as log:
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "modelyard.train.control", "--job", JOB, "--lease-s", "2"),
+            env={**os.environ, "MODELYARD_SECRET": SECRET, "MODELYARD_ETCD": etcd_server.endpoint, REPORT: f"{write}"},
+            pass_fds=(write,),
+            stdin=asyncio.subprocess.PIPE,
+            stderr=log,
+        )
+    os.close(write)
+    try:
+        address = await eventually(lambda: announced(etcd), 90)
+        member = FakeMember("r0")
+        await member.greet(address)
+        await member.form()
+        values = {f"value {number}": 1.0 for number in range(10_000)}  # more than a pipe holds
+        member.say(Evaluated(1, 0, values, {}))
+        member.say(Finished(Position(1)))
+        assert await member.hear(Over) == Over()
+        member.cut()
+        assert await asyncio.wait_for(child.wait(), 30) == 0
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+        os.close(read)
+    assert (await last_report(etcd, JOB)).finished == "FINISHED"
 
 
 @pytest.fixture

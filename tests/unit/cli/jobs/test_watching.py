@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from modelyard.cli.app import app
 from modelyard.cli.jobs import watching
 from modelyard.cli.jobs.view import JobView
-from modelyard.errors import UnavailableError
+from modelyard.errors import ExhaustedError, UnavailableError
 from tests.unit.fakes import FakeSuite
 
 
@@ -85,11 +85,16 @@ def test_ctrl_c_ends_the_watch_and_says_that_the_job_goes_on(
 @pytest.fixture
 def gone(told: FakeSuite, rows: str, monkeypatch: pytest.MonkeyPatch) -> FakeSuite:
     """A job that was submitted, of which for a while nothing is told."""
-    monkeypatch.setattr(watching, "ANSWER_S", 0.1)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
     told.jobs.end(done_rows=2000)
     watch(told, "submit", "digits", rows)
-    told.jobs.failures["WatchJob"] = [UnavailableError("etcd: away") for _ in range(12)]
+    told.jobs.failures["WatchJob"] = [away() for _ in range(3)]
     return told
+
+
+def away() -> UnavailableError:
+    """Later than the client waits for an answer it is told again."""
+    return UnavailableError("etcd: away", retry_after_s=2 * watching.ANSWER_S)
 
 
 def test_where_nothing_answers_it_says_so_and_goes_on(gone: FakeSuite) -> None:
@@ -103,19 +108,28 @@ def test_where_nothing_answers_it_says_so_and_goes_on(gone: FakeSuite) -> None:
 def test_each_event_is_told_once_where_nothing_answers_in_between(
     gone: FakeSuite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    away = gone.jobs.failures.pop("WatchJob")
+    later = gone.jobs.failures.pop("WatchJob")
     gone.jobs.failures["told"] = [UnavailableError("etcd: away")]
     called = gone.jobs.called
 
     def called_in_vain(method: str, context: Any) -> None:
         called(method, context)
-        if method == "WatchJob" and not gone.jobs.failures["told"] and away:
-            raise away.pop()
+        if method == "WatchJob" and not gone.jobs.failures["told"] and later:
+            raise later.pop()
 
     monkeypatch.setattr(gone.jobs, "called", called_in_vain)
     status, lines, error = watch(gone, "watch", "job-1", "--json")
-    assert (status, json.loads(error), away) == (0, {"waiting": "etcd: away"}, [])
+    assert (status, json.loads(error), later) == (0, {"waiting": "etcd: away"}, [])
     assert [json.loads(line)["event"] for line in lines] == list(range(1, 12))
+
+
+def test_who_is_refused_at_once_does_not_ask_without_a_pause(gone: FakeSuite, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone.jobs.failures["WatchJob"] = [ExhaustedError("full") for _ in range(3)]
+    paused: list[float] = []
+    monkeypatch.setattr(time, "sleep", paused.append)
+    status, lines, error = watch(gone, "watch", "job-1")
+    assert (status, error, paused) == (0, "", [watching.PAUSE_S] * 3)
+    assert lines[-1].startswith("job-1 SUCCEEDED")
 
 
 def test_for_programs_what_is_waited_for_is_on_standard_error(gone: FakeSuite) -> None:

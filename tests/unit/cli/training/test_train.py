@@ -148,8 +148,18 @@ def test_a_failure_is_told_with_its_traceback(fakes: FakeSuite, recipe: str) -> 
     result = runner.invoke(app, ["jobs", "watch", "job-1"])
     assert result.exit_code == 1
     told = ["job-1 FAILED", "Traceback:", "  recipe.py", "ValueError: odd"]
-    assert result.stdout.splitlines() == [*told, "--resume job-1 goes on from the checkpoint at step 2"]
+    assert result.stdout.splitlines() == [*told, "--resume job-1 goes on from its checkpoint at step 2"]
     assert result.stderr == "error: job-1 failed: it raised in step 3\n"
+
+
+def test_of_a_script_checkpoints_are_counted_not_steps(fakes: FakeSuite, recipe: str) -> None:
+    (Path(recipe) / "train.py").write_text("print(1)")
+    fakes.jobs.end("FAILED", "it hangs")
+    runner = CliRunner(env={"MODELYARD_ADDRESS": fakes.address})
+    assert runner.invoke(app, ["train", recipe, "--script", "train.py", "--detach"]).exit_code == 0
+    fakes.jobs.jobs["job-1"].checkpoint.step = 2
+    told = runner.invoke(app, ["jobs", "watch", "job-1"]).stdout.splitlines()
+    assert told == ["job-1 FAILED", "--resume job-1 goes on from its checkpoint 2"]
 
 
 def test_jobs_that_train_are_listed_and_shown(fakes: FakeSuite, run: Run, recipe: str) -> None:

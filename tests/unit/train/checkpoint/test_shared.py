@@ -165,11 +165,14 @@ def test_what_is_committed_counts_though_nobody_hears_of_it(two: Callable[..., l
     assert sorted(load(store, name)[1]["weights"]) == ["both", "w0", "w1"]
 
 
-def test_no_checkpoint_is_made_of_the_parts_of_two_steps(two: Callable[..., list[Rank]]) -> None:
-    """A rank whose thread has passed over a draft that the others are at."""
+@pytest.mark.parametrize(("passed_over", "steps"), [(1, (1, 1)), (0, (1, 2))])
+def test_no_checkpoint_is_made_of_the_parts_of_two_drafts_or_steps(
+    two: Callable[..., list[Rank]], passed_over: int, steps: tuple[int, ...]
+) -> None:
+    """A rank has passed over a draft that the others are at; or one has applied a step that the others have not."""
     both = two()
-    both[1].checkpoints._count = 1
-    saved = [rank.save(step) for step, rank in enumerate(both, 1)]
+    both[1].checkpoints._count = passed_over
+    saved = [rank.save(step) for step, rank in zip(steps, both, strict=True)]
     for done in saved:
         assert isinstance(done.exception(ANSWER_S), GroupLost)
     assert all(rank.group.lost for rank in both)  # so they begin anew

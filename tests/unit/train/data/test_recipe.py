@@ -17,6 +17,8 @@ from modelyard.preprocessing.preprocessing import Preprocessing
 from modelyard.train import TableRecipe, TrainingOptions, run_local
 from modelyard.train.data.opening import TableOptions, open_table
 from modelyard.train.data.table import Table
+from modelyard.train.local import training
+from modelyard.train.state import TrainingState
 from tests.unit.train.data.written import write
 
 
@@ -71,6 +73,73 @@ def test_a_model_that_could_not_be_served_is_not_trained(tmp_path: Path, side: s
 
     with pytest.raises(InvalidInputError, match=f"^before the first step: expected a model with {message}"):
         run_local(Unnamed(), table(tmp_path))
+
+
+class Normed(nn.Module):
+    """Two outputs of inputs that come by position; it notes in which mode it was called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.modes: list[bool] = []
+        self.norm = nn.BatchNorm1d(2)
+        self.last = nn.Linear(2, 3)
+
+    def forward(self, first: torch.Tensor, second: torch.Tensor) -> dict[str, torch.Tensor]:
+        self.modes.append(self.training)
+        return {"logits": self.last(self.norm(torch.stack([first, second], dim=1)))}
+
+
+class Pairs(Fitted):
+    """Its inputs are two columns, in their order; what it is served with has no names of inputs."""
+
+    def options(self, train: Table) -> Sequence[Options]:
+        return [LabelOptions("y")]
+
+    def model(self) -> nn.Module:
+        return Normed()
+
+    def collate(self, samples: Sequence[Any]) -> tuple[Any, Any]:
+        inputs, targets = super().collate(samples)
+        return (inputs["a"].float(), inputs["b"].float()), targets
+
+    def loss(self, outputs: Any, targets: Any) -> torch.Tensor:
+        return super().loss(outputs["logits"], targets)
+
+
+def test_a_look_at_a_model_changes_nothing_about_it(tmp_path: Path) -> None:
+    made = training(Pairs(), table(tmp_path), None, TrainingOptions())
+    assert isinstance(made.state.module, Normed)
+    assert made.state.module.modes == [False]
+    assert all(module.training for module in made.state.module.modules())
+    fresh = TrainingState.new(Pairs(), table(tmp_path), TrainingOptions()).module.state_dict()
+    found = made.state.module.state_dict()
+    assert found.keys() == fresh.keys()
+    assert all(torch.equal(value, fresh[name]) for name, value in found.items())
+
+
+def test_what_only_an_export_asks_for_does_not_keep_a_model_from_being_trained(tmp_path: Path) -> None:
+    class Unnamed(Fitted):
+        def options(self, train: Table) -> Sequence[Options]:
+            return [ScalingOptions(train.view.features)]
+
+        def model(self) -> nn.Module:
+            return Odd()
+
+        def weights(self, targets: torch.Tensor) -> torch.Tensor:
+            return torch.ones(len(targets))
+
+        def loss(self, outputs: Any, targets: Any) -> torch.Tensor:
+            return super().loss(outputs[0], targets)
+
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(2, 3)
+
+        def forward(self, x: torch.Tensor) -> Any:
+            return self.layer(x), None
+
+    assert run_local(Unnamed(), table(tmp_path)).history
 
 
 def test_samples_are_scaled_and_labelled(tmp_path: Path) -> None:

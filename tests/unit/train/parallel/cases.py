@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -100,6 +101,15 @@ class Broken(Net):
     def loss(self, outputs: Any, targets: Any) -> torch.Tensor:
         losses: torch.Tensor = super().loss(outputs, targets) / (targets != 2)
         return losses
+
+
+class Leaving(Net):
+    """Its optimizer ends the process, as it thinks."""
+
+    def optimizer(self, model: nn.Module) -> Optimizer:
+        optimizer = super().optimizer(model)
+        optimizer.register_step_pre_hook(lambda *_: sys.exit(3))
+        return optimizer
 
 
 class Own(Net):
@@ -246,6 +256,19 @@ def not_finite(shape: Parallelism) -> tuple[str, bool]:
         after = gather(placement)
         return error.message, all(bool((before[n] == after[n]).all()) for n in before) and state.position.step == 0
     return "", False
+
+
+def raised(recipe: type[Recipe], shape: Parallelism) -> str:
+    """With what message the first step ends."""
+    options, made = TrainingOptions(batch_size=4), recipe()
+    state, placement = state_of(made, options, mesh(shape))
+    assert placement
+    step = ParallelStep(Training(made, state, options, Samples(made, Points(), 0)), placement)
+    try:
+        step.run()
+    except ModelyardError as error:
+        return error.message
+    return ""
 
 
 def refused(recipe: type[Recipe], shape: Parallelism) -> str:

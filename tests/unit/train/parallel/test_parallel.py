@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from modelyard.jobs.training import Parallelism
-from tests.unit.train.parallel import cases
+from tests.unit.train.parallel import cases, tied
 from tests.unit.train.parallel.ranks import Ranks
 
 TOLERANCE = 1e-6
@@ -65,6 +65,10 @@ def test_a_loss_that_is_not_finite_ends_a_step_on_all_ranks(two: Ranks, shape: P
     assert two.run(cases.not_finite, shape) == [(message, True)] * 2
 
 
+def test_code_that_ends_its_thread_where_weights_change_is_heard_of(two: Ranks) -> None:
+    assert two.run(cases.raised, cases.Leaving, SHARDED) == ["step 0: the recipe raised SystemExit: 3"] * 2
+
+
 @pytest.mark.parametrize(
     ("recipe", "shape", "message"),
     [
@@ -82,6 +86,8 @@ def test_a_loss_that_is_not_finite_ends_a_step_on_all_ranks(two: Ranks, shape: P
         (cases.Wrong, PIPELINE, "pipeline_split: expected all parameters, blocks.1.up.weight is in no stage"),
         (cases.Own, PIPELINE, "pipeline: expected a recipe without a forward of its own, which stages cannot call"),
         (cases.Unheard, TENSOR, "tensor_plan: expected names of the model's modules, got 'block.0'"),
+        (tied.Apart, SHARDED, "weights that are tied to be cut as one, got first.weight and last.weight apart"),
+        (tied.Apart, TENSOR, "got first.weight and last.weight apart"),
     ],
 )
 def test_what_cannot_be_cut_is_named(two: Ranks, recipe: type[cases.Net], shape: Parallelism, message: str) -> None:

@@ -28,7 +28,7 @@ def test_stages_are_of_about_the_same_size(widths: tuple[int, ...], stages: int,
     whole = model(*widths)
     parts = split(object(), whole, stages)
     assert [[name for name, _ in part.named_children()] for part in parts] == layers
-    assert {name for part in parts for name in names(whole, part).values()} == set(whole.state_dict())
+    assert {name for part in parts for (name,) in names(whole, part).values()} == set(whole.state_dict())
 
 
 class Twice:

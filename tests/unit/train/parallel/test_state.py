@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from modelyard.jobs.training import Parallelism
-from tests.unit.train.parallel import cases, runs
+from tests.unit.train.parallel import cases, runs, tied
 from tests.unit.train.parallel.ranks import Ranks
 
 TOLERANCE = 1e-6
@@ -33,6 +33,10 @@ def test_a_run_goes_on_on_another_grid(two: Ranks, before: Parallelism, after: P
 def test_a_run_on_two_axes_goes_on_on_others(four: Ranks, before: Parallelism, after: Parallelism) -> None:
     said = {"epochs": 2, "batch_size": 7, "accumulation": 2}
     check(four.run(runs.continued, cases.Net, {}, before, after, said))
+
+
+def test_weights_that_are_tied_have_all_their_names(two: Ranks) -> None:
+    check(two.run(runs.continued, tied.Tied, {}, SHARDED, PIPELINE, {"epochs": 2, "batch_size": 8}))
 
 
 @pytest.mark.parametrize("shape", [SHARDED, TENSOR, PIPELINE], ids=str)

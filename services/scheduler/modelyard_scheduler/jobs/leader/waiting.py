@@ -5,7 +5,7 @@ from __future__ import annotations
 from modelyard.deployment import Deployment, Instance, InstanceState
 from modelyard.jobs.gang import CODE_LABEL, control_of, ranks_of
 from modelyard.names import ModelVersion
-from modelyard_scheduler.explain import obstacles
+from modelyard_scheduler.explain import FITS, obstacles
 from modelyard_scheduler.outlook import hopeless
 from modelyard_scheduler.state import State
 
@@ -36,12 +36,18 @@ def _room(name: ModelVersion, state: State) -> str:
     if labels and not any(labels.items() <= w.labels.items() for w in state.workers.items.values()):
         return f"waits for workers that run users' code: no live one was started with --{CODE_LABEL[0]}"
     what = "workers" if labels else "a worker for its control process"
-    said = "; ".join(_obstacles(wanted, placed, state))
-    return f"waits for {what}: {len(placed)} of at least {wanted.least}{': ' * bool(said)}{said}"
+    return f"waits for {what}: {len(placed)} of at least {wanted.least}{_lack(wanted, placed, state)}"
 
 
-def _obstacles(wanted: Deployment, placed: list[str], state: State) -> list[str]:
-    return obstacles(wanted, placed, state)[:MOST_SAID]
+def _lack(wanted: Deployment, placed: list[str], state: State) -> str:
+    """What is in the way on other workers. All that are needed are placed together: where too few have room none is."""
+    said = obstacles(wanted, placed, state)
+    against = [one for one in said if not one.endswith(FITS)]
+    fit = len(said) - len(against)
+    if not fit or len(placed) + fit >= wanted.least:
+        return ": " * bool(said) + "; ".join(said[:MOST_SAID])
+    few = f", only {fit} more {'has' if fit == 1 else 'have'} room"
+    return few + "; " * bool(against) + "; ".join(against[:MOST_SAID])
 
 
 def _failure(job: str, state: State) -> str:

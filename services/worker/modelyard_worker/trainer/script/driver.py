@@ -142,6 +142,7 @@ class ScriptDriver:
             self._member.broken(str(lost))
         finally:
             group.drop()
+            self._member.waits(Waits())  # whatever it was: it ends with the formation
         return None
 
     def _turn(self, formation: Formation, group: Group) -> str:
@@ -233,9 +234,8 @@ class ScriptDriver:
             watch.until(lambda: False)
         said = (f"rank {rank}:\n{found.decode(errors='replace')}" for rank, found in enumerate(stacks) if found)
         entry, limit_s = self._terms.code.entry, self._terms.stall_s
-        raise RecipeError(
-            f"{entry}: for {limit_s:g} s no rank printed, changed a file, or computed: it hangs", "\n".join(said)
-        )
+        reason = f"{entry}: for {limit_s:g} s no rank printed, changed a file, or computed: it hangs"
+        raise RecipeError(reason, "\n".join(said))
 
     def _concluded(self) -> str:
         """Return the version; of what it is made there is a checkpoint before."""

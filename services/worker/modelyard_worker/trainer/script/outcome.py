@@ -73,7 +73,7 @@ def _publication(charter: Charter, reason: str, values: Mapping[str, float]) -> 
         model=spec.model,
         request=charter.job,
         tenant=charter.tenant,
-        description=description(charter.job, spec.seed, reason),
+        description=description(charter.job, None, reason),
         labels={"code": spec.code.artifact.manifest_digest},
         lineage=Lineage(job=charter.job, dataset=name_of(spec.data.dataset)),
         metrics=values,

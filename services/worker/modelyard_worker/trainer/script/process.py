@@ -113,7 +113,7 @@ class ScriptProcess:
     def abort(self) -> str:
         """End it; return where it was, if it says so at SIGABRT, as Python's faulthandler does; empty: it does not."""
         self._tail = b""
-        if _catches(self.pid, signal.SIGABRT):
+        if not self.has_ended and _catches(self.pid, signal.SIGABRT):  # its number may be another's by then
             for number in (signal.SIGCONT, signal.SIGABRT):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self.pid, number)

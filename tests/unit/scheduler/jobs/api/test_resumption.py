@@ -18,7 +18,7 @@ from tests.unit.scheduler.jobs.accepted import Desk
 TRAINING = TrainingSpec(
     "new", Code(Artifact(DIGEST), "recipe"), TrainingData(Dataset(inline=b"x\n1\n", kind="csv")), epochs=3, seed=7
 )
-SCRIPT = TrainingSpec("new", Code(Artifact(DIGEST), "train.py"), TrainingData(), seed=7)
+SCRIPT = TrainingSpec("new", Code(Artifact(DIGEST), "train.py"), TrainingData())
 SAVED = Checkpoint(DIGEST, 12, 2, 5)
 
 
@@ -55,7 +55,11 @@ async def test_it_has_the_checkpoint_which_is_held_for_it() -> None:
         ({"source": "job-of-nobody"}, NotFoundError, "no job job-of-nobody"),
         ({"source": "no/name"}, InvalidInputError, "job name 'no/name'"),
         ({"tenant": "other"}, NotFoundError, "no job job-"),
-        ({"code": SCRIPT.code, "epochs": 0}, InvalidInputError, "expected a job that runs a script, got job-"),
+        (
+            {"code": SCRIPT.code, "epochs": 0, "seed": 0},
+            InvalidInputError,
+            "expected a job that runs a script, got job-",
+        ),
     ],
 )
 async def test_what_it_cannot_go_on_from(changes: dict[str, Any], error: type[ModelyardError], message: str) -> None:
@@ -68,7 +72,7 @@ async def test_what_it_cannot_go_on_from(changes: dict[str, Any], error: type[Mo
 async def test_a_script_goes_on_from_what_any_script_has_left() -> None:
     desk = Desk()
     source = await trained(desk, Checkpoint(DIGEST, 12, 0, 5), SCRIPT)
-    spec = replace(SCRIPT, resume_from=source.id, seed=8, data=TRAINING.data, code=Code(Artifact(DIGEST), "other.py"))
+    spec = replace(SCRIPT, resume_from=source.id, data=TRAINING.data, code=Code(Artifact(DIGEST), "other.py"))
     job = await desk.submit("second", JobSpec(training=spec))
     assert job.checkpoint == Checkpoint(DIGEST, 12)  # its offset is of the first job
     with pytest.raises(InvalidInputError, match="expected a job that trains a recipe, got job-"):

@@ -260,10 +260,7 @@ async def test_without_room_it_is_running_and_says_what_it_waits_for(trainers: T
         await leader.look()
         await trainers.place()
     reason = (await trainers.stage.job()).reason
-    assert (
-        reason
-        == "waits for workers: 0 of at least 2: w1: would fit; being placed; w2: not selected by --on allow-code=yes"
-    )
+    assert reason == "waits for workers: 0 of at least 2, only 1 more has room; w2: not selected by --on allow-code=yes"
     trainers.label("w1", "w2")
     assert (await trainers.until_over(leader)).reason == ""
 

@@ -17,7 +17,7 @@ from modelyard.jobs.states import JobState
 from modelyard.jobs.training import Release
 from modelyard.jobs.training_progress import TrainingReport
 from tests.unit.scheduler.jobs.leader.trainers import SPEC, Trainers
-from tests.unit.scheduler.jobs.term import VERSION, Stage
+from tests.unit.scheduler.jobs.term import VERSION, Leading, Stage
 
 RELEASED = replace(SPEC, release=Release("best", deploy=True, if_better=True))
 
@@ -193,16 +193,22 @@ async def test_a_leader_that_dies_while_it_releases(trainers: Trainers) -> None:
     assert await deployed(stage) == before
 
 
+async def trains(trainers: Trainers) -> Leading:
+    """The leader of a job that has done some steps, and has more to do."""
+    await publish(trainers.stage)
+    await trainers.submit()
+    leader = await trainers.stage.lead()
+    for _ in range(6):
+        await leader.look()
+        await trainers.work(1)
+    return leader
+
+
 async def test_what_members_spend_while_nobody_leads_is_counted_and_after_a_pause_all_of_it(
     trainers: Trainers,
 ) -> None:
     stage = trainers.stage
-    await publish(stage)
-    await trainers.submit()
-    leader = await stage.lead()
-    for _ in range(6):
-        await leader.look()
-        await trainers.work(1)
+    await trains(trainers)
     stage.now_s += 100
     await trainers.work(1)
     leader = await stage.lead()
@@ -221,12 +227,7 @@ async def test_what_members_spend_while_nobody_leads_is_counted_and_after_a_paus
 
 async def test_compute_seconds_of_a_job_that_says_nothing_new(trainers: Trainers) -> None:
     stage = trainers.stage
-    await publish(stage)
-    await trainers.submit()
-    leader = await stage.lead()
-    for _ in range(6):
-        await leader.look()
-        await trainers.work(1)
+    leader = await trains(trainers)
     trainers.holds, begin_s, before_s = True, stage.now_s, (await stage.job()).usage.compute_s
     for _ in range(20):
         await leader.look()

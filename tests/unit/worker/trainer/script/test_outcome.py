@@ -54,6 +54,7 @@ def test_what_is_there_is_published_once(output: Path) -> None:
     assert files.keys() == {"model.onnx", "labels/names.txt", "metrics.json"}
     assert (said.model, said.request, said.tenant, said.metrics) == ("numbers", "job-1", "acme", {"accuracy": 0.5})
     assert (said.lineage.job, said.lineage.dataset, said.labels) == ("job-1", "d" * 64, {"code": "c" * 64})
+    assert said.description == "trained by job job-1"
     assert WEIGHTS_ALONE not in said.description
     assert outcome(output, registry).publish() == "2"  # of another rank, whose request the registry knows
 

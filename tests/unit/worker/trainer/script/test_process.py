@@ -107,7 +107,7 @@ def test_it_says_where_it_is_if_it_can(tmp_path: Path) -> None:
     )
     able = "import faulthandler; faulthandler.enable(); "
     with running(able + source, tmp_path) as process:
-        wait_until((tmp_path / "on").exists)
+        wait_until(lambda: process.tail == "said\n" and (tmp_path / "on").exists())
         os.kill(process.pid, signal.SIGSTOP)
         stack = process.abort()
         assert process.end() == -signal.SIGABRT
@@ -156,3 +156,23 @@ time.sleep(600)
         wait_until((tmp_path / "deaf").exists, SLOW_S)
         started.kill()
     wait_until(lambda: is_gone(script), SLOW_S)
+
+
+def test_who_has_ended_is_not_asked_where_it_was_nor_is_who_has_its_number_by_now(tmp_path: Path) -> None:
+    source = (
+        "import signal\n"
+        "for number in (signal.SIGABRT, signal.SIGUSR1):\n"
+        "    signal.signal(number, lambda number, _: open(f'{number}', 'w'))\n"
+        "open('on', 'w')\n"
+        "while True:\n"
+        "    signal.pause()"
+    )
+    with running("", tmp_path) as process, running(source, tmp_path) as other:
+        wait_until((tmp_path / "on").exists)
+        wait_until(lambda: process.has_ended)
+        assert process.end() == 0
+        process.pid = other.pid
+        assert process.abort() == ""
+        os.kill(other.pid, signal.SIGUSR1)  # of two signals the lower number is heard first
+        wait_until((tmp_path / f"{signal.SIGUSR1:d}").exists)
+        assert not (tmp_path / f"{signal.SIGABRT:d}").exists()
