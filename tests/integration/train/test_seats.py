@@ -198,7 +198,7 @@ async def test_what_a_rank_has_started_in_a_session_of_its_own_ends_with_it(benc
     (rank,) = bench.processes()
     rank.kill()
     await seat.lost()
-    assert not started.is_running() or started.status() == psutil.STATUS_ZOMBIE
+    await eventually(lambda: not started.is_running() or started.status() == psutil.STATUS_ZOMBIE)
 
 
 async def test_ranks_that_die_again_and_again_are_followed_by_one_that_says_so(bench: Bench) -> None:
